@@ -1,0 +1,212 @@
+//! How runs, submissions and jobs are named.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// A run's number. Runs and sweeps are numbered from the same counter, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub i64);
+
+/// The number of one submission: one `sbatch` call, or one start of a local job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SubmissionId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for SubmissionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A random word that names one submission to Slurm, so that it can be asked for when no job id is known.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Token(String);
+
+const TOKEN_MARK: &str = "ty";
+/// 20 characters of 5 bits: 100 bits.
+const TOKEN_CHARACTERS: usize = 20;
+const TOKEN_ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+impl Token {
+    /// Spells 100 of the given random bits.
+    pub fn from_bits(mut bits: u128) -> Self {
+        let mut token = String::from(TOKEN_MARK);
+        for _ in 0..TOKEN_CHARACTERS {
+            token.push(char::from(TOKEN_ALPHABET[(bits & 31) as usize]));
+            bits >>= 5;
+        }
+        Self(token)
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A text that is not what its place needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is no {what}")]
+pub struct NotAn {
+    what: &'static str,
+    text: String,
+}
+
+impl NotAn {
+    pub fn new(what: &'static str, text: &str) -> Self {
+        /// Enough to recognise the text; it may come from a hostile place.
+        const SHOWN_MAX: usize = 80;
+        Self { what, text: text.chars().take(SHOWN_MAX).collect() }
+    }
+}
+
+impl FromStr for Token {
+    type Err = NotAn;
+
+    fn from_str(text: &str) -> Result<Self, NotAn> {
+        let random = text.strip_prefix(TOKEN_MARK);
+        let fine = random.is_some_and(|r| {
+            r.len() == TOKEN_CHARACTERS && r.bytes().all(|b| TOKEN_ALPHABET.contains(&b))
+        });
+        if fine { Ok(Self(text.to_owned())) } else { Err(NotAn::new("token", text)) }
+    }
+}
+
+impl TryFrom<String> for Token {
+    type Error = NotAn;
+
+    fn try_from(text: String) -> Result<Self, NotAn> {
+        text.parse()
+    }
+}
+
+impl From<Token> for String {
+    fn from(token: Token) -> Self {
+        token.0
+    }
+}
+
+/// What a submission is called in Slurm: `42-llama-sft.1.tyTOKEN`. The script finds its run directory, the number its
+/// attempts count from and its token in it, so that a rendered script needs no other word about its run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobName {
+    /// Name of the run directory below the run root.
+    pub run_dir: String,
+    /// The attempt number of restart 0.
+    pub attempt_base: u32,
+    pub token: Token,
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.run_dir, self.attempt_base, self.token)
+    }
+}
+
+/// Slurm's job, as an identity: never the raw id, which the last task of an array shares with the array.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct JobKey {
+    pub cluster: String,
+    /// The job id, or the array's.
+    pub job: u64,
+    pub array_task: Option<u32>,
+}
+
+impl fmt::Display for JobKey {
+    /// `cluster:123` or `cluster:123_4`: what the claim's link holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.cluster, self.job)?;
+        if let Some(task) = self.array_task {
+            write!(f, "_{task}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for JobKey {
+    type Err = NotAn;
+
+    fn from_str(text: &str) -> Result<Self, NotAn> {
+        let parse = || {
+            let (cluster, job) = text.rsplit_once(':')?;
+            let (job, task) = match job.split_once('_') {
+                Some((job, task)) => (job, Some(task.parse().ok()?)),
+                None => (job, None),
+            };
+            let job = job.parse().ok()?;
+            (!cluster.is_empty()).then(|| Self {
+                cluster: cluster.to_owned(),
+                job,
+                array_task: task,
+            })
+        };
+        parse().ok_or_else(|| NotAn::new("job key", text))
+    }
+}
+
+impl TryFrom<String> for JobKey {
+    type Error = NotAn;
+
+    fn try_from(text: String) -> Result<Self, NotAn> {
+        text.parse()
+    }
+}
+
+impl From<JobKey> for String {
+    fn from(key: JobKey) -> Self {
+        key.to_string()
+    }
+}
+
+/// The name of a run's directory.
+pub fn run_dir_name(id: RunId, name: &str) -> String {
+    format!("{id}-{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_carry_100_bits_and_read_back() {
+        let token = Token::from_bits(u128::MAX);
+        assert_eq!(token.as_str(), "ty77777777777777777777");
+        assert_eq!(token.as_str().parse(), Ok(token));
+        assert_eq!(Token::from_bits(1).as_str(), "tybaaaaaaaaaaaaaaaaaaa");
+        for wrong in [
+            "",
+            "ty",
+            "tyAAAAAAAAAAAAAAAAAAAA",
+            "xx77777777777777777777",
+            "ty777777777777777777771",
+        ] {
+            assert!(wrong.parse::<Token>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn job_keys_read_back() {
+        for text in ["main:123", "main:123_4", "a:b:67108865"] {
+            assert_eq!(text.parse::<JobKey>().map(|key| key.to_string()), Ok(text.to_owned()));
+        }
+        for wrong in ["", "123", ":1", "main:", "main:x", "main:1_", "revoked"] {
+            assert!(wrong.parse::<JobKey>().is_err(), "{wrong}");
+        }
+    }
+}

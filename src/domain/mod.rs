@@ -1,0 +1,19 @@
+//! The pure core: values and the functions that decide. No input or output, no clock, no failure except as [`problem::Problem`]s.
+//!
+//! In reading order: what a person writes ([`spec`], [`site`], read by [`keys`] from a [`document`]), what it means
+//! ([`resolve`] to [`resolved`]), what happens to a run ([`run`]), and what is shown of it ([`view`]).
+
+pub mod document;
+pub mod keys;
+pub mod problem;
+pub mod units;
+
+pub mod site;
+pub mod spec;
+
+pub mod ids;
+pub mod inbox;
+
+pub mod resolve;
+pub mod resolved;
+pub mod word;

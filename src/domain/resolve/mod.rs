@@ -1,0 +1,303 @@
+//! What a spec means at this site: every default filled in, every fault reported.
+//!
+//! Pure: what must be looked up in a file system is returned as [`Expectation`]s, which the caller verifies.
+
+mod compute;
+mod program;
+mod sbatch_options;
+
+use std::path::{Path, PathBuf};
+
+use crate::domain::document::{Node, Table};
+use crate::domain::keys::FromNode;
+use crate::domain::problem::{At, Place, Problem, SourceId};
+use crate::domain::resolved::{Resolved, Script, Target};
+use crate::domain::site::{self, Mode, Site};
+use crate::domain::spec::Spec;
+use crate::domain::units::Seconds;
+
+/// Who asks: everything about a person that decides what a spec means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asker {
+    pub user: String,
+    pub uid: u32,
+    /// The primary group.
+    pub group: String,
+    /// All groups, the primary one included.
+    pub groups: Vec<String>,
+    pub home: PathBuf,
+}
+
+/// What is known while a spec is resolved.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub site: &'a Site,
+    pub asker: &'a Asker,
+    /// The spec file's directory: relative paths start here.
+    pub base: &'a Path,
+    /// The spec file's name without its ending: the default name of the run.
+    pub stem: &'a str,
+}
+
+/// Something a file system must show before the run can be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expectation {
+    pub place: Option<Place>,
+    pub what: Expected,
+    pub path: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A directory of code.
+    CodeDirectory,
+    /// A program of the code.
+    EntryPoint,
+    /// A virtual environment with `bin/activate`.
+    Venv,
+}
+
+/// A spec that could be resolved, with what is still to be verified.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// `None` when there are problems.
+    pub resolved: Option<Resolved>,
+    pub expectations: Vec<Expectation>,
+    pub problems: Vec<Problem>,
+}
+
+/// Reads a spec's tree and resolves it.
+pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) -> Outcome {
+    let place = Place { source: SourceId(0), start: 0, end: 0 };
+    let whole = At::new(Node::Table(table.clone()), place);
+    let spec = Spec::from_node(&whole, "", &mut problems).unwrap_or_default();
+    let mut resolver = Resolver { spec: &spec, context, problems, expectations: Vec::new() };
+    let resolved = resolver.resolve();
+    let Resolver { problems, expectations, .. } = resolver;
+    let resolved = resolved.filter(|_| problems.is_empty());
+    Outcome { resolved, expectations, problems }
+}
+
+/// Collects problems while it works through a spec; each step gives its best value and goes on.
+struct Resolver<'a> {
+    spec: &'a Spec,
+    context: Context<'a>,
+    problems: Vec<Problem>,
+    expectations: Vec<Expectation>,
+}
+
+impl Resolver<'_> {
+    fn resolve(&mut self) -> Option<Resolved> {
+        let spec = self.spec;
+        let name = self.name();
+        let project = self.project();
+        let chosen = self.choose_class();
+        let program = self.program();
+        let distributed = self.distributed(program.as_ref(), chosen.as_ref());
+        let code = self.code(program);
+        let environment = self.environment(chosen.as_ref());
+        let run_root = self.run_root(project.as_deref());
+        let checkpoint =
+            spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.directory.as_ref());
+        let checkpoint_directory = self.inside(checkpoint, "checkpoints");
+        let metrics = spec.metrics.as_ref().and_then(|metrics| metrics.file.as_ref());
+        let metrics_file = self.inside(metrics, "metrics.jsonl");
+        let compute =
+            chosen.as_ref().map(|chosen| self.compute(chosen, &distributed, project.as_deref()));
+        Some(Resolved {
+            name: name?,
+            project,
+            experiment: spec.experiment.as_ref().map(|experiment| experiment.value.clone()),
+            code: code?,
+            environment,
+            script: self.script(&chosen.as_ref()?.target, chosen.as_ref()),
+            compute: compute?,
+            distributed,
+            checkpoint_directory,
+            metrics_file,
+            run_root: run_root?,
+            run_dir_mode: self
+                .general(|general| general.run_dir_mode.as_ref())
+                .unwrap_or(Mode(0o700)),
+        })
+    }
+
+    fn at(&mut self, place: Place, message: impl Into<String>) {
+        self.problems.push(Problem::at(place, message));
+    }
+
+    fn general<T: Copy>(&self, key: impl Fn(&site::General) -> Option<&At<T>>) -> Option<T> {
+        self.context.site.site.as_ref().and_then(key).map(|at| at.value)
+    }
+
+    fn name(&mut self) -> Option<String> {
+        let (name, place) = match &self.spec.name {
+            Some(name) => (name.value.as_str(), Some(name.place)),
+            None => (self.context.stem, None),
+        };
+        if is_run_name(name) {
+            return Some(name.to_owned());
+        }
+        let problem = match place {
+            Some(place) => Problem::at(place, format!("`{name}` cannot be a run's name")),
+            None => {
+                Problem::nowhere(format!("the file's name, `{name}`, cannot be the run's name"))
+            }
+        };
+        let help = "a name is 1 to 63 of a-z, 0-9, `.`, `_` and `-`, begins with a letter or digit and is not all digits";
+        self.problems.push(problem.help(if place.is_some() {
+            help.to_owned()
+        } else {
+            format!("add `name = \"…\"`; {help}")
+        }));
+        None
+    }
+
+    fn project(&mut self) -> Option<String> {
+        let asked = self.spec.project.as_ref()?;
+        let projects = self.context.site.project.as_ref();
+        let Some(project) = projects.and_then(|projects| projects.get(&asked.value)) else {
+            let message = format!("project `{}` is not defined at this site", asked.value);
+            let known = projects.iter().flat_map(|projects| projects.names());
+            self.problems.push(Problem::at(asked.place, message).suggest(&asked.value, known));
+            return None;
+        };
+        let asker = self.context.asker;
+        let is_member = |member: &At<String>| match member.value.strip_prefix("group:") {
+            Some(group) => asker.groups.iter().any(|mine| mine == group),
+            None => member.value == asker.user,
+        };
+        if let Some(members) = &project.members
+            && !members.value.iter().any(is_member)
+        {
+            self.at(
+                asked.place,
+                format!("{} is not a member of project `{}`", asker.user, asked.value),
+            );
+        }
+        Some(asked.value.clone())
+    }
+
+    fn run_root(&mut self, project: Option<&str>) -> Option<PathBuf> {
+        let asker = self.context.asker;
+        let of_project = project
+            .and_then(|name| self.context.site.project.as_ref()?.get(name))
+            .and_then(|project| project.run_root.as_ref());
+        let general = self.context.site.site.as_ref().and_then(|general| general.run_root.as_ref());
+        let Some(template) = of_project.or(general) else {
+            return Some(default_run_root(&asker.home));
+        };
+        let account = self.account(project);
+        let mut root = template.value.clone();
+        if let Some(rest) = root.strip_prefix("~/") {
+            root = format!("{{home}}/{rest}");
+        }
+        let uid = asker.uid.to_string();
+        let home = asker.home.display().to_string();
+        let values = [
+            ("{user}", Some(asker.user.as_str())),
+            ("{uid}", Some(uid.as_str())),
+            ("{group}", Some(asker.group.as_str())),
+            ("{project}", project),
+            ("{account}", account.as_deref()),
+            ("{home}", Some(home.as_str())),
+        ];
+        for (placeholder, value) in values {
+            if !root.contains(placeholder) {
+                continue;
+            }
+            let Some(value) = value else {
+                let message =
+                    format!("the site's run_root holds {placeholder}, and this spec has none");
+                self.problems
+                    .push(Problem::nowhere(message).help("add `project = \"…\"` to the spec"));
+                return None;
+            };
+            root = root.replace(placeholder, value);
+        }
+        let fine = root.starts_with('/') && !root.contains("/../") && !root.contains(['\n', '\0']);
+        if !fine {
+            self.problems
+                .push(Problem::nowhere(format!("the site's run_root is no absolute path: {root}")));
+        }
+        fine.then(|| PathBuf::from(root))
+    }
+
+    /// The Slurm account: the spec's, the project's for the class, the project's, the class's.
+    fn account(&self, project: Option<&str>) -> Option<String> {
+        let compute = self.spec.compute.as_ref();
+        let class =
+            compute.and_then(|compute| compute.class.as_ref()).map(|class| class.value.as_str());
+        let project = project.and_then(|name| self.context.site.project.as_ref()?.get(name));
+        let of_class = || project?.accounts.as_ref()?.get(class?);
+        compute
+            .and_then(|compute| compute.account.as_ref())
+            .or_else(of_class)
+            .or_else(|| project.and_then(|project| project.account.as_ref()))
+            .or_else(|| self.context.site.class(class?)?.account.as_ref())
+            .map(|account| account.value.clone())
+    }
+
+    /// A path inside the run directory, or an absolute one.
+    fn inside(&mut self, asked: Option<&At<String>>, default: &str) -> String {
+        let Some(asked) = asked else { return default.to_owned() };
+        let path = Path::new(&asked.value);
+        let climbs = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+        if asked.value.is_empty() || climbs || asked.value.chars().any(char::is_control) {
+            let message = format!(
+                "`{}` is no path inside the run directory, nor an absolute one",
+                asked.value
+            );
+            self.at(asked.place, message);
+        }
+        asked.value.clone()
+    }
+
+    fn script(&self, target: &Target, chosen: Option<&compute::Chosen<'_>>) -> Script {
+        /// As Slurm's `KillWait`.
+        const KILL_WAIT: Seconds = Seconds(30);
+        let site = self.context.site;
+        let of_target = match target {
+            Target::Local => site.local.as_ref().and_then(|local| local.script.as_ref()),
+            Target::Slurm { cluster } => {
+                site.cluster.as_ref().and_then(|clusters| clusters.get(cluster)?.script.as_ref())
+            }
+        };
+        // A cluster's pieces replace the site's: `[script]` is the default for all clusters.
+        let piece = |key: fn(&site::Script) -> Option<&At<String>>| {
+            of_target
+                .and_then(key)
+                .or_else(|| site.script.as_ref().and_then(key))
+                .map(|piece| piece.value.clone())
+        };
+        let of_class = chosen
+            .and_then(|chosen| chosen.class?.prologue.as_ref())
+            .map(|piece| piece.value.clone());
+        Script {
+            prologue: piece(|script| script.prologue.as_ref())
+                .into_iter()
+                .chain(of_class)
+                .collect(),
+            epilogue: piece(|script| script.epilogue.as_ref()).into_iter().collect(),
+            umask: self.general(|general| general.umask.as_ref()).unwrap_or(Mode(0o077)),
+            kill_wait: KILL_WAIT,
+        }
+    }
+}
+
+/// Where run directories go when no site file says so.
+pub fn default_run_root(home: &Path) -> PathBuf {
+    home.join("trainyard")
+}
+
+/// `[a-z0-9][a-z0-9._-]{0,62}`, not all digits (those are run numbers).
+pub fn is_run_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    (1..=63).contains(&name.len())
+        && name.starts_with(plain)
+        && name.chars().all(|c| plain(c) || "._-".contains(c))
+        && !name.chars().all(|c| c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests;

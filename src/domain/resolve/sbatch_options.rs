@@ -1,0 +1,313 @@
+//! The options of sbatch that a spec and its hardware class come to.
+
+use std::fmt::Display;
+
+use crate::domain::problem::{At, Place, Problem};
+use crate::domain::resolve::Resolver;
+use crate::domain::resolve::compute::Chosen;
+use crate::domain::resolved::{Distributed, SbatchOption, Target};
+use crate::domain::site::{self, Class, GpuRequest, MemoryRequest};
+use crate::domain::spec::{Compute, Launcher};
+use crate::domain::units::{Mebibytes, TimeLimit};
+
+/// Options that Trainyard sets itself, under all their names.
+const OURS: &[&str] = &[
+    "--job-name",
+    "-J",
+    "--array",
+    "-a",
+    "--output",
+    "-o",
+    "--error",
+    "-e",
+    "--open-mode",
+    "--export",
+    "--export-file",
+    "--requeue",
+    "--no-requeue",
+    "--parsable",
+    "--wrap",
+    "--chdir",
+    "-D",
+    "--propagate",
+    "--signal",
+    "--test-only",
+    "--input",
+    "-i",
+    "--uid",
+    "--gid",
+    "--wait",
+    "-W",
+];
+
+/// Options in the order they are found, each under one place for its faults.
+struct Options {
+    list: Vec<SbatchOption>,
+    problems: Vec<Problem>,
+}
+
+impl Options {
+    fn add(&mut self, name: &str, place: Option<Place>, value: impl Display) {
+        match SbatchOption::with_value(name, value) {
+            Ok(option) => self.list.push(option),
+            Err(error) => {
+                self.refuse(place, format!("--{name} cannot be given to sbatch: {error}"));
+            }
+        }
+    }
+
+    fn text(&mut self, name: &str, value: Option<&At<String>>) {
+        let Some(value) = value else { return };
+        if value.value.is_empty() {
+            self.refuse(Some(value.place), format!("--{name} is empty"));
+        } else {
+            self.add(name, Some(value.place), &value.value);
+        }
+    }
+
+    fn flag(&mut self, name: &str) {
+        self.list.extend(SbatchOption::flag(name));
+    }
+
+    fn verbatim(&mut self, text: &At<String>) {
+        match SbatchOption::parse(&text.value) {
+            Ok(option) if is_ours(option.name()) => {
+                let message = format!("`{}` is set by Trainyard itself", option.name());
+                self.refuse(Some(text.place), message);
+            }
+            Ok(option) => self.list.push(option),
+            Err(error) => {
+                self.refuse(Some(text.place), format!("`{}`: {error}", text.value.escape_debug()));
+            }
+        }
+    }
+
+    fn refuse(&mut self, place: Option<Place>, message: String) {
+        self.problems.push(Problem { place, message, help: None });
+    }
+}
+
+/// Whether an option is one of ours, also abbreviated (`--job` for `--job-name`) or with its value stuck on (`-Jx`).
+fn is_ours(name: &str) -> bool {
+    if name.starts_with("--") {
+        const ABBREVIATION_MIN: usize = 4;
+        return OURS.iter().any(|ours| {
+            name == *ours || (name.len() > ABBREVIATION_MIN && ours.starts_with(name))
+        });
+    }
+    OURS.iter().any(|ours| !ours.starts_with("--") && name.starts_with(ours))
+}
+
+impl Resolver<'_> {
+    /// Everything about resources, limits and accounts that the script's directives will say.
+    pub(super) fn sbatch_options(
+        &mut self,
+        chosen: &Chosen<'_>,
+        distributed: &Distributed,
+        time_limit: Option<TimeLimit>,
+        project: Option<&str>,
+    ) -> Vec<SbatchOption> {
+        let mut options = Options { list: Vec::new(), problems: Vec::new() };
+        let (empty_class, empty_compute) = (Class::default(), Compute::default());
+        let class = chosen.class.unwrap_or(&empty_class);
+        let compute = self.spec.compute.as_ref().unwrap_or(&empty_compute);
+
+        let tasks =
+            if distributed.launcher == Launcher::Srun { distributed.processes_per_node } else { 1 };
+        options.add("nodes", None, self.nodes());
+        options.add("ntasks-per-node", None, tasks);
+        self.cpus(&mut options, compute, class, tasks);
+        self.gpus(&mut options, class);
+        self.memory(&mut options, compute, class);
+        if class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value) {
+            options.flag("exclusive");
+        }
+        if let Some(limit) = time_limit {
+            options.add("time", None, limit.slurm());
+        }
+        if let Some(least) = &compute.time_min {
+            options.add("time-min", Some(least.place), least.value.slurm());
+        }
+        self.accounts(&mut options, compute, class, project);
+        for (name, asked) in [("begin", &compute.begin), ("nodelist", &compute.nodelist)] {
+            options.text(name, asked.as_ref());
+        }
+        if let Some(nice) = &compute.nice {
+            options.add("nice", Some(nice.place), nice.value);
+        }
+        if compute.hold.as_ref().is_some_and(|hold| hold.value) {
+            options.flag("hold");
+        }
+        if let Some(mail) = &compute.mail {
+            let types: Vec<String> =
+                mail.value.iter().map(|at| at.value.as_str().to_ascii_uppercase()).collect();
+            options.add("mail-type", Some(mail.place), types.join(","));
+        }
+        options.flag("no-requeue");
+        self.verbatim(&mut options, chosen, compute, class);
+        self.problems.append(&mut options.problems);
+        options.list
+    }
+
+    fn cpus(&mut self, options: &mut Options, compute: &Compute, class: &Class, tasks: u32) {
+        let asked = compute.cpus_per_node.as_ref();
+        self.at_most(
+            asked.map(|at| (at.value.get(), at.place)),
+            class.cpus_per_node.as_ref().map(|at| at.value.get()),
+            "CPUs",
+        );
+        if let Some(cpus) = asked.or(class.cpus_per_node.as_ref()) {
+            let per_task = (cpus.value.get() / tasks.max(1)).max(1);
+            options.add("cpus-per-task", Some(cpus.place), per_task);
+        }
+    }
+
+    fn gpus(&mut self, options: &mut Options, class: &Class) {
+        let asked = self.spec.compute.as_ref().and_then(|compute| compute.gpus_per_node.as_ref());
+        self.at_most(
+            asked.map(|at| (at.value, at.place)),
+            Some(class.gpus_per_node.as_ref().map_or(0, |at| at.value)),
+            "GPUs",
+        );
+        let count = self.gpus_per_node(Some(class));
+        if let Some(gres) = &class.gres {
+            options.text("gres", Some(gres));
+            return;
+        }
+        let typed = class.gpu_typed.as_ref().is_some_and(|typed| typed.value);
+        let kind = class
+            .gpu_type
+            .as_ref()
+            .filter(|_| typed)
+            .map(|kind| format!("{}:", kind.value))
+            .unwrap_or_default();
+        let request =
+            class.gpu_request.as_ref().map_or(GpuRequest::GpusPerNode, |request| request.value);
+        match request {
+            _ if count == 0 => {}
+            GpuRequest::GpusPerNode => options.add("gpus-per-node", None, format!("{kind}{count}")),
+            GpuRequest::Gres => options.add("gres", None, format!("gpu:{kind}{count}")),
+            GpuRequest::None => {}
+        }
+    }
+
+    fn memory(&mut self, options: &mut Options, compute: &Compute, class: &Class) {
+        let asked = compute.memory_per_node.as_ref();
+        let of_class = class.memory_per_node.as_ref();
+        if let (Some(asked), Some(most)) = (asked, of_class)
+            && asked.value > most.value
+        {
+            self.at(
+                asked.place,
+                format!("{} of memory asked, the class's nodes give {}", asked.value, most.value),
+            );
+        }
+        let exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
+        let default = if exclusive { MemoryRequest::All } else { MemoryRequest::Node };
+        let request = class.memory_request.as_ref().map_or(default, |request| request.value);
+        let memory = asked.or(of_class);
+        let share =
+            |of: u32| memory.map(|at| Mebibytes((at.value.0 / u64::from(of.max(1))).max(1)));
+        match (request, memory) {
+            (MemoryRequest::All, _) if asked.is_none() => options.add("mem", None, 0),
+            (MemoryRequest::All | MemoryRequest::Node, Some(at)) => {
+                options.add("mem", Some(at.place), at.value);
+            }
+            (MemoryRequest::PerGpu, Some(at)) => {
+                if let Some(share) = share(self.gpus_per_node(Some(class))) {
+                    options.add("mem-per-gpu", Some(at.place), share);
+                }
+            }
+            (MemoryRequest::PerCpu, Some(at)) => {
+                let cpus = compute.cpus_per_node.as_ref().or(class.cpus_per_node.as_ref());
+                if let Some(share) = share(cpus.map_or(1, |cpus| cpus.value.get())) {
+                    options.add("mem-per-cpu", Some(at.place), share);
+                }
+            }
+            (MemoryRequest::None, _) | (_, None) => {}
+        }
+    }
+
+    fn accounts(
+        &self,
+        options: &mut Options,
+        compute: &Compute,
+        class: &Class,
+        project: Option<&str>,
+    ) {
+        let empty = site::Project::default();
+        let project_keys = project
+            .and_then(|name| self.context.site.project.as_ref()?.get(name))
+            .unwrap_or(&empty);
+        if let Some(account) = self.account(project) {
+            options.add("account", compute.account.as_ref().map(|at| at.place), account);
+        }
+        if let Some(partitions) = &class.partition {
+            let names: Vec<&str> = partitions.0.iter().map(|at| at.value.as_str()).collect();
+            options.add("partition", partitions.0.first().map(|at| at.place), names.join(","));
+        }
+        options
+            .text("qos", compute.qos.as_ref().or(project_keys.qos.as_ref()).or(class.qos.as_ref()));
+        options.text("wckey", project_keys.wckey.as_ref().or(class.wckey.as_ref()));
+        options.text("reservation", compute.reservation.as_ref().or(class.reservation.as_ref()));
+        options.text("licenses", compute.licenses.as_ref().or(class.licenses.as_ref()));
+        match (&class.constraint, &compute.constraint) {
+            (Some(ours), Some(theirs)) => {
+                options.add(
+                    "constraint",
+                    Some(theirs.place),
+                    format!("({})&({})", ours.value, theirs.value),
+                );
+            }
+            (ours, theirs) => options.text("constraint", theirs.as_ref().or(ours.as_ref())),
+        }
+        match (&class.exclude, &compute.exclude) {
+            (Some(ours), Some(theirs)) => {
+                options.add(
+                    "exclude",
+                    Some(theirs.place),
+                    format!("{},{}", ours.value, theirs.value),
+                );
+            }
+            (ours, theirs) => options.text("exclude", theirs.as_ref().or(ours.as_ref())),
+        }
+        if compute.nodelist.is_none() {
+            options.text("nodelist", class.nodelist.as_ref());
+        }
+    }
+
+    fn verbatim(
+        &self,
+        options: &mut Options,
+        chosen: &Chosen<'_>,
+        compute: &Compute,
+        class: &Class,
+    ) {
+        let of_cluster = match &chosen.target {
+            Target::Slurm { cluster } => {
+                self.context.site.cluster.as_ref().and_then(|all| all.get(cluster)?.script.as_ref())
+            }
+            Target::Local => None,
+        };
+        let of_site = self.context.site.script.as_ref();
+        let of_cluster = of_cluster.and_then(|script| script.directives.as_ref());
+        let shared = of_cluster.or_else(|| of_site.and_then(|script| script.directives.as_ref()));
+        for directives in [shared, class.directives.as_ref()].into_iter().flatten() {
+            for directive in directives {
+                options.verbatim(directive);
+            }
+        }
+        for option in compute.sbatch.iter().flat_map(|options| &options.value) {
+            options.verbatim(option);
+        }
+    }
+
+    /// Reports a request that is over what the class gives on each node.
+    fn at_most(&mut self, asked: Option<(u32, Place)>, most: Option<u32>, what: &str) {
+        if let (Some((asked, place)), Some(most)) = (asked, most)
+            && asked > most
+        {
+            self.at(place, format!("{asked} {what} per node asked, the class's nodes give {most}"));
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The resolved spec: every default filled in, checked against the site. It alone decides the script.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::site::Mode;
+use crate::domain::spec::Launcher;
+use crate::domain::units::{Seconds, TimeLimit};
+use crate::domain::word::Word;
+
+/// What a spec means here. Stored as `resolved.json` in the run directory and with the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Resolved {
+    pub name: String,
+    pub project: Option<String>,
+    pub experiment: Option<String>,
+    pub code: Code,
+    pub environment: Environment,
+    pub compute: Compute,
+    pub distributed: Distributed,
+    /// Relative to the run directory, or absolute.
+    pub checkpoint_directory: String,
+    /// Relative to the run directory, or absolute.
+    pub metrics_file: String,
+    pub script: Script,
+    /// Where run directories are made; absolute, placeholders filled in.
+    pub run_root: PathBuf,
+    pub run_dir_mode: Mode,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// Absolute directory of the code.
+    pub path: PathBuf,
+    pub program: Program,
+    /// The spelled-out `[args]`.
+    pub args: Vec<Word>,
+}
+
+/// What is started in `work/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Program {
+    /// A file of the code, relative to `work/`.
+    EntryPoint(String),
+    Command(Vec<Word>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Environment {
+    pub modules: Vec<String>,
+    /// Name or absolute prefix.
+    pub conda: Option<String>,
+    /// Where conda is installed, when the site says so.
+    pub conda_root: Option<String>,
+    /// Absolute path of a virtual environment.
+    pub venv: Option<String>,
+    /// The class's first, then the spec's; names are unique and valid.
+    pub variables: Vec<(String, Word)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Compute {
+    pub target: Target,
+    pub class: String,
+    pub nodes: u32,
+    pub gpus_per_node: u32,
+    pub time_limit: Option<TimeLimit>,
+    /// What sbatch is told in the script; empty on the local target.
+    pub options: Vec<SbatchOption>,
+    /// Charge units per node-hour, where the class has a rate.
+    pub rate: Option<f64>,
+    /// A path on the node, in which the job id may be named as the shell would.
+    pub local_scratch: Option<String>,
+}
+
+/// Where a run executes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Local,
+    Slurm { cluster: String },
+}
+
+impl Target {
+    /// The name of the cluster; the local target counts as one.
+    pub fn cluster(&self) -> &str {
+        match self {
+            Self::Local => crate::domain::site::LOCAL,
+            Self::Slurm { cluster } => cluster,
+        }
+    }
+
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Slurm { .. } => "slurm",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Distributed {
+    pub launcher: Launcher,
+    pub processes_per_node: u32,
+    /// nodes × processes per node; 1 for the launcher `none`.
+    pub world_size: u32,
+    pub strategy: Option<String>,
+    /// More words for srun.
+    pub srun_args: Vec<String>,
+    /// How a node's name becomes its address, with `{node}`.
+    pub node_address: String,
+    /// First and last port for the ranks to meet at.
+    pub ports: (u32, u32),
+}
+
+/// Pieces of bash that the site gives to every script, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Script {
+    pub prologue: Vec<String>,
+    pub epilogue: Vec<String>,
+    pub umask: Mode,
+    /// How long a cancelled local job may take to end before it is killed.
+    pub kill_wait: Seconds,
+}
+
+/// One option of sbatch, checked so that it can stand on an `#SBATCH` line and stay one option.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SbatchOption {
+    /// With its dashes.
+    name: String,
+    value: Option<String>,
+}
+
+/// Why a text is no option that can be carried safely.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    #[error("an option starts with `-`, as `--switches=1` does")]
+    NoOption,
+    #[error("it holds a line break or another control character")]
+    Control,
+    #[error("it holds a character outside ASCII, which Slurm does not carry safely")]
+    NotAscii,
+    #[error("it is longer than {OPTION_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+/// Slurm accepts lines of 1 MiB; no honest option comes near this.
+pub const OPTION_BYTES_MAX: usize = 4096;
+
+impl SbatchOption {
+    /// A long option with a value.
+    pub fn with_value(name: &str, value: impl fmt::Display) -> Result<Self, OptionError> {
+        Self::checked(format!("--{name}"), Some(value.to_string()))
+    }
+
+    /// A long option without a value.
+    pub fn flag(name: &str) -> Result<Self, OptionError> {
+        Self::checked(format!("--{name}"), None)
+    }
+
+    /// Reads `--name=value`, `--name` or `-xvalue`.
+    pub fn parse(text: &str) -> Result<Self, OptionError> {
+        match text.split_once('=') {
+            Some((name, value)) => Self::checked(name.to_owned(), Some(value.to_owned())),
+            None => Self::checked(text.to_owned(), None),
+        }
+    }
+
+    fn checked(name: String, value: Option<String>) -> Result<Self, OptionError> {
+        let word = name
+            .strip_prefix("--")
+            .or_else(|| name.strip_prefix('-'))
+            .ok_or(OptionError::NoOption)?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        let all = || name.chars().chain(value.iter().flat_map(|value| value.chars()));
+        if all().any(|c| c.is_ascii_control()) {
+            return Err(OptionError::Control);
+        }
+        if !all().all(|c| c.is_ascii()) {
+            return Err(OptionError::NotAscii);
+        }
+        if all().count() > OPTION_BYTES_MAX {
+            return Err(OptionError::TooLong);
+        }
+        if word.is_empty()
+            || !word.starts_with(|c: char| c.is_ascii_alphabetic())
+            || !word.chars().all(plain)
+        {
+            return Err(OptionError::NoOption);
+        }
+        Ok(Self { name, value })
+    }
+
+    /// The name with its dashes.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn value(&self) -> Option<&str> {
+        self.value.as_deref()
+    }
+}
+
+impl fmt::Display for SbatchOption {
+    /// As one argument of a command line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}={value}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+impl From<SbatchOption> for String {
+    fn from(option: SbatchOption) -> Self {
+        option.to_string()
+    }
+}
+
+impl TryFrom<String> for SbatchOption {
+    type Error = OptionError;
+
+    fn try_from(text: String) -> Result<Self, OptionError> {
+        Self::parse(&text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_stays_one_option() {
+        let check = |text: &str, shown: Result<&str, OptionError>| {
+            assert_eq!(
+                SbatchOption::parse(text).map(|o| o.to_string()),
+                shown.map(str::to_owned),
+                "{text:?}"
+            );
+        };
+        check("--switches=1", Ok("--switches=1"));
+        check("--comment=a b # \"c\"", Ok("--comment=a b # \"c\""));
+        check("--exclusive", Ok("--exclusive"));
+        check("-N2", Ok("-N2"));
+        check("switches", Err(OptionError::NoOption));
+        check("--", Err(OptionError::NoOption));
+        check("--switches 1", Err(OptionError::NoOption));
+        check("--comment=a\n#SBATCH --uid=0", Err(OptionError::Control));
+        check("--comment=\r", Err(OptionError::Control));
+        check("--comment=ü", Err(OptionError::NotAscii));
+        check(&format!("--comment={}", "x".repeat(5000)), Err(OptionError::TooLong));
+    }
+}

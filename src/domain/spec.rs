@@ -1,0 +1,268 @@
+//! The spec: what a user writes, key by key.
+//!
+//! To add a key: add a field (or take the name off a `later` list), then give it its meaning in
+//! [`crate::domain::resolve`]. The JSON schema and the "did you mean" follow by themselves.
+
+use std::num::NonZeroU32;
+
+use crate::domain::document::Node;
+use crate::domain::keys::{FromNode, Named, OneOrMany, choice, keys, wrong_kind};
+use crate::domain::problem::{At, Problem};
+use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
+
+keys! {
+    /// A training run, as its owner describes it.
+    pub struct Spec {
+        /// What the run is called: `[a-z0-9][a-z0-9._-]{0,62}`, not all digits. Default: the file's stem.
+        name: At<String>,
+        /// Who pays: a project of the site.
+        project: At<String>,
+        /// A free tag that groups runs.
+        experiment: At<String>,
+        code: Code,
+        /// Arguments of the training program, appended in order: `true` is a bare flag, `false` leaves it out, an array
+        /// repeats values after one flag.
+        args: Named<At<ArgValue>>,
+        environment: Environment,
+        compute: Compute,
+        distributed: Distributed,
+        checkpoint: Checkpoint,
+        metrics: Metrics,
+    }
+    later { "after", "dataset", "failure", "evaluation", "sweep", "schedule" }
+}
+
+keys! {
+    /// What to run.
+    pub struct Code {
+        /// Directory of the code, relative to the spec's own file. Default: the spec's directory.
+        path: At<String>,
+        /// The program to start, relative to `path`: a `.py` file is run by Python, a `.sh` file by bash.
+        entry_point: At<String>,
+        /// A whole command line instead of `entry_point`.
+        command: At<Vec<At<String>>>,
+        /// How `work/` gets the code.
+        work: At<WorkStyle>,
+        /// How `[args]` are spelled.
+        args_style: At<ArgsStyle>,
+    }
+    later { "include", "exclude", "digest" }
+}
+
+keys! {
+    /// What the training finds around it.
+    pub struct Environment {
+        /// Environment modules to load, in order.
+        modules: Vec<At<String>>,
+        /// A conda environment, by name or prefix.
+        conda: At<String>,
+        /// A Python virtual environment, by path.
+        venv: At<String>,
+        /// Variables set for the training.
+        variables: Named<At<ArgValue>>,
+    }
+    later { "requirements", "container", "secrets" }
+}
+
+keys! {
+    /// What it runs on.
+    pub struct Compute {
+        /// A hardware class of the site.
+        class: At<String>,
+        /// How many nodes. Default: 1.
+        nodes: At<NonZeroU32>,
+        /// Wall-clock limit: `12h`, `1d12h`, or Slurm's `1-12:00:00`. Default: the class's.
+        time_limit: At<TimeLimit>,
+        /// Where it runs.
+        target: At<TargetKind>,
+        /// Slurm account.
+        account: At<String>,
+        /// Slurm quality of service.
+        qos: At<String>,
+        /// Node features that are asked for.
+        constraint: At<String>,
+        /// Slurm reservation.
+        reservation: At<String>,
+        /// Licenses, as Slurm counts them.
+        licenses: At<String>,
+        /// Nodes that must be used.
+        nodelist: At<String>,
+        /// Nodes that must not be used.
+        exclude: At<String>,
+        /// GPUs of each node, at most the class's.
+        gpus_per_node: At<u32>,
+        /// CPUs of each node, at most the class's.
+        cpus_per_node: At<NonZeroU32>,
+        /// Memory of each node, at most the class's.
+        memory_per_node: At<Mebibytes>,
+        /// The least time limit that is acceptable to start earlier.
+        time_min: At<TimeLimit>,
+        /// Not before this time, in Slurm's words: `now+1hour`, `2026-12-24T18:00:00`.
+        begin: At<String>,
+        /// Slurm's nice value.
+        nice: At<i32>,
+        /// Submit held: somebody must release it.
+        hold: At<bool>,
+        /// When Slurm sends mail.
+        mail: At<Vec<At<MailType>>>,
+        /// Options for sbatch, verbatim.
+        sbatch: At<Vec<At<String>>>,
+    }
+    later {}
+}
+
+keys! {
+    /// How the processes of one run are started and find each other.
+    pub struct Distributed {
+        /// What starts the ranks.
+        launcher: At<Launcher>,
+        /// Processes (ranks) on each node. Default: the class's GPUs per node, else 1.
+        processes_per_node: At<NonZeroU32>,
+        /// Recorded, not interpreted.
+        strategy: At<String>,
+    }
+    later {}
+}
+
+keys! {
+    /// Where checkpoints are.
+    pub struct Checkpoint {
+        /// Relative to the run directory, or absolute. Default: `checkpoints`.
+        directory: At<String>,
+    }
+    later { "format", "every_steps", "keep_last", "resume", "resume_args" }
+}
+
+keys! {
+    /// Where the training reports its metrics.
+    pub struct Metrics {
+        /// A file of JSON lines, relative to the run directory. Default: `metrics.jsonl`.
+        file: At<String>,
+    }
+    later {}
+}
+
+choice! {
+    /// How `work/` gets the code.
+    pub enum WorkStyle {
+        /// A link to each top-level entry of the code.
+        Link = "link",
+    }
+    later { "copy" }
+}
+
+choice! {
+    /// How `[args]` become words of the command line.
+    pub enum ArgsStyle {
+        /// `--key value`
+        Flags = "flags",
+        /// `--key=value`
+        Equals = "equals",
+        /// `key=value`
+        Hydra = "hydra",
+    }
+    later {}
+}
+
+choice! {
+    /// Where a run executes.
+    pub enum TargetKind {
+        /// Processes on this machine.
+        Local = "local",
+        /// A Slurm cluster.
+        Slurm = "slurm",
+    }
+    later {}
+}
+
+choice! {
+    /// What starts the ranks of a run.
+    pub enum Launcher {
+        /// The program once, on the first node.
+        None = "none",
+        /// One process per rank, started by srun.
+        Srun = "srun",
+        /// One torchrun agent per node.
+        Torchrun = "torchrun",
+    }
+    later { "accelerate", "deepspeed", "mpi", "jax" }
+}
+
+choice! {
+    /// When Slurm sends mail.
+    pub enum MailType {
+        Begin = "begin",
+        End = "end",
+        Fail = "fail",
+        Requeue = "requeue",
+        TimeLimit = "time_limit",
+        All = "all",
+        None = "none",
+    }
+    later {}
+}
+
+/// A value for the training program: one word, several words, or a switch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ArgValue {
+    /// Text, or a number as it was written.
+    Word(String),
+    Switch(bool),
+    Words(Vec<String>),
+}
+
+impl FromNode for ArgValue {
+    fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Node::Boolean(flag) => Some(Self::Switch(*flag)),
+            Node::List(items) => {
+                let words: Option<Vec<String>> = items
+                    .iter()
+                    .enumerate()
+                    .map(|(index, item)| word(item, &format!("{path}[{index}]"), problems))
+                    .collect();
+                words.map(Self::Words)
+            }
+            Node::Text(_)
+            | Node::Integer(_)
+            | Node::Float(_)
+            | Node::Datetime(_)
+            | Node::Table(_) => word(node, path, problems).map(Self::Word),
+        }
+    }
+}
+
+/// A string, number or date as the one word that it is on a command line.
+fn word(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<String> {
+    match &node.value {
+        Node::Text(_) => String::from_node(node, path, problems),
+        Node::Integer(number) => Some(number.to_string()),
+        Node::Float(text) | Node::Datetime(text) => Some(text.clone()),
+        Node::Boolean(flag) => Some(flag.to_string()),
+        Node::List(_) | Node::Table(_) => {
+            wrong_kind(node, path, "a string, a number, a boolean or a flat array", problems)
+        }
+    }
+}
+
+impl schemars::JsonSchema for ArgValue {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "ArgValue".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let scalar = serde_json::json!({ "type": ["string", "number", "boolean"] });
+        schemars::json_schema!({ "anyOf": [scalar, { "type": "array", "items": scalar }] })
+    }
+}
+
+/// Pieces of bash that a site puts into every script.
+pub type ScriptPiece = At<String>;
+
+/// Kept here because the site's clusters and the spec share them.
+pub type Partitions = OneOrMany<String>;
+
+/// An interval between polls.
+pub type Interval = At<Seconds>;

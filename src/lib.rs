@@ -1,0 +1,3 @@
+//! The training-run control plane of a Slurm cluster.
+
+pub mod domain;
