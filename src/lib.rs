@@ -1,3 +1,4 @@
-//! The training-run control plane of a Slurm cluster.
+//! The training-run control plane of a Slurm cluster. docs/ARCHITECTURE.md is the map.
 
 pub mod domain;
+pub mod ports;

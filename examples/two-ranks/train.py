@@ -28,8 +28,8 @@ TRUTH = [1.5, -2.0, 0.5]  # what the training should find: weights of two inputs
 
 def main():
     args = parse_arguments()
-    rank, world_size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    address = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    rank, world_size = int(setting("RANK")), int(setting("WORLD_SIZE"))
+    address = setting("MASTER_ADDR"), int(setting("MASTER_PORT"))
 
     with World(rank, world_size, address) as world:
         check_the_sum(world)
@@ -76,6 +76,13 @@ def parse_arguments():
     parser.add_argument("--pause", type=float, default=0.02, help="seconds between epochs, so that there is time to look")
     parser.add_argument("--seed", type=int, default=11)
     return parser.parse_args()
+
+
+def setting(variable):
+    """A value that Trainyard sets for every process of a run."""
+    if variable not in os.environ:
+        sys.exit(f"{variable} is not set: start this with `trainyard submit run.toml`")
+    return os.environ[variable]
 
 
 # --- The model --------------------------------------------------------------------------------------------------
@@ -218,8 +225,7 @@ def stop_file_exists():
 
 def write_metrics(epoch, args, loss):
     line = {"step": epoch, "epoch": epoch, "epochs": args.epochs, "loss": round(loss, 8)}
-    path = Path(os.environ["TRAINYARD_METRICS_PATH"])
-    with open(path, "a", encoding="utf-8") as file:
+    with open(setting("TRAINYARD_METRICS_PATH"), "a", encoding="utf-8") as file:
         file.write(json.dumps({**line, "learning_rate": args.learning_rate}) + "\n")
 
 
@@ -229,7 +235,7 @@ def save_checkpoint(weights, epoch):
 
 
 def directory(variable):
-    path = Path(os.environ[variable])
+    path = Path(setting(variable))
     path.mkdir(parents=True, exist_ok=True)
     return path
 

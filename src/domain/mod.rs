@@ -17,3 +17,5 @@ pub mod inbox;
 pub mod resolve;
 pub mod resolved;
 pub mod word;
+
+pub mod run;

@@ -1,0 +1,114 @@
+//! From everything seen in one pass to one decision.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, WishKind};
+use crate::domain::run::state::{Decision, Policy, Run, State};
+use crate::domain::run::step::step;
+use crate::domain::units::Seconds;
+
+/// Decides what happens to `run` next. Pure and total.
+///
+/// The order matters: what the scheduler and the script said comes before what people want, so that a run that had
+/// ended before it was cancelled keeps its end.
+#[must_use]
+pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decision {
+    let mut total = Decision::stay(run);
+    let apply = |total: &mut Decision, event: Event| {
+        let Decision { run, closed, acts, notes } = step(&total.run, &event, policy, now);
+        total.run = run;
+        total.closed.extend(closed);
+        total.acts.extend(acts);
+        total.notes.extend(notes);
+    };
+    for event in told(seen) {
+        apply(&mut total, event);
+    }
+    if let Some(event) = looked(&total.run, seen, policy, now) {
+        apply(&mut total, event);
+    }
+    for wish in &seen.wishes {
+        let by = wish.by.clone();
+        apply(
+            &mut total,
+            match wish.kind {
+                WishKind::Cancel => Event::Cancel { by },
+                WishKind::Resume => Event::Resume { by },
+            },
+        );
+    }
+    if is_due(&total.run.state, now) {
+        apply(&mut total, Event::TimerDue);
+    }
+    total
+}
+
+/// What was told about the run, in the order it must have happened.
+fn told(seen: &Seen) -> Vec<Event> {
+    let mut events = Vec::new();
+    match &seen.answer {
+        Some(Answer::Acknowledged { job, notices }) => {
+            events.push(Event::Acknowledged { job: job.clone(), notices: notices.clone() });
+        }
+        Some(Answer::Refused { message, for_now }) => {
+            events.push(Event::Refused { message: message.clone(), for_now: *for_now });
+        }
+        Some(Answer::Lost { message }) => {
+            events.push(Event::AnswerLost { message: message.clone() });
+        }
+        None => {}
+    }
+    match &seen.revocation {
+        Some(Revocation::Won) => events.push(Event::Revoked),
+        Some(Revocation::ClaimedBy(job)) => events.push(Event::ClaimedBy(job.clone())),
+        None => {}
+    }
+    events.extend(seen.script.iter().cloned().map(Event::Script));
+    events
+}
+
+/// What the scheduler's answer comes to for this run.
+fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Event> {
+    match &seen.look {
+        Look::NotAsked => None,
+        Look::Silence { who } => Some(Event::Silence { who: who.clone() }),
+        Look::Absent => {
+            let since = run.attempt.as_ref().and_then(|attempt| attempt.absent_since);
+            let past = since.is_some_and(|since| after(since, policy.absent_grace) <= now);
+            let marker = seen.marker.clone();
+            Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
+        }
+        Look::Job(sighting) => {
+            let known = run.attempt.as_ref().map(|attempt| attempt.restart);
+            let grew = known.is_some_and(|known| sighting.restart > known);
+            // An older record of a job that was requeued since is no news.
+            let older = known.is_some_and(|known| sighting.restart < known);
+            match (grew, older) {
+                (_, true) => None,
+                (true, _) => Some(Event::RestartGrew(sighting.clone())),
+                (false, false) => Some(Event::Found(sighting.clone())),
+            }
+        }
+    }
+}
+
+fn is_due(state: &State, now: Timestamp) -> bool {
+    match state {
+        State::Backoff { until } => *until <= now,
+        State::Stopping { escalate_at, .. } => *escalate_at <= now,
+        State::Preparing
+        | State::Pending { .. }
+        | State::Submitting { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Final { .. } => false,
+    }
+}
+
+/// The moment `wait` after `at`.
+pub(super) fn after(at: Timestamp, wait: Seconds) -> Timestamp {
+    let wait = SignedDuration::from_secs(i64::try_from(wait.0).unwrap_or(i64::MAX));
+    at.saturating_add(wait).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,181 @@
+//! How an attempt's end becomes the run's: completed, brought back, or over with a reason and its evidence.
+
+use jiff::Timestamp;
+
+use crate::domain::inbox::ScriptReason;
+use crate::domain::run::decide::after;
+use crate::domain::run::seen::JobEnd;
+use crate::domain::run::state::{
+    Attempt, AttemptState, Decision, End, Ending, Policy, Reason, Run, State, Stop,
+};
+
+/// The scheduler's final word about the attempt under way.
+pub(super) fn close(
+    decision: &mut Decision,
+    end: JobEnd,
+    (exit_code, signal): (Option<i32>, Option<i32>),
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let (ending, reason) = judged(end, signal);
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.exit_code = exit_code.or(attempt.exit_code);
+        attempt.signal = signal;
+        attempt.ended_at.get_or_insert(now);
+    }
+    conclude(decision, ending, reason, policy, now);
+}
+
+/// What the scheduler's word means for an attempt.
+fn judged(end: JobEnd, signal: Option<i32>) -> (Ending, Option<Reason>) {
+    let failed = |reason| (Ending::Failed, Some(reason));
+    match end {
+        JobEnd::Completed => (Ending::Completed, None),
+        JobEnd::Failed if signal.is_some_and(|signal| signal > 0) => failed(Reason::Signal),
+        JobEnd::Failed => failed(Reason::ExitCode),
+        JobEnd::Cancelled => (Ending::Cancelled, Some(Reason::CancelledByAdmin)),
+        JobEnd::TimeLimit => failed(Reason::TimeLimit),
+        JobEnd::OutOfMemory => failed(Reason::OutOfMemory),
+        JobEnd::NodeFailure => failed(Reason::NodeFailure),
+        JobEnd::BootFailure => failed(Reason::BootFailure),
+        JobEnd::Deadline => failed(Reason::Deadline),
+        JobEnd::Preempted => failed(Reason::Preempted),
+    }
+}
+
+/// Ends the attempt under way and with it the run, unless the policy brings it back.
+pub(super) fn conclude(
+    decision: &mut Decision,
+    ending: Ending,
+    reason: Option<Reason>,
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let script_reason = decision
+        .run
+        .attempt
+        .as_ref()
+        .and_then(|a| a.script_end.as_ref())
+        .and_then(|end| end.reason);
+    // The script knows better than its exit code why it gave up.
+    let (ending, reason) = match (ending, script_reason) {
+        (_, Some(ScriptReason::LaunchFailed)) => (Ending::Failed, Some(Reason::LaunchFailed)),
+        (_, Some(ScriptReason::Superseded)) => (Ending::Failed, Some(Reason::Superseded)),
+        (_, Some(ScriptReason::Unknown) | None) => (ending, reason),
+    };
+    let at = decision.run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
+    let stop = if let State::Stopping { stop, .. } = &decision.run.state {
+        Some(stop.clone())
+    } else {
+        None
+    };
+    // It had ended before anybody wished it to stop: its own end stands.
+    let wished = stop.filter(|stop| ending != Ending::Completed || at > stop.since);
+    let ending = wished.as_ref().map_or(ending, |stop| ending_of(stop.reason));
+    let reason = wished.as_ref().map_or(reason, |stop| Some(stop.reason));
+    let message = match (&wished, decision.run.attempt.as_ref()) {
+        (Some(stop), _) => stop.message.clone(),
+        (None, attempt) => evidence(reason, attempt),
+    };
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.reason = reason;
+        attempt.state = match ending {
+            Ending::Completed => AttemptState::Completed,
+            Ending::Failed => AttemptState::Failed,
+            Ending::Cancelled => AttemptState::Cancelled,
+        };
+    }
+    if wished.is_none() && is_restartable(&decision.run, reason, policy) {
+        decision.run.restarts += 1;
+        decision.run.state = State::Backoff { until: after(now, policy.backoff) };
+        return;
+    }
+    decision.run.state = State::Final { end: End { ending, reason, message, at } };
+}
+
+fn is_restartable(run: &Run, reason: Option<Reason>, policy: &Policy) -> bool {
+    let Some(reason) = reason else { return false };
+    let asked = run.attempt.as_ref().and_then(|attempt| attempt.exit_code);
+    let by_code = reason == Reason::ExitCode
+        && asked.is_some_and(|code| policy.restart_exit_codes.contains(&code));
+    run.restarts < policy.max_restarts && (by_code || policy.restart_on.contains(&reason))
+}
+
+fn ending_of(reason: Reason) -> Ending {
+    let cancelled = matches!(reason, Reason::CancelledByUser | Reason::CancelledByAdmin);
+    if cancelled { Ending::Cancelled } else { Ending::Failed }
+}
+
+/// The end of a run that was stopped and has no job any more.
+pub(super) fn stopped(run: &Run, stop: &Stop, now: Timestamp) -> Decision {
+    let mut decision = Decision::stay(run);
+    let ending = ending_of(stop.reason);
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.reason = Some(stop.reason);
+        attempt.state = if ending == Ending::Cancelled {
+            AttemptState::Cancelled
+        } else {
+            AttemptState::Failed
+        };
+        // It was never asked when it ended; when it was last known is the nearest true thing.
+        let last_known = attempt.absent_since.unwrap_or(now);
+        attempt.ended_at = attempt.ended_at.or(attempt.started_at.map(|_| last_known));
+    }
+    let end = End { ending, reason: Some(stop.reason), message: stop.message.clone(), at: now };
+    decision.run.state = State::Final { end };
+    decision
+}
+
+/// One sentence that says why, from what is known about the attempt.
+fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
+    let Some(reason) = reason else { return String::new() };
+    let told =
+        attempt.and_then(|attempt| attempt.script_end.as_ref()).map(|end| end.message.as_str());
+    let code = attempt.and_then(|attempt| attempt.exit_code);
+    let signal = attempt.and_then(|attempt| attempt.signal);
+    let limit = attempt.and_then(|attempt| attempt.granted.time_limit_seconds);
+    let nodes = attempt.map(|attempt| attempt.nodes.join(", ")).unwrap_or_default();
+    match reason {
+        Reason::ExitCode => match code {
+            Some(code) => format!("the training ended with exit code {code}"),
+            None => "the training failed".to_owned(),
+        },
+        Reason::Signal => {
+            format!("the training was killed by signal {}", signal.unwrap_or_default())
+        }
+        Reason::OutOfMemory => format!("the job used more memory than it was given on {nodes}"),
+        Reason::TimeLimit => match limit {
+            Some(limit) => format!(
+                "the job reached its time limit of {}",
+                crate::domain::units::Seconds(limit)
+            ),
+            None => "the job reached its time limit".to_owned(),
+        },
+        Reason::NodeFailure => format!("a node of the job failed: {nodes}"),
+        Reason::BootFailure => format!("a node of the job did not boot: {nodes}"),
+        Reason::Deadline => "the job could not start before its deadline".to_owned(),
+        Reason::Preempted => "the job was preempted".to_owned(),
+        Reason::LaunchFailed => match told {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => "the training could not be started".to_owned(),
+        },
+        Reason::Lost => {
+            "the job vanished: the scheduler has no record of it, nor did its script leave one"
+                .to_owned()
+        }
+        Reason::CancelledByAdmin => "the job was cancelled outside Trainyard".to_owned(),
+        Reason::Superseded => "another job owns the claim of this submission".to_owned(),
+        Reason::Requeued
+        | Reason::Rejected
+        | Reason::PreparationFailed
+        | Reason::Hung
+        | Reason::NoProgress
+        | Reason::NoCheckpoint
+        | Reason::DataChanged
+        | Reason::StoppedEarly
+        | Reason::StoppedByPolicy
+        | Reason::BudgetExhausted
+        | Reason::EvaluationFailed
+        | Reason::CancelledByUser => reason.as_str().replace('_', " "),
+    }
+}

@@ -1,0 +1,26 @@
+//! What happens to a run: its state, what can be seen of it, and the one function that decides.
+//!
+//! [`decide`] folds everything that was seen in one pass into events and gives them to [`step`], which is the
+//! state × event table of docs/ARCHITECTURE.md. Both are pure and total: safe to call at any time, any number of times,
+//! on anything the scheduler may have said.
+
+mod attempt;
+mod decide;
+mod finish;
+mod seen;
+mod state;
+mod step;
+mod wishes;
+
+pub use decide::decide;
+pub use seen::{
+    Answer, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
+};
+pub use state::{
+    Act, Attempt, AttemptState, Decision, Doubt, End, Ending, Note, Policy, Reason, Run, Stale,
+    State, Stop, Submission,
+};
+pub use step::step;
+
+#[cfg(test)]
+mod tests;

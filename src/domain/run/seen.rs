@@ -1,0 +1,200 @@
+//! What can be seen of a run in one pass, and the events it comes to.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{JobKey, SubmissionId, Token};
+use crate::domain::inbox::ScriptEvent;
+use crate::domain::run::state::Reason;
+
+/// Everything that was seen of one run in one pass.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// How the submission under way was answered.
+    pub answer: Option<Answer>,
+    /// What the scheduler says about the job.
+    pub look: Look,
+    /// New events of the script, oldest first.
+    pub script: Vec<ScriptEvent>,
+    /// The exit marker of the attempt under way.
+    pub marker: Option<ScriptEvent>,
+    /// How taking the claim with `revoked` went.
+    pub revocation: Option<Revocation>,
+    pub wishes: Vec<Wish>,
+}
+
+/// What a scheduler's answer says about one job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Look {
+    /// It was not asked in this pass.
+    #[default]
+    NotAsked,
+    /// It gave no answer that can be believed.
+    Silence {
+        who: String,
+    },
+    /// It answered well and does not know the job.
+    Absent,
+    Job(Box<Sighting>),
+}
+
+/// How a submission was answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Answer {
+    Acknowledged {
+        job: JobKey,
+        notices: String,
+    },
+    /// A clear no. `for_now`: a submit limit, which passes.
+    Refused {
+        message: String,
+        for_now: bool,
+    },
+    /// The answer was lost: the job may exist.
+    Lost {
+        message: String,
+    },
+}
+
+/// How taking the claim with `revoked` went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Revocation {
+    /// No job of the submission can ever train.
+    Won,
+    /// A job has claimed it: it did start.
+    ClaimedBy(JobKey),
+}
+
+/// What a person asked for, as it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    pub id: i64,
+    pub kind: WishKind,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WishKind {
+    Cancel,
+    Resume,
+}
+
+/// A job, as a scheduler shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    pub job: JobKey,
+    /// The token found in the job's name.
+    pub token: Token,
+    pub phase: Phase,
+    /// The scheduler's own word.
+    pub word: String,
+    pub restart: u32,
+    pub submitted_at: Option<Timestamp>,
+    pub eligible_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub nodes: Vec<String>,
+    pub granted: Granted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    Waiting {
+        why: Option<String>,
+    },
+    /// Running, suspended or completing.
+    Running,
+    Ended {
+        end: JobEnd,
+        exit_code: Option<i32>,
+        signal: Option<i32>,
+    },
+    /// A word that this version does not know: shown, never acted on.
+    Unknown,
+}
+
+/// The scheduler's final words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnd {
+    Completed,
+    Failed,
+    Cancelled,
+    TimeLimit,
+    OutOfMemory,
+    NodeFailure,
+    BootFailure,
+    Deadline,
+    Preempted,
+}
+
+/// What the scheduler gave, which may differ from what was asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    pub partition: Option<String>,
+    pub qos: Option<String>,
+    pub account: Option<String>,
+    pub time_limit_seconds: Option<u64>,
+    /// Over all nodes.
+    pub cpus: Option<u64>,
+    /// MiB over all nodes.
+    pub memory: Option<u64>,
+    /// Over all nodes.
+    pub gpus: Option<u64>,
+}
+
+/// One row of the state × event table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Silence {
+        who: String,
+    },
+    Prepared,
+    PreparationFailed {
+        message: String,
+    },
+    /// The run may start now; its intent is recorded with this decision.
+    Admitted {
+        submission: SubmissionId,
+        token: Token,
+        cluster: String,
+    },
+    /// The run's own rules let it wait.
+    Waits {
+        why: String,
+    },
+    Acknowledged {
+        job: JobKey,
+        notices: String,
+    },
+    Refused {
+        message: String,
+        for_now: bool,
+    },
+    AnswerLost {
+        message: String,
+    },
+    Absent,
+    AbsentPastGrace {
+        marker: Option<ScriptEvent>,
+    },
+    Revoked,
+    ClaimedBy(JobKey),
+    /// Found waiting, held, running, suspended, completing or ended, under the restart count that is known.
+    Found(Box<Sighting>),
+    RestartGrew(Box<Sighting>),
+    Script(ScriptEvent),
+    Cancel {
+        by: String,
+    },
+    Resume {
+        by: String,
+    },
+    OwnStop {
+        reason: Reason,
+        message: String,
+    },
+    TimerDue,
+}

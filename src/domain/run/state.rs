@@ -1,0 +1,341 @@
+//! A run as the machine sees it, and what a decision consists of.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
+use crate::domain::inbox::ScriptEvent;
+use crate::domain::keys::choice;
+use crate::domain::run::seen::Granted;
+use crate::domain::units::Seconds;
+
+/// A run, as far as decisions need it. Stored whole with the run; the columns people ask for are made from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub state: State,
+    /// The sbatch call that is, or was last, under way.
+    pub submission: Option<Submission>,
+    /// The attempt that is, or was last, under way; opened by the acknowledgement or by a grown restart count.
+    pub attempt: Option<Attempt>,
+    /// How many attempts there have been.
+    pub attempts: u32,
+    /// Restarts that count against the policy: the scheduler's and ours, not losses before any start.
+    pub restarts: u32,
+    /// Submissions of the attempt to come that vanished before they started.
+    pub vanished: u32,
+    /// Who did not answer, and since when, while the run depends on an answer.
+    pub stale: Option<Stale>,
+}
+
+/// Where a run stands. The state owns its data: what does not belong to it cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Its environment is being built.
+    Preparing,
+    /// Waits by Trainyard's own rules; `why` is empty until they have looked at it.
+    Pending {
+        why: Option<String>,
+    },
+    /// The intent is on disk; sbatch is under way, or its answer was lost.
+    Submitting {
+        doubt: Option<Doubt>,
+    },
+    /// The scheduler has it; `held` says why it is held there.
+    Queued {
+        why: Option<String>,
+    },
+    Running,
+    /// The script wrote its end; the scheduler has not confirmed it.
+    Finishing,
+    /// Evaluation of what was trained.
+    Evaluating,
+    /// A wish or a stop of our own is being carried out.
+    Stopping {
+        stop: Stop,
+        escalate_at: Timestamp,
+    },
+    /// Waits for the next attempt.
+    Backoff {
+        until: Timestamp,
+    },
+    /// Over; only `resume` leaves it.
+    Final {
+        end: End,
+    },
+}
+
+/// A submission whose answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubt {
+    pub since: Timestamp,
+    /// Good answers that did not know the job.
+    pub rounds: u32,
+    pub last_round_at: Option<Timestamp>,
+}
+
+/// Why a run is being stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    pub reason: Reason,
+    pub message: String,
+    pub since: Timestamp,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    pub ending: Ending,
+    /// None for a run that completed.
+    pub reason: Option<Reason>,
+    /// The evidence, in one sentence.
+    pub message: String,
+    pub at: Timestamp,
+}
+
+/// The final states.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Completed,
+    Failed,
+    Cancelled,
+}
+
+/// Silence that a run is exposed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    pub since: Timestamp,
+    pub who: String,
+}
+
+choice! {
+    /// Why a run, or one of its attempts, ended as it did.
+    pub enum Reason {
+        ExitCode = "exit_code",
+        Signal = "signal",
+        OutOfMemory = "out_of_memory",
+        TimeLimit = "time_limit",
+        Preempted = "preempted",
+        NodeFailure = "node_failure",
+        BootFailure = "boot_failure",
+        Deadline = "deadline",
+        Requeued = "requeued",
+        LaunchFailed = "launch_failed",
+        Rejected = "rejected",
+        PreparationFailed = "preparation_failed",
+        Lost = "lost",
+        Hung = "hung",
+        NoProgress = "no_progress",
+        NoCheckpoint = "no_checkpoint",
+        DataChanged = "data_changed",
+        StoppedEarly = "stopped_early",
+        StoppedByPolicy = "stopped_by_policy",
+        BudgetExhausted = "budget_exhausted",
+        EvaluationFailed = "evaluation_failed",
+        CancelledByUser = "cancelled_by_user",
+        CancelledByAdmin = "cancelled_by_admin",
+        /// Of a job, never of a run: another job owns the claim.
+        Superseded = "superseded",
+    }
+    later {}
+}
+
+/// One sbatch call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    pub id: SubmissionId,
+    pub token: Token,
+    pub cluster: String,
+    pub intent_at: Timestamp,
+    /// The attempt number of restart 0.
+    pub attempt_base: u32,
+    pub job: Option<JobKey>,
+    /// Acknowledged, but never seen: slurmctld may have died before it saved the job.
+    pub provisional: bool,
+    /// The claim is to be taken with `revoked`, so that no job of this submission can ever train.
+    pub revoking: bool,
+}
+
+/// One start of a run: one job key and one restart count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    pub n: u32,
+    pub submission: SubmissionId,
+    pub restart: u32,
+    pub job: JobKey,
+    pub state: AttemptState,
+    /// The scheduler's own word, verbatim.
+    pub slurm_state: Option<String>,
+    pub reason: Option<Reason>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub nodes: Vec<String>,
+    pub granted: Granted,
+    /// What sbatch said while accepting.
+    pub notices: String,
+    pub submitted_at: Timestamp,
+    pub eligible_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    /// Since when good answers have not known the job.
+    pub absent_since: Option<Timestamp>,
+    /// What the script said at its end.
+    pub script_end: Option<ScriptEvent>,
+    /// The script's own word decided, because the scheduler has no record.
+    pub self_reported: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptState {
+    Queued,
+    Running,
+    Finishing,
+    Completed,
+    Failed,
+    Cancelled,
+    Requeued,
+}
+
+/// What the site and the spec say about waiting and restarting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub max_restarts: u32,
+    pub restart_on: Vec<Reason>,
+    pub restart_exit_codes: Vec<i32>,
+    pub backoff: Seconds,
+    /// Between two rounds of asking for a submission whose answer was lost.
+    pub in_doubt_wait: Seconds,
+    /// How long a job may be unknown to good answers before that is news.
+    pub absent_grace: Seconds,
+    /// How long a stop may take before it is asked for again, without grace.
+    pub stop_patience: Seconds,
+}
+
+/// Submissions of one attempt that may vanish before any start until the run is given up.
+pub(super) const VANISHED_MAX: u32 = 3;
+
+/// What comes of an event: the run as it is to be recorded, then what is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub run: Run,
+    /// Attempts that were closed on the way; the run's last attempt is in the run.
+    pub closed: Vec<Attempt>,
+    pub acts: Vec<Act>,
+    pub notes: Vec<Note>,
+}
+
+/// Something the daemon does after the decision is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Ask the scheduler to end the job; `grace` lets it save first.
+    Cancel { job: JobKey, grace: bool },
+}
+
+/// A line of a run's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// A word to search for: `state`, `script`, `impossible` …
+    pub kind: String,
+    pub message: String,
+}
+
+impl State {
+    /// The word people see.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Pending { .. } => "pending",
+            Self::Submitting { .. } => "submitting",
+            Self::Queued { .. } => "queued",
+            Self::Running => "running",
+            Self::Finishing => "finishing",
+            Self::Evaluating => "evaluating",
+            Self::Stopping { .. } => "stopping",
+            Self::Backoff { .. } => "backoff",
+            Self::Final { end } => end.ending.as_str(),
+        }
+    }
+
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Final { .. })
+    }
+
+    /// All words, in the order a run meets them.
+    pub const WORDS: &[&str] = &[
+        "preparing",
+        "pending",
+        "submitting",
+        "queued",
+        "running",
+        "finishing",
+        "evaluating",
+        "stopping",
+        "backoff",
+        "completed",
+        "failed",
+        "cancelled",
+    ];
+}
+
+impl Ending {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl AttemptState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Finishing => "finishing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Requeued => "requeued",
+        }
+    }
+}
+
+impl Run {
+    /// A run that was just accepted.
+    pub fn accepted(id: RunId) -> Self {
+        Self {
+            id,
+            state: State::Pending { why: None },
+            submission: None,
+            attempt: None,
+            attempts: 0,
+            restarts: 0,
+            vanished: 0,
+            stale: None,
+        }
+    }
+}
+
+impl Decision {
+    /// Nothing changes.
+    pub fn stay(run: &Run) -> Self {
+        Self { run: run.clone(), closed: Vec::new(), acts: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Adds a line to the history.
+    #[must_use]
+    pub fn note(mut self, kind: &str, message: impl Into<String>) -> Self {
+        self.notes.push(Note { kind: kind.to_owned(), message: message.into() });
+        self
+    }
+
+    #[must_use]
+    pub fn act(mut self, act: Act) -> Self {
+        self.acts.push(act);
+        self
+    }
+}

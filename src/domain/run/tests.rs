@@ -1,0 +1,1 @@
+//! The state × event table, walked row by row, and stories through `decide`.

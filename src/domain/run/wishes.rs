@@ -1,0 +1,118 @@
+//! What people wish, stops of our own, and timers.
+
+use jiff::Timestamp;
+
+use crate::domain::run::decide::after;
+use crate::domain::run::state::{Act, Decision, End, Ending, Policy, Reason, Run, State, Stop};
+use crate::domain::run::step::{become_state, failed, impossible};
+
+pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> Decision {
+    let message = format!("cancelled by {by}");
+    match &run.state {
+        State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
+            let reason = Some(Reason::CancelledByUser);
+            become_state(
+                run,
+                State::Final { end: End { ending: Ending::Cancelled, reason, message, at: now } },
+            )
+        }
+        State::Submitting { .. } => {
+            let mut decision =
+                stop(&Decision::stay(run), Reason::CancelledByUser, &message, (policy, now));
+            if let Some(submission) = decision.run.submission.as_mut() {
+                submission.revoking = true;
+            }
+            decision
+        }
+        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
+            let decision =
+                stop(&Decision::stay(run), Reason::CancelledByUser, &message, (policy, now));
+            cancel_job(decision, true)
+        }
+        State::Stopping { .. } => cancel_job(Decision::stay(run), false).note("wish", message),
+        State::Final { .. } => impossible(run, "a wish to cancel"),
+    }
+}
+
+pub(super) fn resume(run: &Run, by: &str) -> Decision {
+    match &run.state {
+        State::Backoff { .. } => become_state(run, State::Pending { why: None }),
+        State::Final { .. } => {
+            let mut decision = become_state(run, State::Pending { why: None });
+            decision.run.submission = None;
+            decision.run.vanished = 0;
+            if let Some(last) = decision.run.attempt.take() {
+                decision.closed.push(last);
+            }
+            decision.note("reopened", format!("resumed by {by}"))
+        }
+        State::Preparing
+        | State::Pending { .. }
+        | State::Submitting { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Stopping { .. } => impossible(run, "a wish to resume"),
+    }
+}
+
+pub(super) fn own_stop(
+    run: &Run,
+    reason: Reason,
+    message: &str,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    match &run.state {
+        State::Submitting { .. } => {
+            let mut decision = stop(&Decision::stay(run), reason, message, (policy, now));
+            if let Some(submission) = decision.run.submission.as_mut() {
+                submission.revoking = true;
+            }
+            decision
+        }
+        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
+            cancel_job(stop(&Decision::stay(run), reason, message, (policy, now)), true)
+        }
+        State::Stopping { .. } => Decision::stay(run),
+        State::Backoff { .. } => {
+            become_state(run, State::Final { end: failed(reason, message, now) })
+        }
+        State::Preparing | State::Pending { .. } | State::Final { .. } => {
+            impossible(run, "a stop of our own")
+        }
+    }
+}
+
+pub(super) fn timer_due(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
+    if let State::Stopping { stop, .. } = &run.state {
+        let escalate_at = after(now, policy.stop_patience);
+        let decision = become_state(run, State::Stopping { stop: stop.clone(), escalate_at });
+        return cancel_job(decision, false);
+    }
+    if matches!(run.state, State::Backoff { .. }) {
+        return become_state(run, State::Pending { why: None });
+    }
+    Decision::stay(run)
+}
+
+/// Turns to `stopping`.
+pub(super) fn stop(
+    decision: &Decision,
+    reason: Reason,
+    message: &str,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    let mut decision = decision.clone();
+    let stop = Stop { reason, message: message.to_owned(), since: now };
+    decision.run.state = State::Stopping { stop, escalate_at: after(now, policy.stop_patience) };
+    decision
+}
+
+fn cancel_job(decision: Decision, grace: bool) -> Decision {
+    match decision.run.submission.as_ref().and_then(|submission| submission.job.clone()) {
+        Some(job) => decision.act(Act::Cancel { job, grace }),
+        None => decision,
+    }
+}

@@ -1,0 +1,162 @@
+//! The outside world, as few verbs: what a test cannot have for real is behind one of these traits.
+//!
+//! - [`Scheduler`]: Slurm, or local processes. Its errors say what the caller may do.
+//! - [`Hands`]: everything done on behalf of a user, files and programs, in batched verbs. In personal mode it is this
+//!   process ([`crate::hands`]); in site mode it will be a child with that user's rights.
+//! - [`Clock`]: time and randomness.
+//!
+//! `SQLite` and the file system are used for real, in tests too.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
+use crate::domain::inbox::ScriptEvent;
+use crate::domain::run::{Answer, Revocation, Sighting};
+use crate::domain::units::Seconds;
+
+/// Time and randomness.
+pub trait Clock: Send + Sync {
+    fn now(&self) -> Timestamp;
+    fn random_bits(&self) -> u128;
+}
+
+/// Everything a scheduler needs to start one submission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubmitOrder {
+    pub submission: SubmissionId,
+    pub job_name: JobName,
+    /// The run directory; the script is `job.sh` in it.
+    pub run_dir: PathBuf,
+    pub time_limit: Option<Seconds>,
+    /// Between asking a cancelled job to end and killing it.
+    pub kill_wait: Seconds,
+}
+
+/// A submission whose job is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    pub submission: SubmissionId,
+    pub token: Token,
+    pub job: Option<JobKey>,
+}
+
+/// No answer that can be believed: ask again later, and believe nothing meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{who} gave no answer: {why}")]
+pub struct Silence {
+    pub who: String,
+    pub why: String,
+}
+
+/// A Slurm cluster, or the local target.
+pub trait Scheduler: Send + Sync {
+    /// Submits once. Every doubt about the outcome is [`Answer::Lost`].
+    fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer>;
+
+    /// Asks for all of them at once. What is not in a good answer is absent.
+    fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<Vec<Sighting>, Silence>>;
+
+    /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look.
+    fn cancel<'a>(&'a self, job: &'a JobKey, grace: bool) -> BoxFuture<'a, Result<(), Silence>>;
+
+    /// The run's end is recorded: what was kept to tell it may go.
+    fn forget<'a>(&'a self, job: &'a JobKey) -> BoxFuture<'a, ()>;
+}
+
+/// A program to run: no shell, a cleared environment, a deadline, and caps on what it may say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    pub path: PathBuf,
+    pub args: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    pub directory: PathBuf,
+    /// A file opened for standard input; nothing when `None`.
+    pub stdin: Option<PathBuf>,
+    pub deadline: Duration,
+}
+
+/// What a program said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// `None` when it was killed by a signal.
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    /// More was said than is kept.
+    pub cut: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    #[error("cannot start {}", path.display())]
+    Start { path: PathBuf, source: std::io::Error },
+    #[error("{} did not end within {} s and was killed", path.display(), deadline.as_secs())]
+    Deadline { path: PathBuf, deadline: Duration },
+    #[error("cannot hear {}", path.display())]
+    Hear { path: PathBuf, source: std::io::Error },
+}
+
+/// The files of a new run directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRunDir {
+    pub path: PathBuf,
+    pub mode: u32,
+    /// `run.toml`: what was asked.
+    pub spec: String,
+    /// `resolved.json`: what it meant.
+    pub resolved: String,
+    /// `job.sh`: what is submitted.
+    pub script: String,
+    /// Directory whose top-level entries `work/` links to.
+    pub code: PathBuf,
+}
+
+/// Text read from a file at an offset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stretch {
+    pub bytes: Vec<u8>,
+    /// Where the next read goes on. 0 again when the file was replaced or cut.
+    pub next: u64,
+    /// Identifies the file that was read: device and inode.
+    pub file: Option<(u64, u64)>,
+}
+
+/// An event file of the inbox, with its name, so that it can be removed when it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InboxItem {
+    pub file: PathBuf,
+    /// `None` when the file is not what a script writes.
+    pub event: Option<ScriptEvent>,
+}
+
+/// Everything done on behalf of a user. Verbs are blocking and are called off the async threads.
+pub trait Hands: Send + Sync {
+    /// Runs a program to its end.
+    fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>>;
+
+    /// Starts a program that outlives this process; it is not waited for.
+    fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
+
+    /// Makes a run directory with everything that is known before the submission, durably.
+    fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<()>;
+
+    /// Lists the events of a run root's inbox, oldest first, at most `max`.
+    fn read_inbox(&self, run_root: &Path, max: usize) -> std::io::Result<Vec<InboxItem>>;
+
+    /// Removes files that were recorded.
+    fn remove(&self, files: &[PathBuf]) -> std::io::Result<()>;
+
+    /// The exit marker of an attempt, when it is there.
+    fn exit_marker(&self, run_dir: &Path, attempt: u32) -> std::io::Result<Option<ScriptEvent>>;
+
+    /// Takes a submission's claim with `revoked`, or finds who has it.
+    fn revoke(&self, run_dir: &Path, token: &Token) -> std::io::Result<Revocation>;
+
+    /// Reads at most `max` bytes of a regular file from an offset; a missing file is an empty stretch.
+    fn read(&self, file: &Path, from: u64, max: usize) -> std::io::Result<Stretch>;
+}
