@@ -1,4 +1,6 @@
 //! The training-run control plane of a Slurm cluster. docs/ARCHITECTURE.md is the map.
 
 pub mod domain;
+pub mod files;
 pub mod ports;
+pub mod store;

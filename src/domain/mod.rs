@@ -14,8 +14,10 @@ pub mod spec;
 pub mod ids;
 pub mod inbox;
 
+pub mod request;
 pub mod resolve;
 pub mod resolved;
 pub mod word;
 
+pub mod metrics;
 pub mod run;

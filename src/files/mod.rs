@@ -1,0 +1,7 @@
+//! Files as Trainyard itself reads them: specs and site files with their places, and what a spec expects to find.
+
+mod site;
+mod spec;
+
+pub use site::{LoadedSite, SitePaths, load_site};
+pub use spec::{LoadError, read_spec, verify};

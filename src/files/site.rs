@@ -1,0 +1,120 @@
+//! Reading the site config from its layers.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::domain::document::{Table, parse};
+use crate::domain::problem::{Problem, Source, Sources};
+use crate::domain::site::{Layer, LayerKind, Site, effective};
+use crate::files::spec::{LoadError, read_text};
+
+/// Where the layers of the site config are looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SitePaths {
+    /// `/etc/trainyard`: `site.toml`, and `conf.d/*.toml` over it. May be absent.
+    pub system: PathBuf,
+    /// `--site` or `$TRAINYARD_SITE`: must exist.
+    pub asked: Option<PathBuf>,
+    /// `~/.config/trainyard/site.toml`, where nothing was asked. May be absent.
+    pub own: PathBuf,
+}
+
+/// The site config, with the texts it was read from.
+#[derive(Debug, Clone)]
+pub struct LoadedSite {
+    pub site: Site,
+    /// The merged tree: each value remembers which file it came from.
+    pub table: Table,
+    pub sources: Sources,
+    pub problems: Vec<Problem>,
+}
+
+/// Reads all layers. Problems inside the files are returned with the site; a file that cannot be read is an error.
+pub fn load_site(paths: &SitePaths) -> Result<LoadedSite, LoadError> {
+    let mut files: Vec<(PathBuf, bool)> =
+        system_files(&paths.system)?.into_iter().map(|file| (file, true)).collect();
+    match &paths.asked {
+        Some(asked) => files.push((asked.clone(), false)),
+        None if paths.own.exists() => files.push((paths.own.clone(), false)),
+        None => {}
+    }
+    let mut sources = Sources::default();
+    let mut problems = Vec::new();
+    let mut layers = Vec::new();
+    for (file, is_system) in files {
+        let text = read_text(&file)?;
+        let base = file.parent().map(Path::to_owned).unwrap_or_default();
+        let source =
+            sources.add(Source { name: file.display().to_string(), text: text.clone(), base });
+        let (table, faults) = parse(&text, source);
+        problems.extend(faults);
+        let kind = if is_system {
+            LayerKind::System { root_owned: is_roots(&file) }
+        } else {
+            LayerKind::User
+        };
+        layers.push(Layer { kind, source, table });
+    }
+    let (site, table, faults) = effective(layers);
+    problems.extend(faults);
+    Ok(LoadedSite { site, table, sources, problems })
+}
+
+/// The files of `/etc/trainyard`, in the order they are laid over each other.
+fn system_files(system: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let main = system.join("site.toml");
+    let mut files = Vec::new();
+    if main.exists() {
+        files.push(main);
+    }
+    let drop_ins = system.join("conf.d");
+    match std::fs::read_dir(&drop_ins) {
+        Ok(entries) => {
+            let mut found: Vec<PathBuf> = entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.path())
+                .filter(|path| path.extension().is_some_and(|ending| ending == "toml"))
+                .collect();
+            found.sort();
+            files.extend(found);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(source) => return Err(LoadError::Read { path: drop_ins, source }),
+    }
+    Ok(files)
+}
+
+/// Whether root owns a file and nobody else can write it.
+fn is_roots(file: &Path) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    file.metadata().is_ok_and(|meta| meta.uid() == 0 && meta.mode() & OTHERS_WRITE == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drop_ins_are_laid_over_in_order_and_the_users_file_last() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let system = dir.path().join("etc");
+        std::fs::create_dir_all(system.join("conf.d")).expect("made");
+        let write =
+            |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+        write("etc/site.toml", "[site]\nname = 'base'\nrun_root = '/base'\n");
+        write("etc/conf.d/20.toml", "[site]\nname = 'twenty'\n");
+        write("etc/conf.d/10.toml", "[site]\nname = 'ten'\n");
+        write("etc/conf.d/ignored.txt", "not toml");
+        write("own.toml", "[site]\nrun_root = '/own'\n");
+        let paths =
+            |asked| SitePaths { system: system.clone(), asked, own: dir.path().join("own.toml") };
+        let loaded = load_site(&paths(None)).expect("is read");
+        assert_eq!(loaded.problems, vec![]);
+        let general = loaded.site.site.expect("a site");
+        assert_eq!(general.name.map(|name| name.value).as_deref(), Some("twenty"));
+        assert_eq!(general.run_root.map(|root| root.value).as_deref(), Some("/own"));
+        let missing =
+            load_site(&paths(Some(dir.path().join("missing.toml")))).expect_err("must exist");
+        assert!(missing.to_string().contains("missing.toml"));
+    }
+}

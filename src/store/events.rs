@@ -1,0 +1,53 @@
+//! A run's history.
+
+use jiff::Timestamp;
+use rusqlite::{Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::RunId;
+use crate::domain::run::Note;
+use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::time;
+
+/// One line of a run's history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEvent {
+    pub at: Timestamp,
+    pub kind: String,
+    pub message: String,
+}
+
+/// The newest lines of a history that are shown; a run that has more is in trouble, and its newest lines say which.
+const EVENTS_SHOWN_MAX: u32 = 10_000;
+
+pub(super) fn insert(
+    tx: &Transaction<'_>,
+    run: RunId,
+    note: &Note,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    tx.prepare_cached("INSERT INTO event (run, at, kind, message) VALUES (?1, ?2, ?3, ?4)")
+        .and_then(|mut statement| {
+            statement.execute(params![run.0, at.as_millisecond(), note.kind, note.message])
+        })
+        .map(drop)
+        .during("record an event")
+}
+
+impl Store {
+    /// A run's history, oldest first.
+    pub async fn events(&self, run: RunId) -> Result<Vec<HistoryEvent>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT at, kind, message FROM (SELECT id, at, kind, message FROM event WHERE run = ?1 \
+                       ORDER BY id DESC LIMIT ?2) ORDER BY id";
+            let mut statement = connection.prepare_cached(sql).during("read a history")?;
+            let rows = statement
+                .query_map(params![run.0, EVENTS_SHOWN_MAX], |row| {
+                    Ok(HistoryEvent { at: time(row.get(0)?), kind: row.get(1)?, message: row.get(2)? })
+                })
+                .during("read a history")?;
+            rows.collect::<rusqlite::Result<_>>().during("read a history")
+        })
+        .await
+    }
+}

@@ -1,0 +1,96 @@
+//! The one thread that owns the database.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+
+/// Why the database could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot open the database {}", path.display())]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the database {} was written by a newer version of trainyard (schema {found}, this program knows {known})",
+        path.display()
+    )]
+    TooNew { path: PathBuf, found: i64, known: i64 },
+    #[error("cannot bring the database {} up to date", path.display())]
+    Migrate { path: PathBuf, source: rusqlite_migration::Error },
+    #[error("cannot keep a copy of the database before it is changed")]
+    Backup(#[source] rusqlite::Error),
+    #[error("the database {} is damaged: {why}", path.display())]
+    Damaged { path: PathBuf, why: String },
+    #[error("cannot {what}")]
+    Statement { what: &'static str, source: rusqlite::Error },
+    #[error("the record of {what} cannot be read")]
+    Record { what: String, source: serde_json::Error },
+    #[error("the database thread has ended")]
+    Gone,
+}
+
+impl StoreError {
+    /// Whether the disk is full: a fault of the machine that passes when room is made.
+    pub fn is_disk_full(&self) -> bool {
+        let (Self::Statement { source, .. } | Self::Open { source, .. } | Self::Backup(source)) =
+            self
+        else {
+            return false;
+        };
+        source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+    }
+}
+
+/// Says which statement failed.
+pub(super) trait During<T> {
+    fn during(self, what: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> During<T> for rusqlite::Result<T> {
+    fn during(self, what: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Statement { what, source })
+    }
+}
+
+type Work = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// A handle to the database thread. Cloned freely; the thread ends with the last handle.
+#[derive(Debug, Clone)]
+pub struct Store {
+    work: mpsc::Sender<Work>,
+}
+
+impl Store {
+    /// Opens the database at `path`, brings it up to date and starts its thread.
+    pub fn start(path: &Path) -> Result<Self, StoreError> {
+        let mut connection = super::open(path, super::journal_for(path))?;
+        let (work, jobs) = mpsc::channel::<Work>();
+        let thread = move || {
+            for job in jobs {
+                job(&mut connection);
+            }
+        };
+        std::thread::Builder::new().name("store".into()).spawn(thread).map_err(|error| {
+            StoreError::Open {
+                path: path.to_owned(),
+                source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
+            }
+        })?;
+        Ok(Self { work })
+    }
+
+    /// Does something with the database on its thread, in the order of the calls.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let work: Work = Box::new(move |connection| {
+            // The asker may have gone away; what was written stays written.
+            drop(answer.send(job(connection)));
+        });
+        self.work.send(work).map_err(|_| StoreError::Gone)?;
+        answered.await.map_err(|_| StoreError::Gone)?
+    }
+}

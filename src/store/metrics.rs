@@ -1,0 +1,169 @@
+//! Reported values, and how far each metrics file was read.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::RunId;
+use crate::domain::metrics::{MetricLine, Progress};
+use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::{begin, json, time, to_json};
+
+/// Values of one run that are kept; the metrics file keeps them all.
+pub const POINTS_PER_RUN_MAX: i64 = 1_000_000;
+
+/// One reported value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricPoint {
+    pub name: String,
+    pub step: i64,
+    pub at: Timestamp,
+    pub value: f64,
+}
+
+/// How far a metrics file was read.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct MetricTail {
+    pub file: Option<(u64, u64)>,
+    pub offset: u64,
+    pub points: i64,
+    pub progress: Progress,
+}
+
+impl Store {
+    pub async fn metric_tail(&self, run: RunId) -> Result<MetricTail, StoreError> {
+        self.call(move |connection| {
+            let sql =
+                "SELECT device, inode, offset, points, progress FROM metric_tail WHERE run = ?1";
+            let tail = connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| {
+                    statement
+                        .query_row([run.0], |row| {
+                            Ok(MetricTail {
+                                file: Some((
+                                    row.get::<_, i64>(0)?.cast_unsigned(),
+                                    row.get::<_, i64>(1)?.cast_unsigned(),
+                                )),
+                                offset: row.get::<_, i64>(2)?.cast_unsigned(),
+                                points: row.get(3)?,
+                                progress: json(row, 4)?,
+                            })
+                        })
+                        .optional()
+                })
+                .during("read how far metrics were read")?;
+            Ok(tail.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// Records new lines and how far the file was read, in one transaction. A step reported again replaces its value.
+    pub async fn add_metrics(
+        &self,
+        run: RunId,
+        mut tail: MetricTail,
+        lines: Vec<MetricLine>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            {
+                let sql = "INSERT INTO metric (run, name, step, at, value) VALUES (?1, ?2, ?3, ?4, ?5) \
+                           ON CONFLICT (run, name, step) DO UPDATE SET at = excluded.at, value = excluded.value";
+                let mut statement = tx.prepare_cached(sql).during("record metrics")?;
+                for line in lines {
+                    tail.progress.update(line.progress);
+                    // A line without a step counts on from the newest one.
+                    let step = line.step.or(tail.progress.step).unwrap_or(tail.points);
+                    for (name, value) in line.values {
+                        if tail.points >= POINTS_PER_RUN_MAX {
+                            break;
+                        }
+                        tail.points += 1;
+                        statement
+                            .execute(params![run.0, name, step, now.as_millisecond(), value])
+                            .during("record metrics")?;
+                    }
+                }
+            }
+            let (device, inode) = tail.file.unwrap_or_default();
+            tx.execute(
+                "INSERT OR REPLACE INTO metric_tail (run, device, inode, offset, points, progress) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    run.0,
+                    device.cast_signed(),
+                    inode.cast_signed(),
+                    tail.offset.cast_signed(),
+                    tail.points,
+                    to_json(&tail.progress, "a run's progress")?
+                ],
+            )
+            .during("record how far metrics were read")?;
+            tx.commit().during("record metrics")
+        })
+        .await
+    }
+
+    /// A run's values, by name and step; of one metric when given.
+    pub async fn metrics(
+        &self,
+        run: RunId,
+        name: Option<String>,
+    ) -> Result<Vec<MetricPoint>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT name, step, at, value FROM metric WHERE run = ?1 AND (?2 IS NULL OR name = ?2) \
+                       ORDER BY name, step";
+            let mut statement = connection.prepare_cached(sql).during("read metrics")?;
+            let rows = statement
+                .query_map(params![run.0, name], |row| {
+                    Ok(MetricPoint { name: row.get(0)?, step: row.get(1)?, at: time(row.get(2)?), value: row.get(3)? })
+                })
+                .during("read metrics")?;
+            rows.collect::<rusqlite::Result<_>>().during("read metrics")
+        })
+        .await
+    }
+
+    /// The newest value of each metric of each run, with the run's progress, in the order asked.
+    pub async fn newest_metrics(
+        &self,
+        runs: Vec<RunId>,
+    ) -> Result<Vec<(Progress, BTreeMap<String, MetricPoint>)>, StoreError> {
+        self.call(move |connection| {
+            // SQLite gives the bare columns of the row that holds the maximum.
+            let sql = "SELECT name, max(step), at, value FROM metric WHERE run = ?1 GROUP BY name";
+            let mut points = connection.prepare_cached(sql).during("read newest metrics")?;
+            let mut progress = connection
+                .prepare_cached("SELECT progress FROM metric_tail WHERE run = ?1")
+                .during("read a run's progress")?;
+            runs.into_iter()
+                .map(|run| {
+                    let progress: Option<Progress> = progress
+                        .query_row([run.0], |row| json(row, 0))
+                        .optional()
+                        .during("read a run's progress")?;
+                    let Some(progress) = progress else { return Ok(Default::default()) };
+                    let rows = points
+                        .query_map([run.0], |row| {
+                            let name: String = row.get(0)?;
+                            let at = time(row.get(2)?);
+                            Ok((
+                                name.clone(),
+                                MetricPoint { name, step: row.get(1)?, at, value: row.get(3)? },
+                            ))
+                        })
+                        .during("read newest metrics")?;
+                    Ok((
+                        progress,
+                        rows.collect::<rusqlite::Result<_>>().during("read newest metrics")?,
+                    ))
+                })
+                .collect()
+        })
+        .await
+    }
+}

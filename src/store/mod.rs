@@ -1,0 +1,22 @@
+//! What is remembered: `SQLite`, written by one thread.
+//!
+//! Only the daemon opens the database; everybody else goes through the API. [`open`] decides how it is opened, [`Store`]
+//! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
+
+mod events;
+mod handle;
+mod metrics;
+mod open;
+mod runs;
+mod submissions;
+mod wishes;
+
+pub use events::HistoryEvent;
+pub use handle::{Store, StoreError};
+pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
+pub use open::{Journal, integrity, journal_for, network_name, open};
+pub use runs::{Filter, NewRun, RunRow, Submittable};
+pub use submissions::{Intending, Intent};
+
+#[cfg(test)]
+mod tests;

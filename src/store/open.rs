@@ -1,0 +1,160 @@
+//! How the database is opened: fast on a local disk, careful on a network file system.
+//!
+//! "All processes using a database must be on the same host computer; WAL does not work over a network filesystem"
+//! (sqlite.org/wal.html): WAL shares memory between processes through a mapped file.
+
+use std::path::Path;
+
+use nix::sys::statfs::{FsType, statfs};
+use rusqlite::{Connection, OpenFlags};
+use rusqlite_migration::{M, Migrations};
+
+use crate::store::handle::{During, StoreError};
+
+const MIGRATIONS_SLICE: &[M<'_>] = &[M::up(include_str!("migrations/001-frame.sql"))];
+const MIGRATIONS: Migrations<'_> = Migrations::from_slice(MIGRATIONS_SLICE);
+
+/// How changes reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Journal {
+    /// Write-ahead log: a local disk.
+    Wal,
+    /// Rollback journal, one process, nothing mapped: a network file system.
+    Careful,
+}
+
+/// Magic numbers (statfs(2)) of file systems that may be shared with other machines.
+const NETWORK: &[(i64, &str)] = &[
+    (0x6969, "NFS"),
+    (0x0BD0_0BD0, "Lustre"),
+    (0x4750_4653, "GPFS"),
+    (0xFF53_4D42, "CIFS"),
+    (0xFE53_4D42, "SMB"),
+    (0x5346_414F, "AFS"),
+    (0x00C3_6400, "Ceph"),
+    (0x6573_5546, "FUSE"),
+    (0x1983_0326, "BeeGFS"),
+    (0x1803_1977, "WekaFS"),
+    (0x2003_0528, "OrangeFS"),
+    (0x0102_1997, "9p"),
+];
+
+/// The journal that the file system of `path` can bear. What cannot be asked is treated as a network.
+pub fn journal_for(path: &Path) -> Journal {
+    match network_name(path) {
+        Some(_) => Journal::Careful,
+        None => Journal::Wal,
+    }
+}
+
+/// The name of the network file system that `path` is on; `None` on a local disk.
+pub fn network_name(path: &Path) -> Option<&'static str> {
+    let existing = path.ancestors().find(|part| part.exists())?;
+    let Ok(found) = statfs(existing) else { return Some("an unknown file system") };
+    NETWORK
+        .iter()
+        .find(|(magic, _)| FsType(*magic as _) == found.filesystem_type())
+        .map(|(_, name)| *name)
+}
+
+/// Opens the database and brings its schema up to date; a copy is kept before a schema is changed.
+pub fn open(path: &Path, journal: Journal) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    configure(&connection, journal).map_err(failed)?;
+    let found: i64 =
+        connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
+    let known = i64::try_from(MIGRATIONS_SLICE.len()).unwrap_or(i64::MAX);
+    if found > known {
+        return Err(StoreError::TooNew { path: path.to_owned(), found, known });
+    }
+    if found < known {
+        if found > 0 {
+            backup(&connection, path, found)?;
+        }
+        MIGRATIONS
+            .to_latest(&mut connection)
+            .map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
+    }
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
+    /// Another process holds the database only for moments: a backup, a look with sqlite3.
+    const BUSY_MILLISECONDS: u32 = 5_000;
+    connection.pragma_update(None, "busy_timeout", BUSY_MILLISECONDS)?;
+    // Nothing is mapped anywhere: a file system that fails under a mapping kills the process with SIGBUS.
+    connection.pragma_update(None, "mmap_size", 0)?;
+    match journal {
+        Journal::Wal => connection.pragma_update(None, "journal_mode", "WAL")?,
+        Journal::Careful => {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            connection.pragma_update(None, "journal_mode", "DELETE")?;
+        }
+    }
+    // An intent that was told must survive a power cut.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Keeps a copy beside the database before its schema changes.
+fn backup(connection: &Connection, path: &Path, version: i64) -> Result<(), StoreError> {
+    let copy = path.with_extension(format!("schema-{version}.db"));
+    if copy.exists() {
+        return Ok(());
+    }
+    let Some(copy) = copy.to_str() else { return Ok(()) };
+    connection.execute("VACUUM INTO ?1", [copy]).map(drop).map_err(StoreError::Backup)
+}
+
+/// Asks `SQLite` whether the file is whole.
+pub fn integrity(connection: &Connection) -> Result<String, StoreError> {
+    connection
+        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
+        .during("check the database")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_migrations_are_valid_sql() {
+        MIGRATIONS.validate().expect("all statements run in order");
+    }
+
+    #[test]
+    fn a_newer_database_is_refused_and_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("t.db");
+        drop(open(&path, Journal::Wal).expect("a new database"));
+        let connection = Connection::open(&path).expect("opens");
+        connection.pragma_update(None, "user_version", 99).expect("is set");
+        drop(connection);
+        let told = open(&path, Journal::Wal).expect_err("is refused").to_string();
+        assert!(told.contains("newer version") && told.contains("schema 99"), "{told}");
+    }
+
+    #[test]
+    fn the_careful_way_needs_no_shared_memory() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("t.db");
+        let connection = open(&path, Journal::Careful).expect("opens");
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("answers");
+        assert_eq!(mode, "delete");
+        assert_eq!(integrity(&connection).expect("answers"), "ok");
+        assert!(!dir.path().join("t.db-shm").exists());
+        assert!(
+            Connection::open(&path)
+                .expect("opens")
+                .query_row("SELECT count(*) FROM run", [], |_| Ok(()))
+                .is_err()
+        );
+    }
+}

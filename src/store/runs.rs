@@ -1,0 +1,433 @@
+//! Runs and their attempts: accepted, recorded, found.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rusqlite::{
+    Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, params_from_iter,
+};
+
+use crate::domain::ids::RunId;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Attempt, Decision, Note, Run, State};
+use crate::store::events;
+use crate::store::handle::{During, Store, StoreError};
+use crate::store::wishes;
+
+/// A run that is about to be accepted; its directory is made already.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: RunId,
+    pub owner: String,
+    pub key: Option<String>,
+    pub spec_digest: String,
+    pub spec: String,
+    pub resolved: Resolved,
+    pub run_dir: PathBuf,
+    /// Runs that must be final first.
+    pub waits_for: Vec<RunId>,
+    /// Runs that are to be cancelled in the same transaction.
+    pub cancels: Vec<RunId>,
+    pub now: Timestamp,
+}
+
+/// A recorded run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRow {
+    pub run: Run,
+    pub name: String,
+    pub owner: String,
+    pub project: Option<String>,
+    pub created_at: Timestamp,
+    pub submitted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub run_dir: PathBuf,
+    pub key: Option<String>,
+    pub spec_digest: String,
+    pub resolved: Resolved,
+}
+
+/// A pending run with what decides whether it may start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submittable {
+    pub run: RunId,
+    pub owner: String,
+    /// Runs it waits for that are not final yet.
+    pub waits_for: Vec<RunId>,
+}
+
+/// Which runs are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub states: Vec<String>,
+    pub owner: Option<String>,
+    pub project: Option<String>,
+    /// With `*` and `?`.
+    pub name_glob: Option<String>,
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
+                       spec_digest, machine, resolved";
+
+pub(super) fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    let optional = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
+        Ok(row.get::<_, Option<i64>>(index)?.map(time))
+    };
+    Ok(RunRow {
+        name: row.get(1)?,
+        owner: row.get(2)?,
+        project: row.get(3)?,
+        created_at: time(row.get(4)?),
+        submitted_at: optional(5)?,
+        started_at: optional(6)?,
+        ended_at: optional(7)?,
+        run_dir: PathBuf::from(row.get::<_, String>(8)?),
+        key: row.get(9)?,
+        spec_digest: row.get(10)?,
+        run: json(row, 11)?,
+        resolved: json(row, 12)?,
+    })
+}
+
+/// Reads a JSON column that we wrote.
+pub(super) fn json<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    index: usize,
+) -> rusqlite::Result<T> {
+    let text = row.get_ref(index)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}
+
+pub(super) fn to_json(value: &impl serde::Serialize, what: &str) -> Result<String, StoreError> {
+    serde_json::to_string(value)
+        .map_err(|source| StoreError::Record { what: what.to_owned(), source })
+}
+
+/// A transaction that takes the write lock at once: one that must upgrade later can fail in the middle.
+pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+    connection.transaction_with_behavior(TransactionBehavior::Immediate).during("begin a change")
+}
+
+impl Store {
+    /// Takes the next number.
+    pub async fn next_number(&self) -> Result<RunId, StoreError> {
+        self.call(|connection| {
+            connection
+                .execute("INSERT INTO number DEFAULT VALUES", [])
+                .during("take a run number")?;
+            Ok(RunId(connection.last_insert_rowid()))
+        })
+        .await
+    }
+
+    /// Records an accepted run; with its key taken meanwhile, the run that has it is given back instead.
+    pub async fn accept(&self, new: NewRun) -> Result<RunId, StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            if let Some(known) = of_key(&tx, &new.owner, new.key.as_deref())? {
+                return Ok(known.0);
+            }
+            insert(&tx, &new)?;
+            for other in &new.waits_for {
+                tx.execute(
+                    "INSERT INTO waits_for (run, other) VALUES (?1, ?2)",
+                    params![new.id.0, other.0],
+                )
+                .during("record what a run waits for")?;
+            }
+            for other in &new.cancels {
+                wishes::insert(
+                    &tx,
+                    *other,
+                    crate::domain::run::WishKind::Cancel,
+                    &new.owner,
+                    new.now,
+                )?;
+            }
+            tx.commit().during("accept a run")?;
+            Ok(new.id)
+        })
+        .await
+    }
+
+    /// The run and spec digest that a key was given to.
+    pub async fn with_key(
+        &self,
+        owner: String,
+        key: String,
+    ) -> Result<Option<(RunId, String)>, StoreError> {
+        self.call(move |connection| of_key(connection, &owner, Some(&key))).await
+    }
+
+    pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
+        self.call(move |connection| {
+            let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
+            connection
+                .prepare_cached(&sql)
+                .and_then(|mut s| s.query_row([id.0], row).optional())
+                .during("find a run")
+        })
+        .await
+    }
+
+    /// All runs that are not final, oldest first.
+    pub async fn live(&self) -> Result<Vec<RunRow>, StoreError> {
+        self.call(|connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM run WHERE state NOT IN ('completed', 'failed', 'cancelled') ORDER BY id"
+            );
+            let mut statement = connection.prepare_cached(&sql).during("list live runs")?;
+            let rows = statement.query_map([], row).during("list live runs")?;
+            rows.collect::<rusqlite::Result<_>>().during("list live runs")
+        })
+        .await
+    }
+
+    /// Runs by filter, newest first.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<RunRow>, StoreError> {
+        self.call(move |connection| list(connection, &filter)).await
+    }
+
+    /// Runs of a name, newest first; of one owner when given.
+    pub async fn named(
+        &self,
+        name: String,
+        owner: Option<String>,
+    ) -> Result<Vec<(RunId, String)>, StoreError> {
+        /// More candidates than this help nobody to choose.
+        const CANDIDATES_MAX: u32 = 1_000;
+        self.call(move |connection| {
+            let sql = "SELECT id, state FROM run WHERE name = ?1 AND (?2 IS NULL OR owner = ?2) ORDER BY id DESC LIMIT ?3";
+            let mut statement = connection.prepare_cached(sql).during("find runs by name")?;
+            let rows = statement
+                .query_map(params![name, owner, CANDIDATES_MAX], |row| Ok((RunId(row.get(0)?), row.get(1)?)))
+                .during("find runs by name")?;
+            rows.collect::<rusqlite::Result<_>>().during("find runs by name")
+        })
+        .await
+    }
+
+    /// The newest run of an owner.
+    pub async fn newest(&self, owner: String) -> Result<Option<RunId>, StoreError> {
+        self.call(move |connection| {
+            connection
+                .query_row("SELECT max(id) FROM run WHERE owner = ?1", [owner], |row| {
+                    row.get::<_, Option<i64>>(0)
+                })
+                .map(|id| id.map(RunId))
+                .during("find the newest run")
+        })
+        .await
+    }
+
+    /// All attempts of a run, oldest first.
+    pub async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>, StoreError> {
+        Ok(self.attempts_of(vec![id]).await?.pop().unwrap_or_default())
+    }
+
+    /// The attempts of each run, in the order asked.
+    pub async fn attempts_of(&self, ids: Vec<RunId>) -> Result<Vec<Vec<Attempt>>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT record FROM attempt WHERE run = ?1 ORDER BY n";
+            let mut statement = connection.prepare_cached(sql).during("list attempts")?;
+            ids.into_iter()
+                .map(|id| {
+                    let rows =
+                        statement.query_map([id.0], |row| json(row, 0)).during("list attempts")?;
+                    rows.collect::<rusqlite::Result<_>>().during("list attempts")
+                })
+                .collect()
+        })
+        .await
+    }
+
+    /// Pending runs with what they wait for.
+    pub async fn pending(&self) -> Result<Vec<Submittable>, StoreError> {
+        self.call(|connection| {
+            let sql = "SELECT run.id, run.owner, waits.other FROM run \
+                       LEFT JOIN waits_for AS waits ON waits.run = run.id AND EXISTS (SELECT 1 FROM run AS other \
+                       WHERE other.id = waits.other AND other.state NOT IN ('completed', 'failed', 'cancelled')) \
+                       WHERE run.state = 'pending' ORDER BY run.id";
+            let mut statement = connection.prepare_cached(sql).during("list pending runs")?;
+            let rows = statement
+                .query_map([], |row| Ok((RunId(row.get(0)?), row.get(1)?, row.get::<_, Option<i64>>(2)?.map(RunId))))
+                .during("list pending runs")?;
+            let mut pending: Vec<Submittable> = Vec::new();
+            for found in rows {
+                let (run, owner, other) = found.during("list pending runs")?;
+                match pending.last_mut() {
+                    Some(last) if last.run == run => last.waits_for.extend(other),
+                    _ => pending.push(Submittable { run, owner, waits_for: other.into_iter().collect() }),
+                }
+            }
+            Ok(pending)
+        })
+        .await
+    }
+
+    /// Records a decision: the run, its attempts, its history and the wishes it took, in one transaction.
+    pub async fn record(
+        &self,
+        decision: Decision,
+        wishes_done: Vec<i64>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            write(&tx, &decision, now)?;
+            wishes::close(&tx, &wishes_done)?;
+            tx.commit().during("record a decision")
+        })
+        .await
+    }
+}
+
+fn of_key(
+    connection: &Connection,
+    owner: &str,
+    key: Option<&str>,
+) -> Result<Option<(RunId, String)>, StoreError> {
+    let Some(key) = key else { return Ok(None) };
+    connection
+        .query_row(
+            "SELECT id, spec_digest FROM run WHERE owner = ?1 AND key = ?2",
+            [owner, key],
+            |row| Ok((RunId(row.get(0)?), row.get(1)?)),
+        )
+        .optional()
+        .during("look up a key")
+}
+
+fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<(), StoreError> {
+    let run = Run::accepted(new.id);
+    tx.execute(
+        "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
+         resolved, spec) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            new.id.0,
+            new.resolved.name,
+            new.owner,
+            new.resolved.project,
+            run.state.as_str(),
+            new.now.as_millisecond(),
+            new.run_dir.display().to_string(),
+            new.key,
+            new.spec_digest,
+            to_json(&run, "a new run")?,
+            to_json(&new.resolved, "a resolved spec")?,
+            new.spec,
+        ],
+    )
+    .during("record a new run")?;
+    let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
+    events::insert(tx, new.id, &accepted, new.now)
+}
+
+/// Writes what a decision changed.
+pub(super) fn write(
+    tx: &Transaction<'_>,
+    decision: &Decision,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let run = &decision.run;
+    let (reason, message, ended_at) = match &run.state {
+        State::Final { end } => (end.reason, end.message.as_str(), Some(end.at)),
+        State::Stopping { stop, .. } => (Some(stop.reason), stop.message.as_str(), None),
+        State::Pending { why } | State::Queued { why } => {
+            (None, why.as_deref().unwrap_or_default(), None)
+        }
+        State::Preparing
+        | State::Submitting { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. } => (None, "", None),
+    };
+    let started_at = run.attempt.as_ref().and_then(|attempt| attempt.started_at);
+    let submitted_at = run.submission.as_ref().map(|submission| submission.intent_at);
+    tx.execute(
+        // The first submission and the first start stay what they were: a run's history is never rewritten.
+        "UPDATE run SET state = ?2, reason = ?3, message = ?4, submitted_at = coalesce(submitted_at, ?5), \
+         started_at = coalesce(started_at, ?6), ended_at = ?7, stale_since = ?8, machine = ?9 WHERE id = ?1",
+        params![
+            run.id.0,
+            run.state.as_str(),
+            reason.map(crate::domain::run::Reason::as_str),
+            message,
+            submitted_at.map(Timestamp::as_millisecond),
+            started_at.map(Timestamp::as_millisecond),
+            ended_at.map(Timestamp::as_millisecond),
+            run.stale.as_ref().map(|stale| stale.since.as_millisecond()),
+            to_json(run, "a run")?,
+        ],
+    )
+    .during("record a run")?;
+    for attempt in decision.closed.iter().chain(&run.attempt) {
+        write_attempt(tx, run.id, attempt)?;
+    }
+    for note in &decision.notes {
+        events::insert(tx, run.id, note, now)?;
+    }
+    Ok(())
+}
+
+fn write_attempt(tx: &Transaction<'_>, run: RunId, attempt: &Attempt) -> Result<(), StoreError> {
+    tx.prepare_cached(
+        "INSERT INTO attempt (submission, idx, restart, run, n, record) VALUES (?1, 0, ?2, ?3, ?4, ?5) \
+         ON CONFLICT (submission, idx, restart) DO UPDATE SET record = excluded.record",
+    )
+    .and_then(|mut statement| {
+        let record = serde_json::to_string(attempt).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
+        statement.execute(params![attempt.submission.0, attempt.restart, run.0, attempt.n, record])
+    })
+    .map(drop)
+    .during("record an attempt")
+}
+
+fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
+    use rusqlite::types::Value;
+    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |sql: &mut String, condition: &str, value: Value| {
+        sql.push_str(condition);
+        values.push(value);
+    };
+    if !filter.states.is_empty() {
+        let marks = vec!["?"; filter.states.len()].join(", ");
+        sql.push_str(" AND state IN (");
+        sql.push_str(&marks);
+        sql.push(')');
+        for state in &filter.states {
+            bind(&mut sql, "", Value::Text(state.clone()));
+        }
+    }
+    if let Some(owner) = &filter.owner {
+        bind(&mut sql, " AND owner = ?", Value::Text(owner.clone()));
+    }
+    if let Some(project) = &filter.project {
+        bind(&mut sql, " AND project = ?", Value::Text(project.clone()));
+    }
+    if let Some(glob) = &filter.name_glob {
+        bind(&mut sql, " AND name GLOB ?", Value::Text(glob.clone()));
+    }
+    if let Some(since) = filter.since {
+        bind(&mut sql, " AND created_at >= ?", Value::Integer(since.as_millisecond()));
+    }
+    bind(&mut sql, " ORDER BY id DESC LIMIT ?", Value::Integer(filter.limit.into()));
+    let mut statement = connection.prepare_cached(&sql).during("list runs")?;
+    let rows = statement.query_map(params_from_iter(values), row).during("list runs")?;
+    rows.collect::<rusqlite::Result<_>>().during("list runs")
+}

@@ -1,0 +1,1 @@
+//! Runs through the database: what is recorded is what is read.
