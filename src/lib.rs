@@ -2,5 +2,6 @@
 
 pub mod domain;
 pub mod files;
+pub mod hands;
 pub mod ports;
 pub mod store;

@@ -1,5 +1,7 @@
 //! Files as Trainyard itself reads them: specs and site files with their places, and what a spec expects to find.
 
+pub mod durable;
+pub mod process;
 mod site;
 mod spec;
 

@@ -1,0 +1,60 @@
+//! [`Hands`] of personal mode: what is done for the user is done by this process, which is the user's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+
+use crate::domain::ids::Token;
+use crate::domain::inbox::ScriptEvent;
+use crate::domain::run::Revocation;
+use crate::hands::{claim, inbox, program, regular, run_dir};
+use crate::ports::{Hands, InboxItem, NewRunDir, Output, Program, ProgramError, Stretch};
+
+/// Does everything as this process.
+#[derive(Debug, Clone)]
+pub struct InProcess {
+    runtime: Handle,
+}
+
+impl InProcess {
+    /// `runtime` waits for launched programs, so that none stays behind as a zombie.
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime }
+    }
+}
+
+impl Hands for InProcess {
+    fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>> {
+        Box::pin(program::run(program.clone()))
+    }
+
+    fn launch(&self, program: &Program) -> Result<u32, ProgramError> {
+        program::launch(&self.runtime, program)
+    }
+
+    fn make_run_dir(&self, order: &NewRunDir) -> io::Result<()> {
+        run_dir::make(order)
+    }
+
+    fn read_inbox(&self, run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
+        inbox::read(run_root, max)
+    }
+
+    fn remove(&self, files: &[PathBuf]) -> io::Result<()> {
+        inbox::remove(files)
+    }
+
+    fn exit_marker(&self, run_dir: &Path, attempt: u32) -> io::Result<Option<ScriptEvent>> {
+        inbox::exit_marker(run_dir, attempt)
+    }
+
+    fn revoke(&self, run_dir: &Path, token: &Token) -> io::Result<Revocation> {
+        claim::revoke(run_dir, token)
+    }
+
+    fn read(&self, file: &Path, from: u64, max: usize) -> io::Result<Stretch> {
+        regular::read(file, from, max)
+    }
+}

@@ -1,0 +1,18 @@
+//! The only place that starts programs and touches users' files.
+//!
+//! [`InProcess`] does both as this process: personal mode. Files in a run directory are written by the training too, so
+//! nothing in them is trusted: symbolic links are not followed, pipes and devices not read, and every read has a limit.
+//! Programs get exactly the environment they are given, never this process's.
+
+mod claim;
+mod in_process;
+mod inbox;
+mod program;
+mod regular;
+mod run_dir;
+mod session;
+
+pub use in_process::InProcess;
+pub use program::OUTPUT_BYTES_MAX;
+pub use run_dir::WORK_ENTRIES_MAX;
+pub use session::{ScriptStart, start_script};

@@ -1,0 +1,188 @@
+//! A new run directory, with everything that is known before the submission.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::files::durable;
+use crate::ports::NewRunDir;
+
+/// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
+pub const WORK_ENTRIES_MAX: usize = 10_000;
+
+/// For the run root and its inbox, where they are made: the events of one user are nobody else's.
+const RUN_ROOT_MODE: u32 = 0o700;
+
+const SETGID: u32 = 0o2000;
+
+/// Makes the directory, durably and whole: where that fails nothing stays behind.
+pub(super) fn make(order: &NewRunDir) -> io::Result<()> {
+    let Some(run_root) = order.path.parent() else {
+        return Err(invalid(format!("`{}` is no place for a run", order.path.display())));
+    };
+    if !order.code.is_absolute() {
+        return Err(invalid(format!("the code's path `{}` is relative", order.code.display())));
+    }
+    durable::create_dir_all(&run_root.join(".inbox"), RUN_ROOT_MODE)?;
+    durable::create_dir(&order.path, order.mode)?;
+    fill(order).inspect_err(|_| {
+        // The first error is the one to tell; what cannot be removed now is seen in the listing.
+        fs_err::remove_dir_all(&order.path).ok();
+    })
+}
+
+fn fill(order: &NewRunDir) -> io::Result<()> {
+    set_mode(&order.path, order.mode)?;
+    for name in ["claims", "exits", "logs", "output", "checkpoints", "work"] {
+        let directory = order.path.join(name);
+        fs_err::create_dir(&directory)?;
+        set_mode(&directory, order.mode)?;
+    }
+    let work = order.path.join("work");
+    link_code(&order.code, &work)?;
+    durable::sync_dir(&work)?;
+    let readable = order.mode & 0o666;
+    let runnable = 0o700 | (order.mode & 0o777);
+    durable::write(&order.path.join("run.toml"), order.spec.as_bytes(), readable)?;
+    durable::write(&order.path.join("resolved.json"), order.resolved.as_bytes(), readable)?;
+    durable::write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
+}
+
+/// Sets the mode in spite of the umask, and keeps the setgid bit that a group's directory hands down.
+fn set_mode(directory: &Path, mode: u32) -> io::Result<()> {
+    let inherited = fs_err::metadata(directory)?.permissions().mode() & SETGID;
+    fs_err::set_permissions(directory, std::fs::Permissions::from_mode(mode | inherited))
+}
+
+fn link_code(code: &Path, work: &Path) -> io::Result<()> {
+    let mut linked = 0;
+    for entry in fs_err::read_dir(code)? {
+        let name = entry?.file_name();
+        // Tools that find a repository would write into the user's own.
+        if name == ".git" {
+            continue;
+        }
+        linked += 1;
+        if linked > WORK_ENTRIES_MAX {
+            return Err(invalid(format!(
+                "`{}` has more than {WORK_ENTRIES_MAX} entries: it is no directory of code",
+                code.display()
+            )));
+        }
+        fs_err::os::unix::fs::symlink(code.join(&name), work.join(&name))?;
+    }
+    Ok(())
+}
+
+fn invalid(why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn order(path: PathBuf, code: PathBuf) -> NewRunDir {
+        let text = str::to_owned;
+        NewRunDir {
+            path,
+            mode: 0o700,
+            spec: text("spec"),
+            resolved: text("{}"),
+            script: text("true"),
+            code,
+        }
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o7777
+    }
+
+    fn names_in(path: &Path) -> Vec<String> {
+        let name = |e: io::Result<std::fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+        let mut names: Vec<String> = path.read_dir().unwrap().map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn it_holds_what_is_known_and_links_to_the_code() {
+        let dir = tempfile::tempdir().unwrap();
+        let code = dir.path().join("code");
+        for name in ["code", "code/.git", "code/pkg"] {
+            fs_err::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs_err::write(code.join("train.py"), "print()").unwrap();
+        fs_err::write(code.join(".env"), "").unwrap();
+        let order = order(dir.path().join("root/deep/1-x"), code.clone());
+        make(&order).unwrap();
+        insta::assert_debug_snapshot!(names_in(&order.path), @r#"
+        [
+            "checkpoints",
+            "claims",
+            "exits",
+            "job.sh",
+            "logs",
+            "output",
+            "resolved.json",
+            "run.toml",
+            "work",
+        ]
+        "#);
+        assert_eq!(names_in(&order.path.join("work")), [".env", "pkg", "train.py"]);
+        let link = fs_err::read_link(order.path.join("work/train.py")).unwrap();
+        assert_eq!(link, code.join("train.py"));
+        for (name, mode) in [
+            ("", 0o700),
+            ("logs", 0o700),
+            ("run.toml", 0o600),
+            ("resolved.json", 0o600),
+            ("job.sh", 0o700),
+            ("../.inbox", 0o700),
+        ] {
+            assert_eq!(mode_of(&order.path.join(name)), mode, "{name}");
+        }
+        assert_eq!(make(&order).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs_err::read_to_string(order.path.join("run.toml")).unwrap(), "spec");
+    }
+
+    #[test]
+    fn a_group_can_read_where_the_site_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs_err::create_dir(&root).unwrap();
+        fs_err::set_permissions(&root, std::fs::Permissions::from_mode(0o2770)).unwrap();
+        let code = dir.path().join("code");
+        fs_err::create_dir(&code).unwrap();
+        let order = NewRunDir { mode: 0o770, ..order(root.join("1-x"), code) };
+        make(&order).unwrap();
+        for (name, mode) in [("", 0o2770), ("logs", 0o2770), ("run.toml", 0o660), ("job.sh", 0o770)]
+        {
+            assert_eq!(mode_of(&order.path.join(name)), mode, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1-x");
+        let error = make(&order(path.clone(), dir.path().join("nowhere"))).unwrap_err();
+        assert!(error.to_string().contains("nowhere"), "{error}");
+        assert!(!path.exists());
+
+        let crowded = dir.path().join("crowded");
+        fs_err::create_dir(&crowded).unwrap();
+        for n in 0..=WORK_ENTRIES_MAX {
+            fs_err::os::unix::fs::symlink("x", crowded.join(n.to_string())).unwrap();
+        }
+        let error = make(&order(path.clone(), crowded)).unwrap_err();
+        assert!(error.to_string().contains("more than 10000 entries"), "{error}");
+        assert!(!path.exists());
+
+        let relative = make(&order(path.clone(), PathBuf::from("code"))).unwrap_err();
+        assert!(relative.to_string().contains("relative"), "{relative}");
+        assert!(!path.exists());
+    }
+}
