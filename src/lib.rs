@@ -3,5 +3,6 @@
 pub mod domain;
 pub mod files;
 pub mod hands;
+pub mod local;
 pub mod ports;
 pub mod store;
