@@ -28,7 +28,7 @@ pub(super) fn absent(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
     const ROUNDS: u32 = 2;
     let mut decision = Decision::stay(run);
     decision.run.stale = None;
-    if let (Some(attempt), false) = (decision.run.attempt.as_mut(), run.state.is_final()) {
+    if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job()) {
         attempt.absent_since.get_or_insert(now);
     }
     if let State::Submitting { doubt: Some(doubt) } = &mut decision.run.state {
@@ -67,6 +67,10 @@ pub(super) fn absent_past_grace(
             let told = marker
                 .cloned()
                 .or_else(|| run.attempt.as_ref().and_then(|attempt| attempt.script_end.clone()));
+            if told.is_some() {
+                let why = "the scheduler has no record: what the script said at its end decides";
+                decision = decision.note("self_reported", why);
+            }
             conclude_unseen(&mut decision, told, policy, now);
             decision
         }
@@ -113,17 +117,18 @@ pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
             decision.run.vanished += 1;
             if let Some(mut attempt) = decision.run.attempt.take() {
                 attempt.state = AttemptState::Failed;
-                attempt.reason = Some(Reason::Lost);
+                attempt.reason =
+                    Some(if run.is_superseded() { Reason::Superseded } else { Reason::Lost });
                 decision.closed.push(attempt);
             }
             if decision.run.vanished > VANISHED_MAX {
                 let message =
                     format!("{} submissions vanished before they started", decision.run.vanished);
-                decision.run.state =
-                    State::Final { end: failed(Reason::LaunchFailed, &message, now) };
-            } else {
-                decision.run.state = State::Pending { why: None };
+                let end = failed(Reason::LaunchFailed, &message, now);
+                decision.run.state = State::Final { end };
+                return decision;
             }
+            decision.run.state = State::Pending { why: None };
             decision.note(
                 "doubt",
                 "no job of that submission exists or can ever train: it is submitted again",
@@ -142,24 +147,49 @@ pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
 
 pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
     let mut decision = Decision::stay(run);
-    if let Some(submission) = decision.run.submission.as_mut() {
-        submission.revoking = false;
-        submission.job.get_or_insert_with(|| job.clone());
-    }
     match &run.state {
         State::Submitting { .. } | State::Queued { .. } => {
-            if !run.has_open_attempt() {
-                open_attempt(&mut decision.run, job, 0, now);
-            }
-            mark_started(&mut decision.run, None);
+            adopt_owner(&mut decision.run, job, now);
+            decision.run.state = State::Running;
             decision.note("doubt", format!("job {job} owns the claim: it did start"))
         }
-        State::Stopping { .. } => decision.act(Act::Cancel { job: job.clone(), grace: false }),
-        State::Running | State::Finishing | State::Evaluating | State::Final { .. } => {
-            Decision::stay(run)
+        State::Stopping { .. } => {
+            adopt_owner(&mut decision.run, job, now);
+            let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
+            let cancel = Act::Cancel { job: job.clone(), grace: true };
+            if is_news { decision.act(cancel) } else { decision }
         }
+        State::Running | State::Finishing | State::Evaluating | State::Final { .. } => decision,
         State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
             impossible(run, "a claim was found")
         }
+    }
+}
+
+/// The owner of a claim is the job of its submission, whatever was known before.
+fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
+    let was_superseded = run.is_superseded();
+    if let Some(submission) = run.submission.as_mut() {
+        submission.revoking = false;
+        submission.provisional = false;
+        submission.job = Some(job.clone());
+    }
+    if !run.has_open_attempt() {
+        open_attempt(run, job, 0, now);
+    }
+    if let Some(attempt) = run.attempt.as_mut() {
+        attempt.job = job.clone();
+        attempt.script_end = attempt.script_end.take().filter(|_| !was_superseded);
+    }
+    mark_started(run, None);
+}
+
+/// A job that found its claim taken has trained nothing: who owns the claim decides what becomes of the run.
+///
+/// It was revoked while the job came back into sight, or another job of the same submission is training.
+pub(super) fn settle_claim(run: &mut Run) {
+    run.state = State::Queued { why: Some("its claim is being settled".into()) };
+    if let Some(submission) = run.submission.as_mut() {
+        submission.revoking = true;
     }
 }

@@ -40,6 +40,10 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
 
 /// Writes a change of state into the history.
 fn with_transition(before: &Run, decision: Decision) -> Decision {
+    let mut decision = decision;
+    if !decision.run.awaits_job() {
+        decision.run.stale = None;
+    }
     let (from, to) = (before.state.as_str(), decision.run.state.as_str());
     if from == to {
         return decision;
@@ -74,20 +78,9 @@ pub(super) fn become_state(run: &Run, state: State) -> Decision {
 
 fn silence(run: &Run, who: &str, now: Timestamp) -> Decision {
     let mut decision = Decision::stay(run);
-    match run.state {
-        State::Submitting { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Stopping { .. } => {
-            let since = run.stale.as_ref().map_or(now, |stale| stale.since);
-            decision.run.stale = Some(Stale { since, who: who.to_owned() });
-        }
-        State::Preparing
-        | State::Pending { .. }
-        | State::Evaluating
-        | State::Backoff { .. }
-        | State::Final { .. } => {}
+    if run.awaits_job() {
+        let since = run.stale.as_ref().map_or(now, |stale| stale.since);
+        decision.run.stale = Some(Stale { since, who: who.to_owned() });
     }
     decision
 }
@@ -124,6 +117,7 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
         (State::Pending { .. }, Event::Waits { why }) => {
             become_state(run, State::Pending { why: Some(why.clone()) })
         }
+        (_, Event::Waits { .. }) => impossible(run, "it was told to wait"),
         _ => impossible(run, "it was admitted"),
     }
 }
@@ -135,34 +129,41 @@ fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestamp) -> Decis
     {
         submission.job = Some(job.clone());
     }
+    let cancel = Act::Cancel { job: job.clone(), grace: false };
     match &run.state {
         State::Submitting { .. } => {
-            open_attempt(&mut decision.run, job, 0, now);
-            if let Some(attempt) = decision.run.attempt.as_mut() {
-                notices.clone_into(&mut attempt.notices);
-            }
             if let Some(submission) = decision.run.submission.as_mut() {
-                submission.provisional = true;
+                submission.provisional = !run.has_open_attempt();
             }
+            accept(&mut decision.run, job, notices, now);
             decision.run.state = State::Queued { why: None };
             decision
         }
-        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => decision,
+        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
+            accept(&mut decision.run, job, notices, now);
+            decision
+        }
         State::Stopping { .. } => {
             // The attempt is opened so that its end is recorded and charged.
-            if decision.run.attempt.as_ref().map(|attempt| attempt.submission)
-                != run.submission.as_ref().map(|s| s.id)
-            {
-                open_attempt(&mut decision.run, job, 0, now);
-            }
-            decision.act(Act::Cancel { job: job.clone(), grace: false })
+            accept(&mut decision.run, job, notices, now);
+            decision.act(cancel)
         }
-        State::Final { .. } => {
-            Decision::stay(run).act(Act::Cancel { job: job.clone(), grace: false })
-        }
+        State::Final { .. } => Decision::stay(run).act(cancel),
         State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
             impossible(run, "sbatch acknowledged")
         }
+    }
+}
+
+/// Opens the attempt of an accepted job, unless it was seen before sbatch could say so.
+fn accept(run: &mut Run, job: &JobKey, notices: &str, now: Timestamp) {
+    if !run.has_open_attempt() {
+        open_attempt(run, job, 0, now);
+    }
+    if let Some(attempt) = run.attempt.as_mut()
+        && attempt.notices.is_empty()
+    {
+        notices.clone_into(&mut attempt.notices);
     }
 }
 
