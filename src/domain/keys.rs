@@ -354,6 +354,7 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for OneOrMany<T> {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "the macros under test declare public types")]
 mod tests {
     use super::*;
     use crate::domain::document::parse;

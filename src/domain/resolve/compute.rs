@@ -196,31 +196,34 @@ impl<'a> Resolver<'a> {
     }
 
     fn check_nodes(&mut self, chosen: &Chosen<'_>) {
-        let Some(nodes) = self.spec.compute.as_ref().and_then(|compute| compute.nodes.as_ref())
-        else {
-            return;
-        };
-        let count = nodes.value.get();
+        let compute = self.spec.compute.as_ref();
+        let nodes = compute.and_then(|compute| compute.nodes.as_ref()).map(|nodes| nodes.place);
+        // One node is asked for by silence, too: then the class is what does not fit.
+        let class = compute.and_then(|compute| compute.class.as_ref()).map(|class| class.place);
+        let problem = |message| Problem { place: nodes.or(class), message, help: None };
+        let count = self.nodes();
         if chosen.target == Target::Local {
             if count > 1 {
-                let problem = Problem::at(
-                    nodes.place,
-                    format!("the local target has 1 node, the spec asks for {count}"),
-                );
+                let message = format!("the local target has 1 node, the spec asks for {count}");
+                let problem = problem(message);
                 self.problems.push(problem.help("add `--nodes 1` for a rehearsal on this machine"));
             }
             return;
         }
         let Some(class) = chosen.class else { return };
         if let Some(max) = class.max_nodes.as_ref().filter(|max| count > max.value.get()) {
-            let message =
-                format!("{count} nodes asked, class `{}` gives at most {}", chosen.name, max.value);
-            self.at(nodes.place, message);
+            let most = max.value;
+            self.problems.push(problem(format!(
+                "nodes asked: {count}; class `{}` gives at most {most}",
+                chosen.name
+            )));
         }
         if let Some(min) = class.min_nodes.as_ref().filter(|min| count < min.value.get()) {
-            let message =
-                format!("{count} nodes asked, class `{}` starts at {}", chosen.name, min.value);
-            self.at(nodes.place, message);
+            let least = min.value;
+            self.problems.push(problem(format!(
+                "nodes asked: {count}; class `{}` gives at least {least}",
+                chosen.name
+            )));
         }
     }
 

@@ -6,7 +6,7 @@ mod compute;
 mod program;
 mod sbatch_options;
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
@@ -96,7 +96,8 @@ impl Resolver<'_> {
         let distributed = self.distributed(program.as_ref(), chosen.as_ref());
         let code = self.code(program);
         let environment = self.environment(chosen.as_ref());
-        let run_root = self.run_root(project.as_deref());
+        let class = chosen.as_ref().map(|chosen| chosen.name.as_str());
+        let run_root = self.run_root(project.as_deref(), class);
         let checkpoint =
             spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.directory.as_ref());
         let checkpoint_directory = self.inside(checkpoint, "checkpoints");
@@ -178,7 +179,7 @@ impl Resolver<'_> {
         Some(asked.value.clone())
     }
 
-    fn run_root(&mut self, project: Option<&str>) -> Option<PathBuf> {
+    fn run_root(&mut self, project: Option<&str>, class: Option<&str>) -> Option<PathBuf> {
         let asker = self.context.asker;
         let of_project = project
             .and_then(|name| self.context.site.project.as_ref()?.get(name))
@@ -187,7 +188,7 @@ impl Resolver<'_> {
         let Some(template) = of_project.or(general) else {
             return Some(default_run_root(&asker.home));
         };
-        let account = self.account(project);
+        let account = self.account(project, class);
         let mut root = template.value.clone();
         if let Some(rest) = root.strip_prefix("~/") {
             root = format!("{{home}}/{rest}");
@@ -215,7 +216,8 @@ impl Resolver<'_> {
             };
             root = root.replace(placeholder, value);
         }
-        let fine = root.starts_with('/') && !root.contains("/../") && !root.contains(['\n', '\0']);
+        let climbs = Path::new(&root).components().any(|part| part == Component::ParentDir);
+        let fine = root.starts_with('/') && !climbs && !root.contains(['\n', '\0']);
         if !fine {
             self.problems
                 .push(Problem::nowhere(format!("the site's run_root is no absolute path: {root}")));
@@ -224,10 +226,8 @@ impl Resolver<'_> {
     }
 
     /// The Slurm account: the spec's, the project's for the class, the project's, the class's.
-    fn account(&self, project: Option<&str>) -> Option<String> {
+    fn account(&self, project: Option<&str>, class: Option<&str>) -> Option<String> {
         let compute = self.spec.compute.as_ref();
-        let class =
-            compute.and_then(|compute| compute.class.as_ref()).map(|class| class.value.as_str());
         let project = project.and_then(|name| self.context.site.project.as_ref()?.get(name));
         let of_class = || project?.accounts.as_ref()?.get(class?);
         compute
@@ -242,7 +242,7 @@ impl Resolver<'_> {
     fn inside(&mut self, asked: Option<&At<String>>, default: &str) -> String {
         let Some(asked) = asked else { return default.to_owned() };
         let path = Path::new(&asked.value);
-        let climbs = path.components().any(|part| matches!(part, std::path::Component::ParentDir));
+        let climbs = path.components().any(|part| part == Component::ParentDir);
         if asked.value.is_empty() || climbs || asked.value.chars().any(char::is_control) {
             let message = format!(
                 "`{}` is no path inside the run directory, nor an absolute one",

@@ -120,7 +120,8 @@ impl Resolver<'_> {
                     texts.iter().filter_map(|text| self.word(text, value.place)).collect()
                 }
             };
-            words.extend(spelled(style, &key.value, values));
+            let is_list = matches!(value.value, ArgValue::Words(_));
+            words.extend(spelled(style, &key.value, values, is_list));
         }
         words
     }
@@ -248,7 +249,7 @@ impl Resolver<'_> {
 }
 
 /// The words of one argument.
-fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>) -> Vec<Word> {
+fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>, is_list: bool) -> Vec<Word> {
     match style {
         ArgsStyle::Flags => {
             std::iter::once(Word::literal(format!("--{key}"))).chain(values).collect()
@@ -257,7 +258,7 @@ fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>) -> Vec<Word> {
         ArgsStyle::Equals => {
             values.into_iter().map(|value| value.prefixed(&format!("--{key}="))).collect()
         }
-        ArgsStyle::Hydra if values.len() == 1 => {
+        ArgsStyle::Hydra if !is_list => {
             values.into_iter().map(|value| value.prefixed(&format!("{key}="))).collect()
         }
         ArgsStyle::Hydra => {

@@ -10,16 +10,12 @@ use crate::domain::site::{self, Class, GpuRequest, MemoryRequest};
 use crate::domain::spec::{Compute, Launcher};
 use crate::domain::units::{Mebibytes, TimeLimit};
 
-/// Options that Trainyard sets itself, under all their names.
+/// Options that Trainyard sets itself, or that make sbatch do something else than submit here.
 const OURS: &[&str] = &[
     "--job-name",
-    "-J",
     "--array",
-    "-a",
     "--output",
-    "-o",
     "--error",
-    "-e",
     "--open-mode",
     "--export",
     "--export-file",
@@ -28,17 +24,24 @@ const OURS: &[&str] = &[
     "--parsable",
     "--wrap",
     "--chdir",
-    "-D",
     "--propagate",
     "--signal",
     "--test-only",
     "--input",
-    "-i",
     "--uid",
     "--gid",
     "--wait",
-    "-W",
+    "--clusters",
+    "--help",
+    "--usage",
+    "--version",
 ];
+
+/// The same, and a few more, by their letters.
+const OUR_LETTERS: &str = "JaoeDiWMhVu";
+
+/// Letters after which another letter may follow in the same word, since they take no value or need none.
+const BUNDLED_LETTERS: &str = "HIkKOQsv";
 
 /// Options in the order they are found, each under one place for its faults.
 struct Options {
@@ -87,15 +90,14 @@ impl Options {
     }
 }
 
-/// Whether an option is one of ours, also abbreviated (`--job` for `--job-name`) or with its value stuck on (`-Jx`).
+/// Whether an option is one of ours, also abbreviated (`--job` for `--job-name`), with its value stuck on (`-Jx`), or
+/// behind other letters (`-HJx`).
 fn is_ours(name: &str) -> bool {
     if name.starts_with("--") {
-        const ABBREVIATION_MIN: usize = 4;
-        return OURS.iter().any(|ours| {
-            name == *ours || (name.len() > ABBREVIATION_MIN && ours.starts_with(name))
-        });
+        return OURS.iter().any(|ours| ours.starts_with(name));
     }
-    OURS.iter().any(|ours| !ours.starts_with("--") && name.starts_with(ours))
+    let mut letters = name.chars().skip(1).skip_while(|letter| BUNDLED_LETTERS.contains(*letter));
+    letters.next().is_some_and(|letter| OUR_LETTERS.contains(letter))
 }
 
 impl Resolver<'_> {
@@ -114,6 +116,7 @@ impl Resolver<'_> {
 
         let tasks =
             if distributed.launcher == Launcher::Srun { distributed.processes_per_node } else { 1 };
+        self.directives(&mut options, chosen, class);
         options.add("nodes", None, self.nodes());
         options.add("ntasks-per-node", None, tasks);
         self.cpus(&mut options, compute, class, tasks);
@@ -128,7 +131,7 @@ impl Resolver<'_> {
         if let Some(least) = &compute.time_min {
             options.add("time-min", Some(least.place), least.value.slurm());
         }
-        self.accounts(&mut options, compute, class, project);
+        self.accounts(&mut options, compute, chosen, project);
         for (name, asked) in [("begin", &compute.begin), ("nodelist", &compute.nodelist)] {
             options.text(name, asked.as_ref());
         }
@@ -144,7 +147,10 @@ impl Resolver<'_> {
             options.add("mail-type", Some(mail.place), types.join(","));
         }
         options.flag("no-requeue");
-        self.verbatim(&mut options, chosen, compute, class);
+        // Last, so that sbatch takes the spec's own word over everything else.
+        for option in compute.sbatch.iter().flat_map(|options| &options.value) {
+            options.verbatim(option);
+        }
         self.problems.append(&mut options.problems);
         options.list
     }
@@ -232,14 +238,16 @@ impl Resolver<'_> {
         &self,
         options: &mut Options,
         compute: &Compute,
-        class: &Class,
+        chosen: &Chosen<'_>,
         project: Option<&str>,
     ) {
+        let no_class = Class::default();
+        let class = chosen.class.unwrap_or(&no_class);
         let empty = site::Project::default();
         let project_keys = project
             .and_then(|name| self.context.site.project.as_ref()?.get(name))
             .unwrap_or(&empty);
-        if let Some(account) = self.account(project) {
+        if let Some(account) = self.account(project, Some(&chosen.name)) {
             options.add("account", compute.account.as_ref().map(|at| at.place), account);
         }
         if let Some(partitions) = &class.partition {
@@ -276,13 +284,8 @@ impl Resolver<'_> {
         }
     }
 
-    fn verbatim(
-        &self,
-        options: &mut Options,
-        chosen: &Chosen<'_>,
-        compute: &Compute,
-        class: &Class,
-    ) {
+    /// The site's own options come first: of two alike, sbatch takes the later, and a key of the spec is to count.
+    fn directives(&self, options: &mut Options, chosen: &Chosen<'_>, class: &Class) {
         let of_cluster = match &chosen.target {
             Target::Slurm { cluster } => {
                 self.context.site.cluster.as_ref().and_then(|all| all.get(cluster)?.script.as_ref())
@@ -296,9 +299,6 @@ impl Resolver<'_> {
             for directive in directives {
                 options.verbatim(directive);
             }
-        }
-        for option in compute.sbatch.iter().flat_map(|options| &options.value) {
-            options.verbatim(option);
         }
     }
 

@@ -3,22 +3,59 @@
 use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
-use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::seen::{Granted, Sighting};
+use crate::domain::inbox::{ScriptEvent, ScriptReason};
+use crate::domain::run::seen::{Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
 impl Run {
-    /// Whether the submission under way has an open attempt.
+    /// Whether the submission under way has an attempt.
     pub(super) fn has_open_attempt(&self) -> bool {
-        let of_attempt = self.attempt.as_ref().map(|attempt| attempt.submission);
-        of_attempt.is_some()
-            && of_attempt == self.submission.as_ref().map(|submission| submission.id)
+        self.open_attempt().is_some()
+    }
+
+    /// The attempt of the submission under way.
+    pub(super) fn open_attempt(&self) -> Option<&Attempt> {
+        let submission = self.submission.as_ref()?;
+        self.attempt.as_ref().filter(|attempt| attempt.submission == submission.id)
+    }
+
+    /// The restart count that is known; a submission begins with 0.
+    pub(super) fn known_restart(&self) -> u32 {
+        self.open_attempt().map_or(0, |attempt| attempt.restart)
+    }
+
+    /// Whether the scheduler's word about a job is waited for.
+    pub(super) fn awaits_job(&self) -> bool {
+        match self.state {
+            State::Submitting { .. }
+            | State::Queued { .. }
+            | State::Running
+            | State::Finishing
+            | State::Stopping { .. } => true,
+            State::Preparing
+            | State::Pending { .. }
+            | State::Evaluating
+            | State::Backoff { .. }
+            | State::Final { .. } => false,
+        }
+    }
+
+    /// Whether the script of the attempt under way found its claim taken: nothing was trained by it.
+    pub(super) fn is_superseded(&self) -> bool {
+        let end = self.open_attempt().and_then(|attempt| attempt.script_end.as_ref());
+        end.is_some_and(|end| end.reason == Some(ScriptReason::Superseded))
     }
 }
 
 /// Copies what the scheduler says about an attempt; what it does not say is kept.
 pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
     attempt.absent_since = None;
+    // A record from before the start that is known is older news.
+    let is_waiting = matches!(sighting.phase, Phase::Waiting { .. });
+    if is_waiting && attempt.state != AttemptState::Queued {
+        return;
+    }
+    attempt.job.clone_from(&sighting.job);
     attempt.slurm_state = Some(sighting.word.clone());
     if !sighting.nodes.is_empty() {
         attempt.nodes.clone_from(&sighting.nodes);
@@ -28,8 +65,13 @@ pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
     }
     attempt.submitted_at = sighting.submitted_at.unwrap_or(attempt.submitted_at);
     attempt.eligible_at = sighting.eligible_at.or(attempt.eligible_at);
-    attempt.started_at = sighting.started_at.or(attempt.started_at);
-    attempt.ended_at = sighting.ended_at.or(attempt.ended_at);
+    // Slurm shows an expected start of a waiting job, and an expected end of a running one.
+    if !is_waiting {
+        attempt.started_at = sighting.started_at.or(attempt.started_at);
+    }
+    if matches!(sighting.phase, Phase::Ended { .. }) {
+        attempt.ended_at = sighting.ended_at.or(attempt.ended_at);
+    }
 }
 
 /// Makes sure that the attempt an event belongs to is open.
@@ -50,21 +92,31 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
     }
 }
 
+/// The attempt under way is known to have started.
 pub(super) fn mark_started(run: &mut Run, at: Option<Timestamp>) {
     run.vanished = 0;
-    run.state = State::Running;
     if let Some(attempt) = run.attempt.as_mut() {
         attempt.state = AttemptState::Running;
         attempt.started_at = attempt.started_at.or(at);
     }
 }
 
-pub(super) fn open_attempt(run: &mut Run, job: &JobKey, restart: u32, at: Timestamp) {
-    let Some(submission) = run.submission.as_ref() else { return };
+/// Opens the attempt of a restart count and gives back the one that was under way.
+///
+/// The script numbers itself by the same rule, `attempt_base + restart`, also when starts were never seen here.
+pub(super) fn open_attempt(
+    run: &mut Run,
+    job: &JobKey,
+    restart: u32,
+    at: Timestamp,
+) -> Option<Attempt> {
+    let submission = run.submission.as_ref()?;
     let (id, intent_at) = (submission.id, submission.intent_at);
-    run.attempts += 1;
-    run.attempt = Some(Attempt {
-        n: run.attempts,
+    let n = submission.attempt_base.saturating_add(restart);
+    run.restarts += restart.saturating_sub(run.known_restart());
+    run.attempts = run.attempts.max(n);
+    run.attempt.replace(Attempt {
+        n,
         submission: id,
         restart,
         job: job.clone(),
@@ -83,5 +135,5 @@ pub(super) fn open_attempt(run: &mut Run, job: &JobKey, restart: u32, at: Timest
         absent_since: None,
         script_end: None,
         self_reported: false,
-    });
+    })
 }

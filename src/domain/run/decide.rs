@@ -1,5 +1,7 @@
 //! From everything seen in one pass to one decision.
 
+use std::cmp::Ordering;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, WishKind};
@@ -73,20 +75,19 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
         Look::NotAsked => None,
         Look::Silence { who } => Some(Event::Silence { who: who.clone() }),
         Look::Absent => {
-            let since = run.attempt.as_ref().and_then(|attempt| attempt.absent_since);
+            // Only a job that is waited for can be missed.
+            let awaited = run.attempt.as_ref().filter(|_| run.awaits_job());
+            let since = awaited.and_then(|attempt| attempt.absent_since);
             let past = since.is_some_and(|since| after(since, policy.absent_grace) <= now);
             let marker = seen.marker.clone();
             Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
         }
         Look::Job(sighting) => {
-            let known = run.attempt.as_ref().map(|attempt| attempt.restart);
-            let grew = known.is_some_and(|known| sighting.restart > known);
-            // An older record of a job that was requeued since is no news.
-            let older = known.is_some_and(|known| sighting.restart < known);
-            match (grew, older) {
-                (_, true) => None,
-                (true, _) => Some(Event::RestartGrew(sighting.clone())),
-                (false, false) => Some(Event::Found(sighting.clone())),
+            match sighting.restart.cmp(&run.known_restart()) {
+                Ordering::Greater => Some(Event::RestartGrew(sighting.clone())),
+                Ordering::Equal => Some(Event::Found(sighting.clone())),
+                // An older record of a job that was requeued since is no news.
+                Ordering::Less => None,
             }
         }
     }

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use crate::domain::inbox::ScriptReason;
 use crate::domain::run::decide::after;
+use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::seen::JobEnd;
 use crate::domain::run::state::{
-    Attempt, AttemptState, Decision, End, Ending, Policy, Reason, Run, State, Stop,
+    Attempt, AttemptState, Decision, End, Ending, Note, Policy, Reason, Run, State, Stop,
 };
 
 /// The scheduler's final word about the attempt under way.
@@ -51,6 +52,11 @@ pub(super) fn conclude(
     policy: &Policy,
     now: Timestamp,
 ) {
+    let is_stopping = matches!(decision.run.state, State::Stopping { .. });
+    if decision.run.is_superseded() && !is_stopping {
+        settle_claim(&mut decision.run);
+        return;
+    }
     let script_reason = decision
         .run
         .attempt
@@ -60,8 +66,7 @@ pub(super) fn conclude(
     // The script knows better than its exit code why it gave up.
     let (ending, reason) = match (ending, script_reason) {
         (_, Some(ScriptReason::LaunchFailed)) => (Ending::Failed, Some(Reason::LaunchFailed)),
-        (_, Some(ScriptReason::Superseded)) => (Ending::Failed, Some(Reason::Superseded)),
-        (_, Some(ScriptReason::Unknown) | None) => (ending, reason),
+        (_, Some(ScriptReason::Superseded | ScriptReason::Unknown) | None) => (ending, reason),
     };
     let at = decision.run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
     let stop = if let State::Stopping { stop, .. } = &decision.run.state {
@@ -85,8 +90,13 @@ pub(super) fn conclude(
             Ending::Cancelled => AttemptState::Cancelled,
         };
     }
-    if wished.is_none() && is_restartable(&decision.run, reason, policy) {
+    // What hung was stopped so that it could be brought back.
+    let may_return = wished.as_ref().is_none_or(|stop| stop.reason == Reason::Hung);
+    if may_return && is_restartable(&decision.run, reason, policy) {
         decision.run.restarts += 1;
+        let (restart, most) = (decision.run.restarts, policy.max_restarts);
+        let note = format!("{message}; this is restart {restart} of at most {most}");
+        decision.notes.push(Note { kind: "restart".into(), message: note });
         decision.run.state = State::Backoff { until: after(now, policy.backoff) };
         return;
     }
@@ -117,8 +127,13 @@ pub(super) fn stopped(run: &Run, stop: &Stop, now: Timestamp) -> Decision {
         } else {
             AttemptState::Failed
         };
-        // It was never asked when it ended; when it was last known is the nearest true thing.
-        let last_known = attempt.absent_since.unwrap_or(now);
+        let told = attempt.script_end.as_ref();
+        attempt.exit_code = attempt.exit_code.or_else(|| told?.exit_code);
+        // Else it was never told when it ended; when it was last known is the nearest true thing.
+        let last_known = told
+            .and_then(|end| Timestamp::from_second(end.at).ok())
+            .or(attempt.absent_since)
+            .unwrap_or(now);
         attempt.ended_at = attempt.ended_at.or(attempt.started_at.map(|_| last_known));
     }
     let end = End { ending, reason: Some(stop.reason), message: stop.message.clone(), at: now };

@@ -6,8 +6,10 @@
 
 mod attempt;
 mod decide;
+mod doubt;
 mod finish;
 mod seen;
+mod sighted;
 mod state;
 mod step;
 mod wishes;

@@ -27,10 +27,17 @@ pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> De
         State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
             let decision =
                 stop(&Decision::stay(run), Reason::CancelledByUser, &message, (policy, now));
-            cancel_job(decision, true)
+            cancel_job(decision, has_started(run))
         }
-        State::Stopping { .. } => cancel_job(Decision::stay(run), false).note("wish", message),
-        State::Final { .. } => impossible(run, "a wish to cancel"),
+        State::Stopping { stop: under_way, .. } => {
+            let mut decision = Decision::stay(run);
+            // What a person cancels does not come back.
+            if under_way.reason == Reason::Hung {
+                decision = stop(&decision, Reason::CancelledByUser, &message, (policy, now));
+            }
+            cancel_job(decision, false).note("wish", message)
+        }
+        State::Final { .. } => too_late(run, "cancel"),
     }
 }
 
@@ -53,7 +60,7 @@ pub(super) fn resume(run: &Run, by: &str) -> Decision {
         | State::Running
         | State::Finishing
         | State::Evaluating
-        | State::Stopping { .. } => impossible(run, "a wish to resume"),
+        | State::Stopping { .. } => too_late(run, "resume"),
     }
 }
 
@@ -73,7 +80,8 @@ pub(super) fn own_stop(
             decision
         }
         State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
-            cancel_job(stop(&Decision::stay(run), reason, message, (policy, now)), true)
+            let decision = stop(&Decision::stay(run), reason, message, (policy, now));
+            cancel_job(decision, has_started(run))
         }
         State::Stopping { .. } => Decision::stay(run),
         State::Backoff { .. } => {
@@ -108,6 +116,17 @@ pub(super) fn stop(
     let stop = Stop { reason, message: message.to_owned(), since: now };
     decision.run.state = State::Stopping { stop, escalate_at: after(now, policy.stop_patience) };
     decision
+}
+
+/// A wish that the run's state has overtaken: who asked was told so, or asked a moment too late.
+fn too_late(run: &Run, what: &str) -> Decision {
+    Decision::stay(run)
+        .note("wish", format!("a wish to {what} came while the run is {}", run.state.as_str()))
+}
+
+/// Whether there is something that could save before it ends.
+fn has_started(run: &Run) -> bool {
+    !matches!(run.state, State::Queued { .. })
 }
 
 fn cancel_job(decision: Decision, grace: bool) -> Decision {

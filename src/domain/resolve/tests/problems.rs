@@ -1,0 +1,132 @@
+//! Everything wrong with a spec is told at once, each fault at its line and column.
+
+use crate::domain::resolve::tests::{CODE, SITE, check_problems, outcome};
+
+#[test]
+fn ten_mistakes_are_ten_problems() {
+    let spec = r#"name = "Llama SFT"
+projct = "nlp"
+[code]
+entry_point = "../train.py"
+[args]
+out = "{outptu}"
+[environment.variables]
+RANK = 0
+[compute]
+class = "a100-4x"
+nodes = 17
+time_limit = "12 hours or so"
+gpus_per_node = 8
+sbatch = ["--output=x"]
+[distributed]
+launcher = "torchrum"
+"#;
+    check_problems(
+        spec,
+        &[
+            "1:8 `Llama SFT` cannot be a run's name",
+            "2:1 unknown key `projct`",
+            "4:15 `../train.py` is no path inside the code's directory",
+            "6:7 unknown placeholder `{outptu}`",
+            "8:1 `RANK` cannot be set here: Trainyard and Slurm set it themselves",
+            "11:9 nodes asked: 17; class `a100-4x` gives at most 16",
+            "12:14 `compute.time_limit`: `12 hours or so` is no time limit",
+            "13:17 8 GPUs per node asked, the class's nodes give 4",
+            "14:11 `--output` is set by Trainyard itself",
+            "16:12 `distributed.launcher` cannot be `torchrum`",
+        ],
+    );
+    let helped = outcome(SITE, spec).problems;
+    let help = |part: &str| {
+        helped.iter().find(|problem| problem.message.contains(part)).and_then(|p| p.help.clone())
+    };
+    assert_eq!(help("projct").as_deref(), Some("did you mean `project`?"));
+    assert_eq!(help("torchrum").as_deref(), Some("did you mean `torchrun`?"));
+    assert_eq!(help("12 hours").as_deref(), Some("write \"90m\", \"1d12h\" or \"1-12:00:00\""));
+}
+
+#[test]
+fn faults_of_syntax_are_told_beside_the_others() {
+    let spec = "nodes = \n[code]\nentry_point = 'a.py'\nworks = 'link'\n";
+    let told = super::told(spec, &outcome(SITE, spec).problems);
+    assert!(told.iter().any(|line| line.starts_with("1:")), "{told:?}");
+    assert!(told.iter().any(|line| line == "4:1 unknown key `code.works`"), "{told:?}");
+}
+
+/// A key or value that is promised but not built: refused as that, not as unknown.
+#[track_caller]
+fn check_later(spec: &str, place: &str, what: &str) {
+    check_problems(spec, &[&format!("{place} `{what}` is not supported by this version")]);
+}
+
+#[test]
+fn what_is_not_built_yet_is_refused_as_such() {
+    check_later(&format!("after = ['41']\n{CODE}"), "1:1", "after");
+    for table in ["failure", "evaluation", "sweep"] {
+        check_later(&format!("{CODE}[{table}]\n"), "3:2", table);
+    }
+    check_later(&format!("{CODE}[[dataset]]\nname = 'x'\n"), "3:3", "dataset");
+    check_later(&format!("{CODE}[sweep.parameters]\n'args.seed' = [1]\n"), "3:2", "sweep");
+    for key in ["requirements", "container", "secrets"] {
+        let spec = format!("{CODE}[environment]\n{key} = 'x'\n");
+        check_later(&spec, "4:1", &format!("environment.{key}"));
+    }
+    for key in ["format", "every_steps", "keep_last", "resume", "resume_args"] {
+        let spec = format!("{CODE}[checkpoint]\n{key} = 'x'\n");
+        check_later(&spec, "4:1", &format!("checkpoint.{key}"));
+    }
+    for launcher in ["accelerate", "deepspeed", "mpi", "jax"] {
+        let spec = format!("{CODE}[distributed]\nlauncher = '{launcher}'\n");
+        check_later(&spec, "4:12", &format!("distributed.launcher = \"{launcher}\""));
+    }
+    check_later(&format!("{CODE}work = 'copy'\n"), "3:8", "code.work = \"copy\"");
+}
+
+#[test]
+fn unknown_keys_are_told_in_every_table() {
+    for table in ["code", "environment", "compute", "distributed", "checkpoint", "metrics"] {
+        let spec = if table == "code" {
+            format!("{CODE}zzz = 1\n")
+        } else {
+            format!("{CODE}[{table}]\nzzz = 1\n")
+        };
+        let line = spec.lines().count();
+        check_problems(&spec, &[&format!("{line}:1 unknown key `{table}.zzz`")]);
+    }
+    check_problems(&format!("zzz = 1\n{CODE}"), &["1:1 unknown key `zzz`"]);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_is_told() {
+    let compute = |keys: &str| format!("{CODE}[compute]\n{keys}");
+    check_problems(
+        &compute("nodes = '2'"),
+        &["4:9 `compute.nodes` must be a whole number, not a string"],
+    );
+    check_problems(
+        &compute("nodes = 1.5"),
+        &["4:9 `compute.nodes` must be a whole number, not a float"],
+    );
+    check_problems(
+        &compute("hold = 1"),
+        &["4:8 `compute.hold` must be true or false, not an integer"],
+    );
+    check_problems(
+        &compute("time_limit = 60"),
+        &[
+            "4:14 `compute.time_limit` must be a string such as \"90m\", \"1d12h\" or \"1-12:00:00\", not an integer",
+        ],
+    );
+    check_problems(
+        &compute("sbatch = '-k'"),
+        &["4:10 `compute.sbatch` must be an array, not a string"],
+    );
+    check_problems(
+        "code = 'train.py'\n",
+        &["- the spec does not say what to run", "1:8 `code` must be a table, not a string"],
+    );
+    check_problems(
+        &compute("memory_per_node = '5X'"),
+        &["4:19 `compute.memory_per_node`: `5X` is no memory size"],
+    );
+}

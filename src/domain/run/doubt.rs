@@ -1,0 +1,195 @@
+//! When nobody knows: a submission whose answer was lost, and a job that good answers do not show any more.
+
+use jiff::Timestamp;
+
+use crate::domain::ids::JobKey;
+use crate::domain::inbox::ScriptEvent;
+use crate::domain::run::attempt::{mark_started, open_attempt};
+use crate::domain::run::decide::after;
+use crate::domain::run::finish::{conclude, stopped};
+use crate::domain::run::state::{
+    Act, AttemptState, Decision, Doubt, Ending, Policy, Reason, Run, State, VANISHED_MAX,
+};
+use crate::domain::run::step::{become_state, failed, impossible};
+
+pub(super) fn answer_lost(run: &Run, message: &str, now: Timestamp) -> Decision {
+    // A stop has its claim revoked already; how that went settles it.
+    if !matches!(run.state, State::Submitting { doubt: None }) {
+        return Decision::stay(run);
+    }
+    let doubt = Doubt { since: now, rounds: 0, last_round_at: None };
+    become_state(run, State::Submitting { doubt: Some(doubt) })
+        .note("doubt", format!("the answer to the submission was lost: {message}"))
+}
+
+/// A good answer does not know the job: it counts rounds of doubt, and the time since an attempt was last known.
+pub(super) fn absent(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
+    /// Good answers that must not know a job before its claim is revoked.
+    const ROUNDS: u32 = 2;
+    let mut decision = Decision::stay(run);
+    decision.run.stale = None;
+    if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job()) {
+        attempt.absent_since.get_or_insert(now);
+    }
+    if let State::Submitting { doubt: Some(doubt) } = &mut decision.run.state {
+        let waited =
+            doubt.last_round_at.is_none_or(|last| after(last, policy.in_doubt_wait) <= now);
+        if waited {
+            doubt.rounds += 1;
+            doubt.last_round_at = Some(now);
+        }
+        if doubt.rounds >= ROUNDS
+            && let Some(submission) = decision.run.submission.as_mut()
+        {
+            submission.revoking = true;
+        }
+    }
+    decision
+}
+
+pub(super) fn absent_past_grace(
+    run: &Run,
+    marker: Option<&ScriptEvent>,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    match &run.state {
+        State::Submitting { .. } => absent(run, policy, now),
+        State::Queued { .. } => {
+            let mut decision = absent(run, policy, now);
+            if let Some(submission) = decision.run.submission.as_mut() {
+                submission.revoking = true;
+            }
+            decision
+        }
+        State::Running | State::Finishing => {
+            let mut decision = absent(run, policy, now);
+            let told = marker
+                .cloned()
+                .or_else(|| run.attempt.as_ref().and_then(|attempt| attempt.script_end.clone()));
+            if told.is_some() {
+                let why = "the scheduler has no record: what the script said at its end decides";
+                decision = decision.note("self_reported", why);
+            }
+            conclude_unseen(&mut decision, told, policy, now);
+            decision
+        }
+        State::Stopping { stop, .. } => stopped(run, stop, now),
+        State::Evaluating | State::Final { .. } => Decision::stay(run),
+        State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
+            impossible(run, "a job was missing")
+        }
+    }
+}
+
+/// The scheduler has no record: the script's own word decides, else the run is lost.
+fn conclude_unseen(
+    decision: &mut Decision,
+    told: Option<ScriptEvent>,
+    policy: &Policy,
+    now: Timestamp,
+) {
+    let Some(attempt) = decision.run.attempt.as_mut() else { return };
+    match told {
+        Some(end) => {
+            attempt.self_reported = true;
+            attempt.exit_code = end.exit_code;
+            attempt.ended_at = Timestamp::from_second(end.at).ok();
+            attempt.script_end = Some(end);
+            let ending = match attempt.exit_code {
+                Some(0) => Ending::Completed,
+                _ => Ending::Failed,
+            };
+            let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
+            conclude(decision, ending, reason, policy, now);
+        }
+        None => {
+            conclude(decision, Ending::Failed, Some(Reason::Lost), policy, now);
+        }
+    }
+}
+
+pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
+    match &run.state {
+        State::Submitting { .. } | State::Queued { .. } => {
+            let mut decision = Decision::stay(run);
+            decision.run.submission = None;
+            decision.run.vanished += 1;
+            if let Some(mut attempt) = decision.run.attempt.take() {
+                attempt.state = AttemptState::Failed;
+                attempt.reason =
+                    Some(if run.is_superseded() { Reason::Superseded } else { Reason::Lost });
+                decision.closed.push(attempt);
+            }
+            if decision.run.vanished > VANISHED_MAX {
+                let message =
+                    format!("{} submissions vanished before they started", decision.run.vanished);
+                let end = failed(Reason::LaunchFailed, &message, now);
+                decision.run.state = State::Final { end };
+                return decision;
+            }
+            decision.run.state = State::Pending { why: None };
+            decision.note(
+                "doubt",
+                "no job of that submission exists or can ever train: it is submitted again",
+            )
+        }
+        State::Stopping { stop, .. } => stopped(run, stop, now),
+        State::Final { .. } => Decision::stay(run),
+        State::Preparing
+        | State::Pending { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. } => impossible(run, "a claim was revoked"),
+    }
+}
+
+pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
+    let mut decision = Decision::stay(run);
+    match &run.state {
+        State::Submitting { .. } | State::Queued { .. } => {
+            adopt_owner(&mut decision.run, job, now);
+            decision.run.state = State::Running;
+            decision.note("doubt", format!("job {job} owns the claim: it did start"))
+        }
+        State::Stopping { .. } => {
+            adopt_owner(&mut decision.run, job, now);
+            let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
+            let cancel = Act::Cancel { job: job.clone(), grace: true };
+            if is_news { decision.act(cancel) } else { decision }
+        }
+        State::Running | State::Finishing | State::Evaluating | State::Final { .. } => decision,
+        State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
+            impossible(run, "a claim was found")
+        }
+    }
+}
+
+/// The owner of a claim is the job of its submission, whatever was known before.
+fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
+    let was_superseded = run.is_superseded();
+    if let Some(submission) = run.submission.as_mut() {
+        submission.revoking = false;
+        submission.provisional = false;
+        submission.job = Some(job.clone());
+    }
+    if !run.has_open_attempt() {
+        open_attempt(run, job, 0, now);
+    }
+    if let Some(attempt) = run.attempt.as_mut() {
+        attempt.job = job.clone();
+        attempt.script_end = attempt.script_end.take().filter(|_| !was_superseded);
+    }
+    mark_started(run, None);
+}
+
+/// A job that found its claim taken has trained nothing: who owns the claim decides what becomes of the run.
+///
+/// It was revoked while the job came back into sight, or another job of the same submission is training.
+pub(super) fn settle_claim(run: &mut Run) {
+    run.state = State::Queued { why: Some("its claim is being settled".into()) };
+    if let Some(submission) = run.submission.as_mut() {
+        submission.revoking = true;
+    }
+}

@@ -1,0 +1,180 @@
+//! What the scheduler shows of a job, and what its script tells.
+
+use jiff::Timestamp;
+
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
+use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
+use crate::domain::run::doubt::settle_claim;
+use crate::domain::run::finish::close;
+use crate::domain::run::seen::{Phase, Sighting};
+use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Reason, Run, State};
+use crate::domain::run::step::impossible;
+use crate::domain::run::wishes::stop;
+
+pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timestamp) -> Decision {
+    if let Some(decision) = out_of_place(run, sighting, "a job was found") {
+        return decision;
+    }
+    let mut decision = Decision::stay(run);
+    if !run.has_open_attempt() {
+        open_attempt(&mut decision.run, &sighting.job, sighting.restart, now);
+    }
+    decision.run.stale = None;
+    let is_stopping = matches!(run.state, State::Stopping { .. });
+    let is_over = matches!(sighting.phase, Phase::Ended { .. });
+    let is_superseded = run.is_superseded();
+    let was_unknown = run.submission.as_ref().is_some_and(|known| known.job.is_none());
+    if let Some(submission) = decision.run.submission.as_mut() {
+        submission.provisional = false;
+        submission.job = Some(sighting.job.clone());
+        // A job in sight is not to be shut out of its claim any more.
+        submission.revoking &= is_stopping || is_over || is_superseded;
+    }
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        take_over(attempt, sighting);
+    }
+    match (&sighting.phase, &run.state) {
+        (Phase::Ended { end, exit_code, signal }, _) => {
+            close(&mut decision, *end, (*exit_code, *signal), policy, now);
+        }
+        (_, State::Stopping { .. }) if was_unknown => {
+            let grace = sighting.phase == Phase::Running;
+            decision = decision.act(Act::Cancel { job: sighting.job.clone(), grace });
+        }
+        (Phase::Waiting { .. } | Phase::Running, _) if is_superseded => {}
+        (Phase::Waiting { why }, State::Submitting { .. } | State::Queued { .. }) => {
+            decision.run.state = State::Queued { why: why.clone() };
+        }
+        (Phase::Running, State::Submitting { .. } | State::Queued { .. }) => {
+            mark_started(&mut decision.run, sighting.started_at);
+            decision.run.state = State::Running;
+        }
+        (Phase::Waiting { .. } | Phase::Running | Phase::Unknown, _) => {}
+    }
+    decision
+}
+
+/// A job that the run does not wait for: it is cancelled whenever it is met, since it can only be in the way.
+fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option<Decision> {
+    let is_alive = matches!(sighting.phase, Phase::Waiting { .. } | Phase::Running);
+    let is_ours = run.submission.as_ref().is_some_and(|known| known.token == sighting.token);
+    let decision = match (&run.state, &sighting.phase) {
+        (State::Preparing | State::Pending { .. }, Phase::Unknown) => Decision::stay(run),
+        (State::Preparing | State::Pending { .. }, _) => impossible(run, what),
+        (State::Backoff { .. } | State::Final { .. }, _) => Decision::stay(run),
+        _ if is_ours => return None,
+        _ if is_alive => Decision::stay(run)
+            .note("doubt", format!("job {} of an earlier submission is cancelled", sighting.job)),
+        _ => Decision::stay(run),
+    };
+    let cancel = Act::Cancel { job: sighting.job.clone(), grace: false };
+    Some(if is_alive { decision.act(cancel) } else { decision })
+}
+
+pub(super) fn restart_grew(
+    run: &Run,
+    sighting: &Sighting,
+    policy: &Policy,
+    now: Timestamp,
+) -> Decision {
+    if let Some(decision) = out_of_place(run, sighting, "a restart was seen") {
+        return decision;
+    }
+    let again = Act::Cancel { job: sighting.job.clone(), grace: false };
+    if matches!(run.state, State::Stopping { .. }) {
+        return Decision::stay(run).act(again);
+    }
+    let mut decision = Decision::stay(run);
+    if let Some(mut old) = open_attempt(&mut decision.run, &sighting.job, sighting.restart, now) {
+        old.state = AttemptState::Requeued;
+        old.reason.get_or_insert(Reason::Requeued);
+        // A requeue moves the submit time to the moment of the requeue.
+        let requeued_at = sighting.submitted_at.unwrap_or(now);
+        old.ended_at = old.ended_at.or(old.started_at.map(|started| requeued_at.max(started)));
+        decision.closed.push(old);
+    }
+    decision.run.state = State::Queued { why: None };
+    if decision.run.restarts > policy.max_restarts {
+        let message = format!("restarted more than {} times", policy.max_restarts);
+        return stop(&decision, Reason::StoppedByPolicy, &message, (policy, now)).act(again);
+    }
+    let mut after = found(&decision.run, sighting, policy, now);
+    after.closed.splice(0..0, decision.closed);
+    after.note("restart", format!("the scheduler started job {} again", sighting.job))
+}
+
+pub(super) fn script(run: &Run, event: &ScriptEvent) -> Decision {
+    use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
+    let mut decision = Decision::stay(run);
+    if let Some(why) = not_of_this_start(run, event) {
+        return decision.note("script", why);
+    }
+    let at = Timestamp::from_second(event.at).ok();
+    let gave_way = event.reason == Some(ScriptReason::Superseded);
+    match (&run.state, event.event) {
+        (_, Unknown) => decision,
+        (_, Warned) => decision.note("script", event.message.clone()),
+        (
+            State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. },
+            Started | Launched | Ended,
+        ) => decision.note("script", "a late event of the script"),
+        (State::Running | State::Finishing | State::Evaluating, Started | Launched) => decision,
+        (
+            State::Submitting { .. } | State::Queued { .. } | State::Stopping { .. },
+            Started | Launched,
+        ) => {
+            open_for(&mut decision.run, event);
+            mark_started(&mut decision.run, at);
+            if !matches!(run.state, State::Stopping { .. }) {
+                decision.run.state = State::Running;
+            }
+            decision
+        }
+        (State::Evaluating, Ended) => decision,
+        (State::Stopping { .. }, Ended) => {
+            open_for(&mut decision.run, event);
+            remember_end(&mut decision.run, event);
+            decision
+        }
+        (
+            State::Submitting { .. } | State::Queued { .. } | State::Running | State::Finishing,
+            Ended,
+        ) => {
+            open_for(&mut decision.run, event);
+            remember_end(&mut decision.run, event);
+            if gave_way {
+                settle_claim(&mut decision.run);
+                let who = &event.job;
+                return decision.note("doubt", format!("job {who} found its claim taken"));
+            }
+            mark_started(&mut decision.run, None);
+            if let Some(attempt) = decision.run.attempt.as_mut() {
+                attempt.state = AttemptState::Finishing;
+            }
+            decision.run.state = State::Finishing;
+            decision
+        }
+    }
+}
+
+fn remember_end(run: &mut Run, event: &ScriptEvent) {
+    if let Some(attempt) = run.attempt.as_mut() {
+        attempt.script_end = Some(event.clone());
+    }
+}
+
+/// Why an event does not belong to the start under way, if it does not. A requeued job keeps its token.
+fn not_of_this_start(run: &Run, event: &ScriptEvent) -> Option<String> {
+    let ScriptEvent { token, job, restart, .. } = event;
+    let submission = run.submission.as_ref().filter(|submission| submission.token == *token);
+    let Some(submission) = submission else {
+        return Some(format!("an event of an earlier submission: job {job}"));
+    };
+    if submission.job.as_ref().is_some_and(|known| known != job) {
+        return Some(format!("an event of another job of this submission: job {job}"));
+    }
+    // The scheduler tells of restarts; the script only of the one that is known.
+    let known = run.known_restart();
+    (*restart != known)
+        .then(|| format!("an event of restart {restart} of job {job}, while {known} is under way"))
+}

@@ -1,0 +1,257 @@
+//! Lost answers: nothing is submitted twice while its first job could train, and nothing waits for ever.
+
+use jiff::SignedDuration;
+
+use crate::domain::run::state::VANISHED_MAX;
+use crate::domain::run::tests::{
+    acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running,
+    script_ended, sighting, t, token, waiting,
+};
+use crate::domain::run::{
+    Act, AttemptState, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, State,
+    decide, step,
+};
+
+fn in_doubt() -> Run {
+    after(&[admitted(1), Event::AnswerLost { message: "Socket timed out".into() }])
+}
+
+fn absent() -> Seen {
+    Seen { look: Look::Absent, ..Seen::default() }
+}
+
+fn is_revoking(run: &Run) -> bool {
+    run.submission.as_ref().is_some_and(|submission| submission.revoking)
+}
+
+/// Absences at these seconds, and whether the claim is to be revoked after them.
+#[track_caller]
+fn check_rounds(seconds: &[i64], revokes: bool) {
+    let seen = |run: Run, at: &i64| decide(&run, &absent(), &policy(), t(*at)).run;
+    let run = seconds.iter().fold(in_doubt(), seen);
+    assert_eq!(is_revoking(&run), revokes, "absences at {seconds:?}");
+    assert_eq!(run.state.as_str(), "submitting", "only the claim settles it");
+}
+
+#[test]
+fn two_rounds_far_enough_apart_settle_that_nobody_knows_the_job() {
+    check_rounds(&[], false);
+    check_rounds(&[10], false);
+    check_rounds(&[10, 20, 30, 69], false);
+    check_rounds(&[10, 70], true);
+    check_rounds(&[10, 400], true);
+}
+
+#[test]
+fn without_a_lost_answer_absence_says_nothing_about_a_submission() {
+    let run = decide(&run_in("submitting"), &absent(), &policy(), t(10)).run;
+    let run = decide(&run, &absent(), &policy(), t(9_999)).run;
+    assert!(!is_revoking(&run), "sbatch is still under way");
+}
+
+#[test]
+fn a_revoked_submission_is_made_again_under_a_new_token_until_it_vanished_too_often() {
+    let mut run = Run::accepted(crate::domain::ids::RunId(42));
+    for n in 1..=i64::from(VANISHED_MAX) + 1 {
+        assert_eq!(run.state.as_str(), "pending", "submission {n}");
+        run = step(&run, &admitted(n), &policy(), t(n)).run;
+        let lost = Event::AnswerLost { message: "killed".into() };
+        run = step(&run, &lost, &policy(), t(n)).run;
+        run = step(&run, &Event::Revoked, &policy(), t(n)).run;
+        assert_eq!(run.submission, None);
+    }
+    let message = "4 submissions vanished before they started";
+    assert_eq!(end(&run), ("failed", Some(Reason::LaunchFailed), message));
+    assert_eq!((run.attempts, run.restarts), (0, 0), "no start, no restart");
+}
+
+#[test]
+fn a_start_forgives_what_vanished_before() {
+    let run = Run { vanished: 2, ..run_in("queued") };
+    assert_eq!(step(&run, &Event::Found(waiting()), &policy(), t(9)).run.vanished, 2);
+    assert_eq!(step(&run, &Event::Found(running()), &policy(), t(9)).run.vanished, 0);
+}
+
+#[test]
+fn a_job_in_sight_settles_the_doubt_and_keeps_its_claim() {
+    let doubtful =
+        [10, 70].iter().fold(in_doubt(), |run, at| decide(&run, &absent(), &policy(), t(*at)).run);
+    for (found, state) in [(waiting(), "queued"), (running(), "running")] {
+        let run = step(&doubtful, &Event::Found(found), &policy(), t(71)).run;
+        assert_eq!((run.state.as_str(), is_revoking(&run)), (state, false));
+        assert_eq!(run.attempt.map(|attempt| (attempt.n, attempt.job)), Some((1, job(7))));
+    }
+    // A queued job that was missing and is back keeps its place too.
+    let missing = Event::AbsentPastGrace { marker: None };
+    let run = step(&run_in("queued"), &missing, &policy(), t(500)).run;
+    assert!(is_revoking(&run));
+    assert!(!is_revoking(&step(&run, &Event::Found(waiting()), &policy(), t(501)).run));
+}
+
+#[test]
+fn an_acknowledgement_is_provisional_until_the_job_was_seen() {
+    let is_provisional =
+        |run: &Run| run.submission.as_ref().is_some_and(|submission| submission.provisional);
+    let acked = after(&[admitted(1), acknowledged()]);
+    assert!(is_provisional(&acked));
+    for event in [
+        Event::Found(waiting()),
+        Event::Found(sighting(Phase::Unknown)),
+        Event::Script(script_ended(0)),
+        Event::ClaimedBy(job(7)),
+    ] {
+        let run = step(&acked, &event, &policy(), t(9)).run;
+        assert!(!is_provisional(&run), "{event:?}");
+    }
+    let silent = step(&acked, &Event::Silence { who: "squeue".into() }, &policy(), t(9)).run;
+    assert!(is_provisional(&silent));
+    // Seen before sbatch could say so: one attempt, and nothing provisional about it.
+    let seen = after(&[admitted(1), Event::Found(sighting(Phase::Unknown)), acknowledged()]);
+    assert_eq!((seen.attempts, is_provisional(&seen)), (1, false));
+}
+
+#[test]
+fn an_accepted_job_that_vanished_is_submitted_again_only_when_its_claim_is_ours() {
+    let acked = after(&[admitted(1), acknowledged()]);
+    let run = decide(&acked, &absent(), &policy(), t(10)).run;
+    let run = decide(&run, &absent(), &policy(), t(309)).run;
+    assert!(!is_revoking(&run), "within the grace");
+    let run = decide(&run, &absent(), &policy(), t(310)).run;
+    assert!(is_revoking(&run));
+    let won = Seen { revocation: Some(Revocation::Won), ..Seen::default() };
+    let decision = decide(&run, &won, &policy(), t(311));
+    assert_eq!(decision.run.state.as_str(), "pending");
+    let [old] = decision.closed.as_slice() else { panic!("the attempt is closed") };
+    assert_eq!((old.state, old.reason), (AttemptState::Failed, Some(Reason::Lost)));
+    assert_eq!((decision.run.vanished, decision.run.restarts), (1, 0));
+}
+
+#[test]
+fn a_job_that_owns_the_claim_did_start_and_then_its_marker_decides() {
+    let claimed = Seen {
+        revocation: Some(Revocation::ClaimedBy(job(9))),
+        look: Look::Absent,
+        ..Seen::default()
+    };
+    let run = decide(&in_doubt(), &claimed, &policy(), t(100)).run;
+    assert_eq!((run.state.as_str(), run.attempts, run.vanished), ("running", 1, 0));
+    assert_eq!(run.attempt.as_ref().map(|attempt| attempt.job.clone()), Some(job(9)));
+    let run = decide(&run, &absent(), &policy(), t(399)).run;
+    assert_eq!(run.state.as_str(), "running", "absence has its grace");
+    let lost = decide(&run, &absent(), &policy(), t(400)).run;
+    let message =
+        "the job vanished: the scheduler has no record of it, nor did its script leave one";
+    assert_eq!(end(&lost), ("failed", Some(Reason::Lost), message));
+    let with_marker = Seen { marker: Some(script_ended(0)), ..absent() };
+    let told = decide(&run, &with_marker, &policy(), t(400)).run;
+    assert_eq!(end(&told), ("completed", None, ""));
+    assert!(told.attempt.is_some_and(|attempt| attempt.self_reported));
+}
+
+#[test]
+fn a_job_that_found_its_claim_taken_never_ends_the_run() {
+    use crate::domain::inbox::ScriptReason::Superseded;
+    let mut superseded = script_ended(1);
+    superseded.reason = Some(Superseded);
+    for state in ["submitting", "queued", "running"] {
+        let before = run_in(state);
+        let run = step(&before, &Event::Script(superseded.clone()), &policy(), t(95)).run;
+        assert_eq!((run.state.as_str(), is_revoking(&run)), ("queued", true), "{state}");
+        // Whatever the scheduler then says of that job, the claim decides.
+        for found in [ended(JobEnd::Failed, 1), running()] {
+            let same = step(&run, &Event::Found(found), &policy(), t(99)).run;
+            assert_eq!((same.state.as_str(), is_revoking(&same)), ("queued", true), "{state}");
+        }
+        let ours = step(&run, &Event::Revoked, &policy(), t(99));
+        assert_eq!(ours.run.state.as_str(), "pending");
+        assert_eq!(ours.closed[0].reason, Some(Reason::Superseded));
+        let theirs = step(&run, &Event::ClaimedBy(job(8)), &policy(), t(99)).run;
+        let attempt = theirs.attempt.clone().expect("an attempt");
+        assert_eq!((theirs.state.as_str(), attempt.job), ("running", job(8)));
+        assert_eq!(attempt.script_end, None, "the other job's word is not this one's");
+    }
+    // A wish is stronger.
+    let stopping = step(&run_in("stopping"), &Event::Script(superseded), &policy(), t(95)).run;
+    let run = step(&stopping, &Event::Found(ended(JobEnd::Failed, 1)), &policy(), t(99)).run;
+    assert_eq!(run.state.as_str(), "cancelled");
+}
+
+#[test]
+fn a_cancelled_doubt_is_settled_by_its_claim() {
+    let doubtful = step(&in_doubt(), &cancel(), &policy(), t(10));
+    assert_eq!(doubtful.acts, vec![], "there is no job to name");
+    let run = doubtful.run;
+    assert_eq!((run.state.as_str(), is_revoking(&run)), ("stopping", true));
+    assert_eq!(step(&run, &Event::Revoked, &policy(), t(11)).run.state.as_str(), "cancelled");
+    // It did start: it is warned as a running job is, and its absence is counted.
+    let claimed = step(&run, &Event::ClaimedBy(job(7)), &policy(), t(11));
+    assert_eq!(claimed.acts, vec![Act::Cancel { job: job(7), grace: true }]);
+    assert_eq!((claimed.run.state.as_str(), claimed.run.attempts), ("stopping", 1));
+    let gone = decide(&claimed.run, &absent(), &policy(), t(12)).run;
+    let gone = decide(&gone, &absent(), &policy(), t(12 + 300)).run;
+    assert_eq!(gone.state.as_str(), "cancelled", "it does not stop for ever");
+    // It is found in the queue: there is somebody to cancel at last.
+    for (found, grace) in [(waiting(), false), (running(), true)] {
+        let found = step(&run, &Event::Found(found), &policy(), t(11));
+        assert_eq!(found.acts, vec![Act::Cancel { job: job(7), grace }]);
+        assert_eq!(found.run.state.as_str(), "stopping");
+    }
+}
+
+#[test]
+fn a_job_of_an_earlier_submission_is_cancelled_whenever_it_is_met() {
+    for state in ["submitting", "queued", "running", "finishing", "backoff", "completed"] {
+        let before = run_in(state);
+        let mut stray = running();
+        (stray.token, stray.job) = (token(99), job(99));
+        let decision = step(&before, &Event::Found(stray.clone()), &policy(), t(9));
+        assert_eq!(decision.acts, vec![Act::Cancel { job: job(99), grace: false }], "{state}");
+        assert_eq!(decision.run, before, "{state}");
+        stray.phase = Phase::Ended { end: JobEnd::Completed, exit_code: Some(0), signal: None };
+        let decision = step(&before, &Event::Found(stray), &policy(), t(9));
+        assert_eq!((decision.acts.len(), decision.run), (0, before), "{state}: it is over");
+    }
+}
+
+#[test]
+fn silence_is_remembered_while_an_answer_matters_and_no_longer() {
+    let silence = Event::Silence { who: "squeue".into() };
+    let run = step(&run_in("running"), &silence, &policy(), t(50)).run;
+    let run = step(&run, &silence, &policy(), t(60)).run;
+    assert_eq!(run.stale.as_ref().map(|stale| stale.since), Some(t(50)));
+    assert_eq!(step(&run, &Event::Found(running()), &policy(), t(70)).run.stale, None);
+    assert_eq!(step(&run, &Event::Absent, &policy(), t(70)).run.stale, None);
+    // A run that is over, or waits for nobody, is not stale.
+    let submitting = step(&run_in("submitting"), &silence, &policy(), t(50)).run;
+    let refused = Event::Refused { message: "no".into(), for_now: false };
+    assert_eq!(step(&submitting, &refused, &policy(), t(51)).run.stale, None);
+    let stopping = step(&submitting, &cancel(), &policy(), t(51)).run;
+    assert!(stopping.stale.is_some(), "it still waits for an answer");
+    assert_eq!(step(&stopping, &Event::Revoked, &policy(), t(52)).run.stale, None);
+}
+
+#[test]
+fn a_lost_run_that_may_come_back_is_not_missed_again() {
+    let policy = Policy { restart_on: vec![Reason::Lost], ..policy() };
+    let gone = Event::AbsentPastGrace { marker: None };
+    let run = step(&run_in("running"), &Event::Absent, &policy, t(10)).run;
+    let run = step(&run, &gone, &policy, t(400)).run;
+    assert_eq!(run.state.as_str(), "backoff");
+    assert_eq!(decide(&run, &absent(), &policy, t(401)).notes, vec![]);
+}
+
+#[test]
+fn only_what_is_waited_for_can_be_missed() {
+    for state in ["preparing", "pending", "backoff", "completed", "failed", "cancelled"] {
+        let mut run = run_in(state);
+        for hours in 0..3 {
+            let now = t(0) + SignedDuration::from_hours(hours);
+            let before = run.clone();
+            let decision = decide(&run, &absent(), &policy(), now);
+            assert_eq!(notes(&decision, "impossible"), Vec::<String>::new(), "{state}");
+            run = decision.run;
+            let may_wake = matches!(before.state, State::Backoff { .. });
+            assert!(may_wake || run == before, "{state}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What a script tells: believed of its own start alone, and never against the scheduler.
+
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
+use crate::domain::run::tests::{
+    acknowledged, admitted, after, end, ended, job, notes, policy, restarted, run_in, running,
+    script, script_ended, sighting, t, token, waiting,
+};
+use crate::domain::run::{Event, JobEnd, Phase, Reason, State, step};
+
+#[test]
+fn a_script_is_heard_before_the_scheduler_is() {
+    let submitting = run_in("submitting");
+    let run = step(&submitting, &Event::Script(script(ScriptEventKind::Started)), &policy(), t(21));
+    let attempt = run.run.attempt.clone().expect("an attempt");
+    assert_eq!(run.run.state, State::Running);
+    assert_eq!((attempt.job, attempt.started_at), (job(7), Some(t(20))));
+    assert_eq!(attempt.nodes, vec!["n1"]);
+    // The acknowledgement then opens no second attempt and keeps what sbatch said.
+    let late = Event::Acknowledged { job: job(7), notices: "a notice".into() };
+    let run = step(&run.run, &late, &policy(), t(22)).run;
+    assert_eq!((run.state.as_str(), run.attempts), ("running", 1));
+    assert_eq!(run.attempt.map(|attempt| attempt.notices), Some("a notice".into()));
+}
+
+#[test]
+fn an_event_of_another_start_is_noted_and_believed_of_nothing() {
+    let foreign = [
+        ("an earlier submission", ScriptEvent { token: token(9), ..script_ended(0) }),
+        ("another job", ScriptEvent { job: job(9), ..script_ended(0) }),
+        ("a restart nobody told of", ScriptEvent { restart: 1, ..script_ended(0) }),
+    ];
+    for state in State::WORDS {
+        let before = run_in(state);
+        for (what, event) in &foreign {
+            let is_known = before.submission.as_ref().is_some_and(|known| known.job.is_some());
+            if *what == "another job" && !is_known {
+                continue;
+            }
+            let decision = step(&before, &Event::Script(event.clone()), &policy(), t(99));
+            assert_eq!(decision.run, before, "{what} × {state}");
+            assert_eq!(notes(&decision, "script").len(), 1, "{what} × {state}");
+        }
+    }
+    // The end of the start before, told after the scheduler had requeued the job.
+    let requeued = Event::RestartGrew(restarted(running(), 1));
+    let second = step(&run_in("running"), &requeued, &policy(), t(210)).run;
+    let late = step(&second, &Event::Script(script_ended(143)), &policy(), t(211));
+    assert_eq!(late.run, second);
+}
+
+#[test]
+fn a_script_that_could_not_launch_knows_better_than_its_exit_code() {
+    let mut gave_up = script_ended(1);
+    gave_up.reason = Some(ScriptReason::LaunchFailed);
+    gave_up.message = "there is no environment `torch25`".into();
+    let run = step(&run_in("running"), &Event::Script(gave_up), &policy(), t(95)).run;
+    let run = step(&run, &Event::Found(ended(JobEnd::Failed, 1)), &policy(), t(100)).run;
+    let message = "there is no environment `torch25`";
+    assert_eq!(end(&run), ("failed", Some(Reason::LaunchFailed), message));
+}
+
+#[test]
+fn the_scheduler_overrules_the_script() {
+    // The script said 0, and then the node died in its epilogue.
+    let run = run_in("finishing");
+    let failed = step(&run, &Event::Found(ended(JobEnd::NodeFailure, 0)), &policy(), t(100)).run;
+    assert_eq!(failed.state.as_str(), "backoff");
+    let running = step(&run, &Event::Found(running()), &policy(), t(95)).run;
+    assert_eq!(running.state, State::Finishing, "completing is not running again");
+}
+
+#[test]
+fn what_slurm_only_expects_is_not_recorded() {
+    let mut expected_start = waiting();
+    expected_start.started_at = Some(t(9_000));
+    let run = step(&run_in("queued"), &Event::Found(expected_start), &policy(), t(9)).run;
+    assert_eq!(run.attempt.and_then(|attempt| attempt.started_at), None);
+    let mut expected_end = running();
+    expected_end.ended_at = Some(t(9_000));
+    let run = step(&run_in("queued"), &Event::Found(expected_end), &policy(), t(9)).run;
+    assert_eq!(run.attempt.and_then(|attempt| attempt.ended_at), None);
+    // Older news: a record from before the start.
+    let before = run_in("running");
+    let after = step(&before, &Event::Found(waiting()), &policy(), t(9)).run;
+    assert_eq!(after, before);
+}
+
+#[test]
+fn an_unknown_word_is_shown_and_acted_on_by_nobody() {
+    for state in ["queued", "running", "finishing", "stopping"] {
+        let before = run_in(state);
+        let decision = step(&before, &Event::Found(sighting(Phase::Unknown)), &policy(), t(9));
+        assert_eq!((decision.run.state, decision.acts.len()), (before.state, 0), "{state}");
+        let word = decision.run.attempt.and_then(|attempt| attempt.slurm_state);
+        assert_eq!(word.as_deref(), Some("EXPEDITING"), "{state}");
+    }
+}
+
+#[test]
+fn a_warning_and_a_word_of_a_newer_script_change_nothing() {
+    let before = after(&[admitted(1), acknowledged(), Event::Found(running())]);
+    let mut warned = script(ScriptEventKind::Warned);
+    warned.message = "USR1 was sent".into();
+    let decision = step(&before, &Event::Script(warned), &policy(), t(9));
+    assert_eq!(notes(&decision, "script"), vec!["USR1 was sent"]);
+    assert_eq!(decision.run, before);
+    let newer = step(&before, &Event::Script(script(ScriptEventKind::Unknown)), &policy(), t(9));
+    assert_eq!((newer.run, newer.notes), (before, vec![]));
+}
