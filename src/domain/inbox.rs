@@ -14,7 +14,7 @@ pub const EVENT_BYTES_MAX: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScriptEvent {
     pub token: Token,
-    /// The owner of the claim.
+    /// The job whose script tells this.
     pub job: JobKey,
     /// The point within the submission; 0 for a single run.
     #[serde(default)]

@@ -3,6 +3,7 @@
 //! In reading order: what a person writes ([`spec`], [`site`], read by [`keys`] from a [`document`]), what it means
 //! ([`resolve`] to [`resolved`]), what happens to a run ([`run`]), and what is shown of it ([`view`]).
 
+pub mod admit;
 pub mod document;
 pub mod keys;
 pub mod problem;
