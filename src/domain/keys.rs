@@ -5,7 +5,6 @@
 //! nobody declared is an error with a suggestion; a key that is known but not built yet is listed under `later` and
 //! refused as such, never accepted and ignored.
 
-use std::borrow::Cow;
 use std::num::NonZeroU32;
 
 use crate::domain::document::{Node, Table};
@@ -313,45 +312,6 @@ macro_rules! choice {
     };
 }
 pub(crate) use choice;
-
-// In the schema a value with a place is just the value.
-impl<T: schemars::JsonSchema> schemars::JsonSchema for At<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        generator.subschema_for::<T>()
-    }
-}
-
-impl<T: schemars::JsonSchema> schemars::JsonSchema for Named<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("Named_{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let values = generator.subschema_for::<T>();
-        schemars::json_schema!({ "type": "object", "additionalProperties": values })
-    }
-}
-
-impl<T: schemars::JsonSchema> schemars::JsonSchema for OneOrMany<T> {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        format!("OneOrMany_{}", T::schema_name()).into()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let value = generator.subschema_for::<T>();
-        schemars::json_schema!({ "anyOf": [value, { "type": "array", "items": value }] })
-    }
-}
 
 #[cfg(test)]
 #[expect(unreachable_pub, reason = "the macros under test declare public types")]

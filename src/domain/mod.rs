@@ -7,6 +7,7 @@ pub mod admit;
 pub mod document;
 pub mod keys;
 pub mod problem;
+mod schema;
 pub mod units;
 
 pub mod site;
@@ -22,3 +23,4 @@ pub mod word;
 
 pub mod metrics;
 pub mod run;
+pub mod view;

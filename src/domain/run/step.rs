@@ -79,8 +79,8 @@ pub(super) fn become_state(run: &Run, state: State) -> Decision {
 fn silence(run: &Run, who: &str, now: Timestamp) -> Decision {
     let mut decision = Decision::stay(run);
     if run.awaits_job() {
-        let since = run.stale.as_ref().map_or(now, |stale| stale.since);
-        decision.run.stale = Some(Stale { since, who: who.to_owned() });
+        // The first words stand: a silence that is told in other words each time is still the same one.
+        decision.run.stale.get_or_insert_with(|| Stale { since: now, who: who.to_owned() });
     }
     decision
 }

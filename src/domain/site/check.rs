@@ -1,0 +1,121 @@
+//! What one key of a site config alone cannot tell.
+
+use crate::domain::problem::{At, Problem};
+use crate::domain::site::{Cluster, LOCAL, Site};
+
+impl Site {
+    /// Checks what one key alone cannot tell.
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let clusters = self.cluster.as_ref();
+        for (name, class) in self.class.iter().flat_map(|classes| &classes.0) {
+            if name.value == LOCAL {
+                problems.push(Problem::at(
+                    name.place,
+                    "the class name `local` belongs to the local target",
+                ));
+            }
+            match &class.cluster {
+                Some(cluster)
+                    if clusters.is_none_or(|known| known.get(&cluster.value).is_none()) =>
+                {
+                    let message = format!(
+                        "class `{}` is on cluster `{}`, which is not defined",
+                        name.value, cluster.value
+                    );
+                    let known = clusters.iter().flat_map(|clusters| clusters.names());
+                    problems
+                        .push(Problem::at(cluster.place, message).suggest(&cluster.value, known));
+                }
+                None if clusters.is_none_or(|clusters| clusters.0.len() != 1) => {
+                    let message =
+                        format!("class `{}` does not say on which cluster it is", name.value);
+                    problems
+                        .push(Problem::at(name.place, message).help("add `cluster = \"NAME\"`"));
+                }
+                Some(_) | None => {}
+            }
+            if let (Some(min), Some(max)) = (&class.min_nodes, &class.max_nodes)
+                && min.value > max.value
+            {
+                problems.push(Problem::at(
+                    min.place,
+                    format!("`min_nodes` is more than `max_nodes` ({})", max.value),
+                ));
+            }
+            if let (Some(default), Some(max)) = (&class.default_time, &class.max_time)
+                && default.value > max.value
+            {
+                let message = format!("`default_time` is longer than `max_time` ({})", max.value.0);
+                problems.push(Problem::at(default.place, message));
+            }
+        }
+        if let Some(default) = self.site.as_ref().and_then(|general| general.default_class.as_ref())
+            && default.value != LOCAL
+            && self.class(&default.value).is_none()
+        {
+            let message =
+                format!("`site.default_class` is `{}`, which is not defined", default.value);
+            problems.push(
+                Problem::at(default.place, message).suggest(&default.value, self.class_names()),
+            );
+        }
+        for (name, cluster) in self.cluster.iter().flat_map(|clusters| &clusters.0) {
+            cluster.check(name, problems);
+        }
+        if let Some(root) = self.site.as_ref().and_then(|general| general.run_root.as_ref()) {
+            check_run_root(root, problems);
+        }
+    }
+}
+
+impl Cluster {
+    fn check(&self, name: &At<String>, problems: &mut Vec<Problem>) {
+        if name.value == LOCAL {
+            problems.push(Problem::at(
+                name.place,
+                "the cluster name `local` belongs to the local target",
+            ));
+        }
+        if let Some(ports) = &self.rendezvous_ports {
+            let fine = matches!(ports.value.as_slice(), [low, high]
+                if low.value <= high.value && low.value.get() >= 1024 && high.value.get() <= 65_535);
+            if !fine {
+                let message =
+                    "`rendezvous_ports` must be two ports from 1024 to 65535, the lower first";
+                problems.push(Problem::at(ports.place, message));
+            }
+        }
+        if let Some(address) = &self.node_address
+            && !address.value.contains("{node}")
+        {
+            problems.push(Problem::at(address.place, "`node_address` must hold `{node}`"));
+        }
+    }
+}
+
+/// The placeholders that a run root may hold.
+const RUN_ROOT_PLACEHOLDERS: &[&str] = &["user", "uid", "group", "project", "account", "home"];
+
+fn check_run_root(root: &At<String>, problems: &mut Vec<Problem>) {
+    let mut rest = root.value.as_str();
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((word, after)) = after.split_once('}') else {
+            problems.push(Problem::at(root.place, "`run_root` has a `{` without its `}`"));
+            return;
+        };
+        if !RUN_ROOT_PLACEHOLDERS.contains(&word) {
+            let message = format!("`run_root` cannot hold `{{{word}}}`");
+            problems.push(
+                Problem::at(root.place, message)
+                    .suggest(word, RUN_ROOT_PLACEHOLDERS.iter().copied()),
+            );
+        }
+        rest = after;
+    }
+    if !root.value.starts_with('/')
+        && !root.value.starts_with("{home}")
+        && !root.value.starts_with("~/")
+    {
+        problems.push(Problem::at(root.place, "`run_root` must be an absolute path"));
+    }
+}

@@ -1,0 +1,105 @@
+//! The files of a site config, laid over each other.
+
+use crate::domain::document::{Node, Table};
+use crate::domain::keys::{FromNode as _, join};
+use crate::domain::problem::{At, Place, Problem, SourceId};
+use crate::domain::site::Site;
+use crate::domain::units::Seconds;
+
+/// Where one layer of the site config came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerKind {
+    /// `/etc/trainyard/site.toml` and `conf.d`: what it defines, users may not loosen.
+    System { root_owned: bool },
+    /// `--site`, `$TRAINYARD_SITE` or the user's own file.
+    User,
+}
+
+/// One file of the site config, read but not yet interpreted.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    pub kind: LayerKind,
+    pub source: SourceId,
+    pub table: Table,
+}
+
+/// Lays the files over each other in order, refusing what a user's file may not loosen, and reads the result.
+pub fn effective(layers: Vec<Layer>) -> (Site, Table, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let mut merged = Table::default();
+    let mut system = Table::default();
+    let mut override_allowed = false;
+    for layer in layers {
+        match layer.kind {
+            LayerKind::System { root_owned } => {
+                override_allowed |= root_owned && allows_override(&layer.table);
+                system.merge(layer.table.clone());
+                merged.merge(layer.table);
+            }
+            LayerKind::User => {
+                if !override_allowed {
+                    refuse_loosening(&system, &layer.table, "", &mut problems);
+                }
+                merged.merge(layer.table);
+            }
+        }
+    }
+    let place = Place { source: SourceId(0), start: 0, end: 0 };
+    let whole = At::new(Node::Table(merged.clone()), place);
+    let site = Site::from_node(&whole, "", &mut problems).unwrap_or_default();
+    site.check(&mut problems);
+    (site, merged, problems)
+}
+
+fn allows_override(table: &Table) -> bool {
+    let Some(At { value: Node::Table(site), .. }) = table.get("site") else { return false };
+    matches!(site.get("allow_override"), Some(At { value: Node::Boolean(true), .. }))
+}
+
+/// What `/etc` says about these stands: a user's own file may not say it again in its own favour.
+const PROTECTED: &[&str] = &[
+    "admins",
+    "allow_override",
+    "rate",
+    "members",
+    "budget",
+    "period",
+    "on_exhausted",
+    "max_running",
+    "max_nodes",
+    "max_time",
+    "poll_burst",
+];
+
+fn refuse_loosening(system: &Table, user: &Table, path: &str, problems: &mut Vec<Problem>) {
+    for (key, node) in &user.0 {
+        let Some(ours) = system.get(&key.value) else { continue };
+        let full = join(path, &key.value);
+        let word = key.value.as_str();
+        let refused = PROTECTED.contains(&word)
+            || (word == "poll_interval" && is_shorter(&node.value, &ours.value));
+        if refused {
+            problems.push(
+                Problem::at(
+                    key.place,
+                    format!("`{full}` is set by the administrators and cannot be changed here"),
+                )
+                .help("remove it; an administrator can lift this with `allow_override = true`"),
+            );
+        } else if let (Node::Table(ours), Node::Table(theirs)) = (&ours.value, &node.value) {
+            refuse_loosening(ours, theirs, &full, problems);
+        }
+    }
+}
+
+/// Whether a poll interval is shorter than the administrator's; what cannot be read counts as shorter.
+fn is_shorter(user: &Node, system: &Node) -> bool {
+    let read = |node: &Node| {
+        let Node::Text(text) = node else { return None };
+        Seconds::parse(text)
+    };
+    match (read(user), read(system)) {
+        (Some(user), Some(system)) => user < system,
+        _ => true,
+    }
+}

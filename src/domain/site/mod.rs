@@ -1,0 +1,248 @@
+//! The site config: what a sysadmin writes. Its layers are laid over each other in [`layers`], and what one key alone
+//! cannot tell is checked in [`check`](Site).
+
+mod check;
+mod layers;
+#[cfg(test)]
+mod tests;
+
+pub use layers::{Layer, LayerKind, effective};
+
+use std::num::NonZeroU32;
+
+use crate::domain::document::Node;
+use crate::domain::keys::{FromNode, Named, choice, keys};
+use crate::domain::problem::{At, Problem};
+use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
+use crate::domain::units::{Mebibytes, TimeLimit};
+
+keys! {
+    /// One installation.
+    pub struct Site {
+        site: General,
+        /// Slurm clusters.
+        cluster: Named<Cluster>,
+        /// Hardware classes: named kinds of node share.
+        class: Named<Class>,
+        /// Projects: who pays.
+        project: Named<Project>,
+        /// Pieces of every script.
+        script: Script,
+        /// The local target.
+        local: Local,
+    }
+    later { "build", "dataset" }
+}
+
+keys! {
+    /// The site itself.
+    pub struct General {
+        name: At<String>,
+        /// Where run directories are made; may hold {user} {uid} {group} {project} {account} {home}.
+        run_root: At<String>,
+        /// The class of runs that name none.
+        default_class: At<String>,
+        /// Users and groups (`group:NAME`) who administer the site.
+        admins: At<Vec<At<String>>>,
+        /// Mode of new run directories, octal.
+        run_dir_mode: At<Mode>,
+        /// Umask of scripts, octal.
+        umask: At<Mode>,
+        /// Lets a user's file override what /etc defines; counts only in a file that root owns.
+        allow_override: At<bool>,
+    }
+    later {}
+}
+
+keys! {
+    /// A Slurm cluster.
+    pub struct Cluster {
+        /// Directory of sbatch, squeue and the others.
+        commands: At<String>,
+        /// Path of one command, where it is elsewhere.
+        sbatch: At<String>,
+        squeue: At<String>,
+        sacct: At<String>,
+        scancel: At<String>,
+        scontrol: At<String>,
+        sinfo: At<String>,
+        sacctmgr: At<String>,
+        /// `SLURM_CONF`, when it must be set.
+        conf: At<String>,
+        /// `SLURM_CLUSTERS`, when it must be set.
+        slurm_cluster: At<String>,
+        /// Variables kept for the Slurm commands, beside the fixed few.
+        keep_environment: Vec<At<String>>,
+        /// How often Slurm is asked, whoever asks.
+        poll_interval: Interval,
+        /// Polls that may be made early, earned back one per interval.
+        poll_burst: At<NonZeroU32>,
+        poll_interval_max: Interval,
+        in_doubt_wait: Interval,
+        /// How a node's name becomes its address, with `{node}`.
+        node_address: At<String>,
+        /// First and last port for the ranks to meet at.
+        rendezvous_ports: At<Vec<At<NonZeroU32>>>,
+        /// More words for every srun.
+        srun_args: Vec<At<String>>,
+        /// Where conda is installed.
+        conda_root: At<String>,
+        script: Script,
+    }
+    later {}
+}
+
+keys! {
+    /// Pieces of bash and directives for every script.
+    pub struct Script {
+        /// Run before modules and the environment; its failure is judged by what follows.
+        prologue: ScriptPiece,
+        /// Run after the training, whatever it ended with.
+        epilogue: ScriptPiece,
+        /// More #SBATCH options.
+        directives: Vec<At<String>>,
+    }
+    later {}
+}
+
+keys! {
+    /// The local target: processes on this machine.
+    pub struct Local {
+        script: Script,
+        /// How many local runs may run at once; the others wait.
+        max_running: At<NonZeroU32>,
+    }
+    later {}
+}
+
+keys! {
+    /// A hardware class.
+    pub struct Class {
+        cluster: At<String>,
+        partition: Partitions,
+        gpus_per_node: At<u32>,
+        /// A label; part of the request when `gpu_typed` is true.
+        gpu_type: At<String>,
+        gpu_typed: At<bool>,
+        gpu_request: At<GpuRequest>,
+        /// Taken verbatim as --gres.
+        gres: At<String>,
+        cpus_per_node: At<NonZeroU32>,
+        memory_per_node: At<Mebibytes>,
+        memory_request: At<MemoryRequest>,
+        exclusive: At<bool>,
+        min_nodes: At<NonZeroU32>,
+        max_nodes: At<NonZeroU32>,
+        max_time: At<TimeLimit>,
+        default_time: At<TimeLimit>,
+        /// Charge units per node-hour.
+        rate: At<f64>,
+        preemptible: At<bool>,
+        local_scratch: At<String>,
+        environment: Named<At<ArgValue>>,
+        account: At<String>,
+        qos: At<String>,
+        constraint: At<String>,
+        reservation: At<String>,
+        licenses: At<String>,
+        exclude: At<String>,
+        nodelist: At<String>,
+        wckey: At<String>,
+        modules: Vec<At<String>>,
+        prologue: ScriptPiece,
+        directives: Vec<At<String>>,
+        srun_args: Vec<At<String>>,
+    }
+    later { "max_running" }
+}
+
+keys! {
+    /// Who pays.
+    pub struct Project {
+        /// Slurm account.
+        account: At<String>,
+        qos: At<String>,
+        wckey: At<String>,
+        run_root: At<String>,
+        run_group: At<String>,
+        /// Slurm account by class.
+        accounts: Named<At<String>>,
+        /// Users and groups (`group:NAME`); nobody else may name the project.
+        members: At<Vec<At<String>>>,
+    }
+    later { "budget", "period", "on_exhausted", "max_running" }
+}
+
+choice! {
+    /// How GPUs are asked for.
+    pub enum GpuRequest {
+        GpusPerNode = "gpus_per_node",
+        Gres = "gres",
+        None = "none",
+    }
+    later {}
+}
+
+choice! {
+    /// How memory is asked for.
+    pub enum MemoryRequest {
+        Node = "node",
+        All = "all",
+        PerGpu = "per_gpu",
+        PerCpu = "per_cpu",
+        None = "none",
+    }
+    later {}
+}
+
+/// Permission bits, written in octal as a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mode(pub u32);
+
+impl FromNode for Mode {
+    fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        let text = String::from_node(node, path, problems)?;
+        let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
+        if mode.is_none() {
+            problems.push(
+                Problem::at(node.place, format!("`{path}`: `{text}` is no octal mode"))
+                    .help("write \"0700\""),
+            );
+        }
+        mode.map(Self)
+    }
+}
+
+impl schemars::JsonSchema for Mode {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Mode".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "pattern": "^[0-7]{1,4}$", "description": "octal mode: 0700" })
+    }
+}
+
+/// The name of the local target's cluster and class.
+pub const LOCAL: &str = "local";
+
+/// How many local runs run at once when the site does not say.
+pub const LOCAL_RUNNING_MAX: u32 = 16;
+
+impl Site {
+    pub fn class(&self, name: &str) -> Option<&Class> {
+        self.class.as_ref().and_then(|classes| classes.get(name))
+    }
+
+    pub fn class_names(&self) -> impl Iterator<Item = &str> {
+        self.class.iter().flat_map(Named::names)
+    }
+
+    /// How many local runs may run at once.
+    pub fn local_running_max(&self) -> u32 {
+        let said = self.local.as_ref().and_then(|local| local.max_running.as_ref());
+        said.map_or(LOCAL_RUNNING_MAX, |max| max.value.get())
+    }
+}

@@ -1,0 +1,70 @@
+//! Layers, and what does not fit together.
+
+use crate::domain::document::parse;
+use crate::domain::problem::SourceId;
+use crate::domain::site::{Layer, LayerKind, effective};
+
+fn layer(kind: LayerKind, source: u16, text: &str) -> Layer {
+    let (table, problems) = parse(text, SourceId(source));
+    assert_eq!(problems, vec![]);
+    Layer { kind, source: SourceId(source), table }
+}
+
+fn told(layers: Vec<Layer>) -> Vec<String> {
+    effective(layers).2.into_iter().map(|problem| problem.message).collect()
+}
+
+const ETC: &str =
+    "[cluster.main]\npoll_interval = '30s'\n[class.a]\nrate = 1.0\n[site]\nadmins = ['root']\n";
+
+#[test]
+fn a_users_file_may_add_and_slow_down_but_not_loosen() {
+    let system = || layer(LayerKind::System { root_owned: true }, 0, ETC);
+    let user = |text| layer(LayerKind::User, 1, text);
+    assert_eq!(
+        told(vec![system(), user("[cluster.main]\npoll_interval = '60s'\n")]),
+        Vec::<String>::new()
+    );
+    assert_eq!(told(vec![system(), user("[class.mine]\nrate = 0.0\n")]), Vec::<String>::new());
+    assert_eq!(
+        told(vec![
+            system(),
+            user(
+                "[cluster.main]\npoll_interval = '1s'\n[class.a]\nrate = 0\n[site]\nadmins = ['me']\n"
+            )
+        ]),
+        vec![
+            "`cluster.main.poll_interval` is set by the administrators and cannot be changed here",
+            "`class.a.rate` is set by the administrators and cannot be changed here",
+            "`site.admins` is set by the administrators and cannot be changed here",
+        ]
+    );
+    let lifted = format!("{ETC}allow_override = true\n");
+    let root = layer(LayerKind::System { root_owned: true }, 0, &lifted);
+    assert_eq!(told(vec![root, user("[class.a]\nrate = 0\n")]), Vec::<String>::new());
+    let not_root = layer(LayerKind::System { root_owned: false }, 0, &lifted);
+    assert_eq!(
+        told(vec![not_root, user("[class.a]\nrate = 0\n")]).len(),
+        1,
+        "only root can lift it"
+    );
+}
+
+#[test]
+fn what_does_not_fit_together_is_told() {
+    let text = "[site]\ndefault_class = 'b'\nrun_root = 'runs/{usr}'\n[cluster.c]\nnode_address = 'x'\n\
+                rendezvous_ports = [9, 8]\n[class.local]\n[class.a]\ncluster = 'd'\nmin_nodes = 3\nmax_nodes = 2\n";
+    assert_eq!(
+        told(vec![layer(LayerKind::User, 0, text)]),
+        vec![
+            "the class name `local` belongs to the local target",
+            "class `a` is on cluster `d`, which is not defined",
+            "`min_nodes` is more than `max_nodes` (2)",
+            "`site.default_class` is `b`, which is not defined",
+            "`rendezvous_ports` must be two ports from 1024 to 65535, the lower first",
+            "`node_address` must hold `{node}`",
+            "`run_root` cannot hold `{usr}`",
+            "`run_root` must be an absolute path",
+        ]
+    );
+}

@@ -1,0 +1,299 @@
+//! A run as it is shown: the JSON of `show --json`, from which every table and line is made too.
+//!
+//! Sums are taken over all attempts, requeued ones included; whatever depends on an attempt that is still running is
+//! computed at the time of asking and marked as an estimate.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::metrics::Progress;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Attempt, Run, State};
+
+/// The unit of charges: the class's rate is units per node-hour.
+const CHARGE_UNIT: &str = "unit";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunView {
+    pub id: i64,
+    pub name: String,
+    pub token: Option<String>,
+    pub owner: String,
+    pub project: Option<String>,
+    pub experiment: Option<String>,
+    pub state: String,
+    pub reason: Option<String>,
+    pub message: String,
+    pub created_at: Timestamp,
+    pub submitted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub stale_since: Option<Timestamp>,
+    pub stale_who: Option<String>,
+    pub target: String,
+    pub cluster: String,
+    pub class: String,
+    pub nodes: u32,
+    pub gpus_per_node: u32,
+    pub processes_per_node: u32,
+    pub world_size: u32,
+    pub launcher: String,
+    pub strategy: Option<String>,
+    pub queue_seconds: Option<f64>,
+    pub waiting_seconds: f64,
+    pub elapsed_seconds: f64,
+    pub node_hours: f64,
+    pub gpu_hours: f64,
+    pub charge: Option<f64>,
+    pub charge_unit: String,
+    pub charge_estimated: bool,
+    pub self_reported: bool,
+    pub progress: ProgressView,
+    pub metrics: BTreeMap<String, MetricView>,
+    /// The catalogue is not built yet.
+    pub checkpoints: Option<()>,
+    pub sweep: Option<i64>,
+    pub point: Option<i64>,
+    pub parameters: Option<BTreeMap<String, String>>,
+    pub run_dir: PathBuf,
+    pub key: Option<String>,
+    pub spec_digest: String,
+    pub code: CodeView,
+    pub datasets: Vec<()>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<Vec<AttemptView>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ProgressView {
+    pub step: Option<i64>,
+    pub steps: Option<i64>,
+    pub epoch: Option<f64>,
+    pub epochs: Option<f64>,
+    pub fraction: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricView {
+    pub last: f64,
+    pub step: i64,
+    pub at: Timestamp,
+}
+
+/// The code is used in place; it has no digest until it is captured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeView {
+    pub path: PathBuf,
+    pub digest: Option<String>,
+    pub commit: Option<String>,
+    pub dirty: Option<bool>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    pub attempt: u32,
+    pub job_id: u64,
+    pub array_task_id: Option<u32>,
+    pub restart_count: u32,
+    pub state: String,
+    pub slurm_state: Option<String>,
+    pub reason: Option<String>,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub nodes: Vec<String>,
+    pub hardware_class: Option<String>,
+    pub partition: Option<String>,
+    pub qos: Option<String>,
+    pub account: Option<String>,
+    pub time_limit_seconds: Option<u64>,
+    pub cpus: Option<u64>,
+    pub memory: Option<u64>,
+    pub gpus: Option<u64>,
+    pub notices: String,
+    pub submitted_at: Timestamp,
+    pub eligible_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub queue_seconds: Option<f64>,
+    pub elapsed_seconds: f64,
+    pub node_hours: f64,
+    pub charge: Option<f64>,
+    pub resumed_from_step: Option<i64>,
+}
+
+/// What a view is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded<'a> {
+    pub run: &'a Run,
+    pub owner: &'a str,
+    pub key: Option<&'a str>,
+    pub created_at: Timestamp,
+    pub submitted_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub run_dir: &'a std::path::Path,
+    pub spec_digest: &'a str,
+    pub resolved: &'a Resolved,
+    pub attempts: &'a [Attempt],
+    pub progress: Progress,
+    pub metrics: &'a BTreeMap<String, MetricView>,
+}
+
+impl RunView {
+    /// The run as it stands at `now`; with its attempts for `show`, without for `list`.
+    pub fn of(recorded: Recorded<'_>, now: Timestamp) -> Self {
+        let Recorded { run, resolved, progress, .. } = recorded;
+        let attempts: Vec<AttemptView> =
+            recorded.attempts.iter().map(|a| attempt_view(a, resolved, now)).collect();
+        let sum =
+            |value: fn(&AttemptView) -> f64| attempts.iter().map(value).fold(0.0, |a, b| a + b);
+        let node_hours = sum(|attempt| attempt.node_hours);
+        let (reason, message) = reason_and_message(&run.state);
+        let distributed = &resolved.distributed;
+        Self {
+            id: run.id.0,
+            name: resolved.name.clone(),
+            token: run.submission.as_ref().map(|submission| submission.token.to_string()),
+            owner: recorded.owner.to_owned(),
+            project: resolved.project.clone(),
+            experiment: resolved.experiment.clone(),
+            state: run.state.as_str().to_owned(),
+            reason,
+            message,
+            created_at: recorded.created_at,
+            submitted_at: recorded.submitted_at,
+            started_at: recorded.started_at,
+            ended_at: recorded.ended_at,
+            stale_since: run.stale.as_ref().map(|stale| stale.since),
+            stale_who: run.stale.as_ref().map(|stale| stale.who.clone()),
+            target: resolved.compute.target.kind().to_owned(),
+            cluster: resolved.compute.target.cluster().to_owned(),
+            class: resolved.compute.class.clone(),
+            nodes: resolved.compute.nodes,
+            gpus_per_node: resolved.compute.gpus_per_node,
+            processes_per_node: distributed.processes_per_node,
+            world_size: distributed.world_size,
+            launcher: distributed.launcher.as_str().to_owned(),
+            strategy: distributed.strategy.clone(),
+            queue_seconds: recorded
+                .submitted_at
+                .zip(recorded.started_at)
+                .map(|(from, to)| seconds(from, to)),
+            waiting_seconds: sum(|attempt| attempt.queue_seconds.unwrap_or(0.0)),
+            elapsed_seconds: sum(|attempt| attempt.elapsed_seconds),
+            node_hours,
+            gpu_hours: node_hours * f64::from(resolved.compute.gpus_per_node),
+            charge: resolved.compute.rate.map(|rate| rate * node_hours),
+            charge_unit: CHARGE_UNIT.to_owned(),
+            charge_estimated: recorded.attempts.iter().any(is_running),
+            self_reported: recorded.attempts.iter().any(|attempt| attempt.self_reported),
+            progress: ProgressView {
+                step: progress.step,
+                steps: progress.steps,
+                epoch: progress.epoch,
+                epochs: progress.epochs,
+                fraction: progress.fraction(),
+            },
+            metrics: recorded.metrics.clone(),
+            checkpoints: None,
+            sweep: None,
+            point: None,
+            parameters: None,
+            run_dir: recorded.run_dir.to_owned(),
+            key: recorded.key.map(str::to_owned),
+            spec_digest: recorded.spec_digest.to_owned(),
+            code: CodeView {
+                path: resolved.code.path.clone(),
+                digest: None,
+                commit: None,
+                dirty: None,
+            },
+            datasets: Vec::new(),
+            attempts: Some(attempts),
+        }
+    }
+
+    /// Whether the run is in a final state.
+    pub fn is_final(&self) -> bool {
+        ["completed", "failed", "cancelled"].contains(&self.state.as_str())
+    }
+
+    /// Whether nothing is known yet of how the scheduler takes it: the moment between acceptance and an answer.
+    pub fn awaits_acknowledgement(&self) -> bool {
+        match self.state.as_str() {
+            "submitting" => true,
+            // Its own rules have not looked at it yet.
+            "pending" => self.message.is_empty(),
+            _ => false,
+        }
+    }
+}
+
+fn reason_and_message(state: &State) -> (Option<String>, String) {
+    match state {
+        State::Final { end } => (end.reason.map(|reason| reason.to_string()), end.message.clone()),
+        State::Stopping { stop, .. } => (Some(stop.reason.to_string()), stop.message.clone()),
+        State::Pending { why } | State::Queued { why } => (None, why.clone().unwrap_or_default()),
+        State::Submitting { doubt: Some(_) } => (
+            None,
+            "the answer to the submission was lost; the scheduler is asked for it".to_owned(),
+        ),
+        State::Preparing
+        | State::Submitting { doubt: None }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. } => (None, String::new()),
+    }
+}
+
+/// Whether an attempt's elapsed time still grows.
+fn is_running(attempt: &Attempt) -> bool {
+    attempt.started_at.is_some() && attempt.ended_at.is_none()
+}
+
+fn attempt_view(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> AttemptView {
+    let elapsed_seconds =
+        attempt.started_at.map_or(0.0, |started| seconds(started, attempt.ended_at.unwrap_or(now)));
+    let nodes = f64::from(resolved.compute.nodes);
+    let node_hours = nodes * elapsed_seconds / 3600.0;
+    let eligible = attempt.eligible_at.unwrap_or(attempt.submitted_at);
+    AttemptView {
+        attempt: attempt.n,
+        job_id: attempt.job.job,
+        array_task_id: attempt.job.array_task,
+        restart_count: attempt.restart,
+        state: attempt.state.as_str().to_owned(),
+        slurm_state: attempt.slurm_state.clone(),
+        reason: attempt.reason.map(|reason| reason.to_string()),
+        exit_code: attempt.exit_code,
+        signal: attempt.signal,
+        nodes: attempt.nodes.clone(),
+        hardware_class: attempt.started_at.map(|_| resolved.compute.class.clone()),
+        partition: attempt.granted.partition.clone(),
+        qos: attempt.granted.qos.clone(),
+        account: attempt.granted.account.clone(),
+        time_limit_seconds: attempt.granted.time_limit_seconds,
+        cpus: attempt.granted.cpus,
+        memory: attempt.granted.memory,
+        gpus: attempt.granted.gpus,
+        notices: attempt.notices.clone(),
+        submitted_at: attempt.submitted_at,
+        eligible_at: attempt.eligible_at,
+        started_at: attempt.started_at,
+        ended_at: attempt.ended_at,
+        queue_seconds: attempt.started_at.map(|started| seconds(eligible, started)),
+        elapsed_seconds,
+        node_hours,
+        charge: resolved.compute.rate.map(|rate| rate * node_hours),
+        resumed_from_step: None,
+    }
+}
+
+/// Seconds from one moment to another, never negative: clocks are stepped.
+fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
