@@ -159,4 +159,7 @@ pub trait Hands: Send + Sync {
 
     /// Reads at most `max` bytes of a regular file from an offset; a missing file is an empty stretch.
     fn read(&self, file: &Path, from: u64, max: usize) -> std::io::Result<Stretch>;
+
+    /// Where the last `lines` lines of a regular file begin; 0 for a missing one.
+    fn tail_offset(&self, file: &Path, lines: u64) -> std::io::Result<u64>;
 }

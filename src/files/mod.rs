@@ -5,5 +5,6 @@ pub mod process;
 mod site;
 mod spec;
 
+pub use process::ProcessId;
 pub use site::{LoadedSite, SitePaths, load_site};
 pub use spec::{LoadError, read_spec, verify};

@@ -57,4 +57,8 @@ impl Hands for InProcess {
     fn read(&self, file: &Path, from: u64, max: usize) -> io::Result<Stretch> {
         regular::read(file, from, max)
     }
+
+    fn tail_offset(&self, file: &Path, lines: u64) -> io::Result<u64> {
+        regular::tail_offset(file, lines)
+    }
 }

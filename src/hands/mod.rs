@@ -4,7 +4,9 @@
 //! nothing in them is trusted: symbolic links are not followed, pipes and devices not read, and every read has a limit.
 //! Programs get exactly the environment they are given, never this process's.
 
+mod background;
 mod claim;
+mod clock;
 mod in_process;
 mod inbox;
 mod program;
@@ -12,6 +14,8 @@ mod regular;
 mod run_dir;
 mod session;
 
+pub use background::{StartedDaemon, start_daemon};
+pub use clock::SystemClock;
 pub use in_process::InProcess;
 pub use program::OUTPUT_BYTES_MAX;
 pub use run_dir::WORK_ENTRIES_MAX;

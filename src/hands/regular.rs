@@ -1,7 +1,7 @@
 //! Reading files that somebody else can replace: regular ones only, never through a link, never waiting for a pipe.
 
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
@@ -50,6 +50,36 @@ pub(super) fn read(path: &Path, from: u64, max: usize) -> io::Result<Stretch> {
     file.take(max as u64).read_to_end(&mut bytes).map_err(|error| at(path, &error))?;
     let next = from + bytes.len() as u64;
     Ok(Stretch { bytes, next, file: Some((metadata.dev(), metadata.ino())) })
+}
+
+/// Where the last `lines` lines begin, found from the end backwards: a log may be much longer than what is wanted of it.
+pub(super) fn tail_offset(path: &Path, lines: u64) -> io::Result<u64> {
+    const BLOCK_BYTES: u64 = 64 << 10;
+    let Opened::Regular(mut file, metadata) = open(path)? else { return Ok(0) };
+    let mut end = metadata.len();
+    let mut missing = lines;
+    // The end of the last line does not begin another one.
+    let mut is_last = true;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK_BYTES);
+        let mut block = Vec::new();
+        file.seek(SeekFrom::Start(start)).map_err(|error| at(path, &error))?;
+        Read::by_ref(&mut file)
+            .take(end - start)
+            .read_to_end(&mut block)
+            .map_err(|error| at(path, &error))?;
+        for (index, byte) in block.iter().enumerate().rev() {
+            if *byte == b'\n' && !is_last {
+                if missing <= 1 {
+                    return Ok(start + index as u64 + 1);
+                }
+                missing -= 1;
+            }
+            is_last = false;
+        }
+        end = start;
+    }
+    Ok(if lines == 0 { metadata.len() } else { 0 })
 }
 
 pub(super) fn at(path: &Path, error: &io::Error) -> io::Error {

@@ -5,6 +5,7 @@
 
 mod events;
 mod handle;
+mod listing;
 mod metrics;
 mod open;
 mod runs;
@@ -13,9 +14,10 @@ mod wishes;
 
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
+pub use listing::Filter;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
-pub use runs::{Filter, NewRun, RunRow, Submittable};
+pub use runs::{NewRun, RunRow, Submittable};
 pub use submissions::{Intending, Intent};
 
 #[cfg(test)]

@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{
-    Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params, params_from_iter,
-};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
 
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
@@ -57,26 +55,14 @@ pub struct Submittable {
     pub waits_for: Vec<RunId>,
 }
 
-/// Which runs are listed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    pub states: Vec<String>,
-    pub owner: Option<String>,
-    pub project: Option<String>,
-    /// With `*` and `?`.
-    pub name_glob: Option<String>,
-    pub since: Option<Timestamp>,
-    pub limit: u32,
-}
-
-const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
+pub(super) const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
                        spec_digest, machine, resolved";
 
 pub(super) fn time(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let optional = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(time))
     };
@@ -194,11 +180,6 @@ impl Store {
             rows.collect::<rusqlite::Result<_>>().during("list live runs")
         })
         .await
-    }
-
-    /// Runs by filter, newest first.
-    pub async fn list(&self, filter: Filter) -> Result<Vec<RunRow>, StoreError> {
-        self.call(move |connection| list(connection, &filter)).await
     }
 
     /// Runs of a name, newest first; of one owner when given.
@@ -395,39 +376,4 @@ fn write_attempt(tx: &Transaction<'_>, run: RunId, attempt: &Attempt) -> Result<
     })
     .map(drop)
     .during("record an attempt")
-}
-
-fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-    use rusqlite::types::Value;
-    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
-    let mut values: Vec<Value> = Vec::new();
-    let mut bind = |sql: &mut String, condition: &str, value: Value| {
-        sql.push_str(condition);
-        values.push(value);
-    };
-    if !filter.states.is_empty() {
-        let marks = vec!["?"; filter.states.len()].join(", ");
-        sql.push_str(" AND state IN (");
-        sql.push_str(&marks);
-        sql.push(')');
-        for state in &filter.states {
-            bind(&mut sql, "", Value::Text(state.clone()));
-        }
-    }
-    if let Some(owner) = &filter.owner {
-        bind(&mut sql, " AND owner = ?", Value::Text(owner.clone()));
-    }
-    if let Some(project) = &filter.project {
-        bind(&mut sql, " AND project = ?", Value::Text(project.clone()));
-    }
-    if let Some(glob) = &filter.name_glob {
-        bind(&mut sql, " AND name GLOB ?", Value::Text(glob.clone()));
-    }
-    if let Some(since) = filter.since {
-        bind(&mut sql, " AND created_at >= ?", Value::Integer(since.as_millisecond()));
-    }
-    bind(&mut sql, " ORDER BY id DESC LIMIT ?", Value::Integer(filter.limit.into()));
-    let mut statement = connection.prepare_cached(&sql).during("list runs")?;
-    let rows = statement.query_map(params_from_iter(values), row).during("list runs")?;
-    rows.collect::<rusqlite::Result<_>>().during("list runs")
 }

@@ -1,0 +1,61 @@
+//! Lists of runs by filter. The statement is put together from fixed pieces; every value is bound.
+
+use jiff::Timestamp;
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::{COLUMNS, RunRow, row};
+
+/// Which runs are listed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub states: Vec<String>,
+    pub owner: Option<String>,
+    pub project: Option<String>,
+    /// With `*` and `?`.
+    pub name_glob: Option<String>,
+    pub since: Option<Timestamp>,
+    pub limit: u32,
+}
+
+impl Store {
+    /// Runs by filter, newest first.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<RunRow>, StoreError> {
+        self.call(move |connection| list(connection, &filter)).await
+    }
+}
+
+fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
+    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut bind = |sql: &mut String, condition: &str, value: Value| {
+        sql.push_str(condition);
+        values.push(value);
+    };
+    if !filter.states.is_empty() {
+        let marks = vec!["?"; filter.states.len()].join(", ");
+        sql.push_str(" AND state IN (");
+        sql.push_str(&marks);
+        sql.push(')');
+        for state in &filter.states {
+            bind(&mut sql, "", Value::Text(state.clone()));
+        }
+    }
+    if let Some(owner) = &filter.owner {
+        bind(&mut sql, " AND owner = ?", Value::Text(owner.clone()));
+    }
+    if let Some(project) = &filter.project {
+        bind(&mut sql, " AND project = ?", Value::Text(project.clone()));
+    }
+    if let Some(glob) = &filter.name_glob {
+        bind(&mut sql, " AND name GLOB ?", Value::Text(glob.clone()));
+    }
+    if let Some(since) = filter.since {
+        bind(&mut sql, " AND created_at >= ?", Value::Integer(since.as_millisecond()));
+    }
+    bind(&mut sql, " ORDER BY id DESC LIMIT ?", Value::Integer(filter.limit.into()));
+    let mut statement = connection.prepare_cached(&sql).during("list runs")?;
+    let rows = statement.query_map(params_from_iter(values), row).during("list runs")?;
+    rows.collect::<rusqlite::Result<_>>().during("list runs")
+}
