@@ -1,34 +1,87 @@
-//! The program. On this branch only the hidden verb that supervises a local job.
+//! The program: reads its surroundings, once, and hands them to the command line.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use jiff::Timestamp;
-use trainyard::local::{SUPERVISOR_VERB, supervise};
-use trainyard::ports::Clock;
+use nix::unistd::{Group, Uid, User, getgroups, gethostname};
+use trainyard::cli::{self, Surroundings};
+use trainyard::domain::resolve::Asker;
+use trainyard::hands::SystemClock;
 
-/// The machine's clock and random numbers.
-struct MachineClock;
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // When even this cannot be printed there is nobody to tell.
+            drop(error.print());
+            return ExitCode::from(if error.use_stderr() { cli::Exit::Usage as u8 } else { 0 });
+        }
+    };
+    cli::run(cli, surroundings())
+}
 
-impl Clock for MachineClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
-    fn now(&self) -> Timestamp {
-        Timestamp::now()
+/// Variables that the daemon is given when a command starts it, and local jobs with it. Nothing depends on them.
+const KEPT: &[&str] = &[
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "XDG_RUNTIME_DIR",
+    "TRAINYARD_LOG",
+];
+
+/// What cron gives when it gives nothing.
+const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn surroundings() -> Surroundings {
+    let asker =
+        asker(std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()));
+    let mut environment: Vec<(String, String)> = KEPT
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .collect();
+    if !environment.iter().any(|(name, _)| name == "PATH") {
+        environment.push(("PATH".into(), PATH_DEFAULT.into()));
     }
-
-    fn random_bits(&self) -> u128 {
-        let half = || u128::from(getrandom::u64().unwrap_or_default());
-        half() << 64 | half()
+    for (name, value) in [
+        ("HOME", asker.home.display().to_string()),
+        ("USER", asker.user.clone()),
+        ("LOGNAME", asker.user.clone()),
+    ] {
+        environment.push((name.into(), value));
+    }
+    Surroundings {
+        asker,
+        directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("trainyard")),
+        host: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        environment,
+        log_filter: std::env::var("TRAINYARD_LOG").ok().filter(|filter| !filter.is_empty()),
+        clock: Arc::new(SystemClock),
     }
 }
 
-fn main() -> ExitCode {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    match args.as_slice() {
-        [verb, spool] if verb == SUPERVISOR_VERB => {
-            let code = supervise(Path::new(spool), &MachineClock);
-            u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from)
-        }
-        _ => ExitCode::from(2),
+/// Who runs this program, from the user database; `HOME` where it is set.
+fn asker(home: Option<PathBuf>) -> Asker {
+    let uid = Uid::effective();
+    let user = User::from_uid(uid).ok().flatten();
+    let group_name = |gid| {
+        Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
+    };
+    let group = group_name(nix::unistd::Gid::effective());
+    let mut groups: Vec<String> =
+        getgroups().unwrap_or_default().into_iter().map(group_name).collect();
+    groups.push(group.clone());
+    Asker {
+        user: user.as_ref().map_or_else(|| uid.to_string(), |user| user.name.clone()),
+        uid: uid.as_raw(),
+        group,
+        groups,
+        home: home.or_else(|| user.map(|user| user.dir)).unwrap_or_else(|| PathBuf::from("/")),
     }
 }

@@ -1,0 +1,3 @@
+"""The smallest training: replace it by yours."""
+
+print("hello from the training")

@@ -1,0 +1,116 @@
+//! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::keys::choice;
+use crate::domain::problem::{Problem, Sources};
+use crate::domain::view::RunView;
+
+/// A request body may hold a spec, its `--set` flags and little else.
+pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// Runs of one list.
+pub const LIST_MAX: u32 = 1_000;
+/// The longest that one request waits for a change; clients ask again.
+pub const WAIT_SECONDS_MAX: u64 = 25;
+/// The header that says which site file the client goes by.
+pub const SITE_HEADER: &str = "trainyard-site";
+
+choice! {
+    /// What kind of error it is: one HTTP status and one exit code each.
+    pub enum ErrorCode {
+        /// The request cannot be understood.
+        BadRequest = "bad_request",
+        /// The spec has problems.
+        InvalidSpec = "invalid_spec",
+        /// There is no such run.
+        NotFound = "not_found",
+        /// A name that several runs have.
+        Ambiguous = "ambiguous",
+        /// It contradicts what is recorded.
+        Conflict = "conflict",
+        /// This version has not built it.
+        NotSupported = "not_supported",
+        /// The disk is full.
+        StorageFull = "storage_full",
+        /// The user's files cannot be reached.
+        FilesUnavailable = "files_unavailable",
+        /// A fault of Trainyard.
+        Internal = "internal",
+    }
+    later {}
+}
+
+impl ErrorCode {
+    pub fn status(self) -> u16 {
+        match self {
+            Self::BadRequest | Self::Ambiguous => 400,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::InvalidSpec => 422,
+            Self::NotSupported => 501,
+            Self::StorageFull => 507,
+            Self::FilesUnavailable => 503,
+            Self::Internal => 500,
+        }
+    }
+}
+
+/// The body of an error, as RFC 9457 has it, with our code and hints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProblemBody {
+    pub title: String,
+    pub status: u16,
+    pub code: ErrorCode,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+    /// With `invalid_spec`: each problem, and the texts they point into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<Sources>,
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitAnswer {
+    pub run: RunView,
+    pub outcome: SubmitOutcome,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmitOutcome {
+    New,
+    /// The key was given to this run before.
+    OfKey,
+    /// It was active, and `--if-active skip` was asked.
+    Skipped,
+}
+
+/// A run, and how many changes had been recorded when it was read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RunAnswer {
+    pub run: RunView,
+    pub change: u64,
+}
+
+/// The daemon, about itself.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    pub pid: u32,
+    pub socket: String,
+    pub state_dir: String,
+    pub version: String,
+    pub host: String,
+}
+
+choice! {
+    /// Where a log line came from.
+    pub enum LogSource {
+        /// What the scheduler kept: prologue, modules, our own messages.
+        Scheduler = "scheduler",
+        /// What the training printed.
+        Training = "training",
+    }
+    later { "build" }
+}

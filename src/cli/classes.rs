@@ -1,0 +1,113 @@
+//! `classes`: the hardware classes of the site.
+
+use serde::Serialize;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::text::TerminalText;
+use crate::domain::keys::Named;
+use crate::domain::site::{Class, LOCAL, Site};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// One class as it is shown.
+#[derive(Debug, Serialize)]
+struct ClassView {
+    name: String,
+    cluster: String,
+    partitions: Vec<String>,
+    gpus_per_node: u32,
+    gpu_type: Option<String>,
+    cpus_per_node: Option<u32>,
+    memory_per_node: Option<String>,
+    max_nodes: Option<u32>,
+    max_time_seconds: Option<u64>,
+    default_time_seconds: Option<u64>,
+    rate: Option<f64>,
+    is_default: bool,
+    /// Not known without Slurm.
+    nodes_up: Option<u32>,
+    median_wait_seconds: Option<f64>,
+}
+
+pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
+    let classes = views(&context.site()?.site);
+    if context.global.json {
+        context.output().json(&classes)?;
+        return Ok(Exit::Done);
+    }
+    let rows = classes.iter().map(row).collect();
+    context
+        .output()
+        .table(&["CLASS", "CLUSTER", "GPUS", "CPUS", "MEMORY", "NODES", "TIME", "RATE"], rows)?;
+    Ok(Exit::Done)
+}
+
+fn views(site: &Site) -> Vec<ClassView> {
+    let default = site
+        .site
+        .as_ref()
+        .and_then(|general| general.default_class.as_ref())
+        .map(|class| class.value.as_str());
+    let defined = site.class.iter().flat_map(|classes| &classes.0);
+    let mut views: Vec<ClassView> = defined
+        .map(|(name, class)| view(site, &name.value, class, default == Some(&name.value)))
+        .collect();
+    let alone = views.is_empty() && default.is_none();
+    views.push(ClassView {
+        max_nodes: Some(1),
+        ..view(site, LOCAL, &Class::default(), alone || default == Some(LOCAL))
+    });
+    views
+}
+
+fn view(site: &Site, name: &str, class: &Class, is_default: bool) -> ClassView {
+    let only_cluster = || site.cluster.iter().flat_map(Named::names).next();
+    let cluster = class.cluster.as_ref().map(|cluster| cluster.value.as_str());
+    let cluster =
+        if name == LOCAL { LOCAL } else { cluster.or_else(only_cluster).unwrap_or(LOCAL) };
+    ClassView {
+        name: name.to_owned(),
+        cluster: cluster.to_owned(),
+        partitions: class
+            .partition
+            .iter()
+            .flat_map(|all| &all.0)
+            .map(|at| at.value.clone())
+            .collect(),
+        gpus_per_node: class.gpus_per_node.as_ref().map_or(0, |gpus| gpus.value),
+        gpu_type: class.gpu_type.as_ref().map(|kind| kind.value.clone()),
+        cpus_per_node: class.cpus_per_node.as_ref().map(|cpus| cpus.value.get()),
+        memory_per_node: class.memory_per_node.as_ref().map(|memory| memory.value.to_string()),
+        max_nodes: class.max_nodes.as_ref().map(|nodes| nodes.value.get()),
+        max_time_seconds: class.max_time.as_ref().map(|limit| limit.value.0.0),
+        default_time_seconds: class.default_time.as_ref().map(|limit| limit.value.0.0),
+        rate: class.rate.as_ref().map(|rate| rate.value),
+        is_default,
+        nodes_up: None,
+        median_wait_seconds: None,
+    }
+}
+
+fn row(class: &ClassView) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let gpus = match (&class.gpu_type, class.gpus_per_node) {
+        (_, 0) => dash(),
+        (Some(kind), count) => format!("{count} {}", TerminalText(kind)),
+        (None, count) => count.to_string(),
+    };
+    let mark = if class.is_default { " (default)" } else { "" };
+    vec![
+        format!("{}{mark}", TerminalText(&class.name)),
+        TerminalText(&class.cluster).to_string(),
+        gpus,
+        class.cpus_per_node.map_or_else(dash, |cpus| cpus.to_string()),
+        class.memory_per_node.clone().unwrap_or_else(dash),
+        class.max_nodes.map_or_else(dash, |nodes| nodes.to_string()),
+        class
+            .max_time_seconds
+            .map_or_else(dash, |seconds| crate::domain::units::Seconds(seconds).to_string()),
+        class.rate.map_or_else(dash, |rate| rate.to_string()),
+    ]
+}

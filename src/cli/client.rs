@@ -1,0 +1,208 @@
+//! Talking to the daemon, and starting it when nobody answers.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use crate::api::{ProblemBody, SITE_HEADER};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::daemon::short_path;
+use crate::hands::start_daemon;
+
+/// Answers longer than this are no answers of ours.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+/// How long a daemon may take to start: a network file system and a large database included.
+const START_PATIENCE: Duration = Duration::from_secs(20);
+
+/// A way to a daemon that answers.
+pub(super) struct Client {
+    socket: PathBuf,
+    site: Option<String>,
+}
+
+impl Client {
+    /// Finds the daemon, or starts it.
+    pub(super) async fn connect(context: &Context) -> Result<Self, CliError> {
+        let client = Self::without_starting(context);
+        match client.reach().await {
+            Ok(_) => Ok(client),
+            Err(error) if is_nobody(&error) => client.start(context).await.map(|()| client),
+            Err(error) => Err(client.unreachable(&error)),
+        }
+    }
+
+    /// A client of a daemon that may not be there.
+    pub(super) fn without_starting(context: &Context) -> Self {
+        let site = context.site_asked().map(|site| site.display().to_string());
+        Self { socket: context.socket(), site }
+    }
+
+    async fn reach(&self) -> io::Result<UnixStream> {
+        // Resolved to an open file at once: the short name lives only as long as its directory is open.
+        let stream =
+            short_path(&self.socket, |short| std::os::unix::net::UnixStream::connect(short))?;
+        stream.set_nonblocking(true)?;
+        UnixStream::from_std(stream)
+    }
+
+    /// Whether a daemon answers.
+    pub(super) async fn is_there(&self) -> bool {
+        self.reach().await.is_ok()
+    }
+
+    fn unreachable(&self, error: &io::Error) -> CliError {
+        let message = format!("cannot reach the daemon at {}: {error}", self.socket.display());
+        CliError::new(Exit::NoDaemon, message).hint("`trainyard doctor` looks for the cause")
+    }
+
+    /// Starts a daemon and waits until it answers, or says why it does not.
+    async fn start(&self, context: &Context) -> Result<(), CliError> {
+        if context.global.socket.is_some() {
+            let message = format!("no daemon answers at {}", self.socket.display());
+            return Err(CliError::new(Exit::NoDaemon, message)
+                .hint("`--socket` only finds a daemon that is there"));
+        }
+        let surroundings = &context.surroundings;
+        let mut arguments = vec!["serve".to_owned(), "--detached".to_owned()];
+        arguments
+            .extend(["--state-dir".to_owned(), context.state_dir().path().display().to_string()]);
+        if let Some(site) = &self.site {
+            arguments.extend(["--site".to_owned(), site.clone()]);
+        }
+        let mut daemon = start_daemon(&surroundings.program, &arguments, &surroundings.environment)
+            .map_err(|error| {
+                CliError::new(Exit::NoDaemon, format!("cannot start the daemon: {error}"))
+            })?;
+        let started = Instant::now();
+        let mut last_words = None;
+        while started.elapsed() < START_PATIENCE {
+            if self.reach().await.is_ok() {
+                return Ok(());
+            }
+            match last_words {
+                None => last_words = daemon.last_words(),
+                // Another command may have started one at the same moment: it is given a second to answer.
+                Some((at, _)) if Instant::now().duration_since(at) > Duration::from_secs(1) => {
+                    break;
+                }
+                Some(_) => {}
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let why = match last_words {
+            Some((_, words)) => words,
+            None => format!("it did not answer within {} s", START_PATIENCE.as_secs()),
+        };
+        Err(CliError::new(
+            Exit::NoDaemon,
+            format!("the daemon could not be started: {}", why.trim()),
+        )
+        .hint("`trainyard doctor` looks for the cause"))
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        read(response).await
+    }
+
+    pub(super) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CliError> {
+        let body = serde_json::to_vec(body).map_err(|error| CliError::internal(&error))?;
+        let response = self.send(Method::POST, path, body.into()).await?;
+        read(response).await
+    }
+
+    /// An answer that is read as it comes.
+    pub(super) async fn stream(&self, path: &str) -> Result<Incoming, CliError> {
+        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        if response.status().is_success() {
+            return Ok(response.into_body());
+        }
+        Err(problem(response).await)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, CliError> {
+        let stream = self.reach().await.map_err(|error| self.unreachable(&error))?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| lost(&error))?;
+        tokio::spawn(connection);
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1{path}"))
+            .header("host", "trainyard");
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        if let Some(site) = &self.site {
+            request = request.header(SITE_HEADER, site.as_bytes());
+        }
+        let request = request.body(Full::new(body)).map_err(|error| CliError::internal(&error))?;
+        sender.send_request(request).await.map_err(|error| lost(&error))
+    }
+}
+
+/// Nobody listens, as opposed to somebody who may not be asked.
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+fn lost(error: &hyper::Error) -> CliError {
+    CliError::new(Exit::NoDaemon, format!("the daemon ended in the middle of its answer: {error}"))
+        .hint("what was accepted is recorded: `trainyard list` shows it")
+}
+
+async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, CliError> {
+    if !response.status().is_success() {
+        return Err(problem(response).await);
+    }
+    let bytes = bytes(response).await?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let message = format!("the daemon's answer cannot be read: {error}");
+        CliError::new(Exit::Internal, message)
+            .hint("it may be of another version: `trainyard daemon stop`, and the next command starts this one")
+    })
+}
+
+async fn problem(response: Response<Incoming>) -> CliError {
+    let status: StatusCode = response.status();
+    let body = bytes(response).await.ok();
+    match body.and_then(|body| serde_json::from_slice::<ProblemBody>(&body).ok()) {
+        Some(problem) => problem.into(),
+        None => CliError::new(Exit::Internal, format!("the daemon answered {status}")),
+    }
+}
+
+async fn bytes(response: Response<Incoming>) -> Result<Bytes, CliError> {
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let collected = body.collect().await;
+    collected
+        .map(http_body_util::Collected::to_bytes)
+        .map_err(|error| CliError::new(Exit::NoDaemon, error.to_string()))
+}
+
+/// A path segment or query value, percent-encoded.
+pub(super) fn encoded(text: &str) -> String {
+    let one = |byte: u8| {
+        let plain = byte.is_ascii_alphanumeric() || b"-_.~@".contains(&byte);
+        if plain { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    text.bytes().map(one).collect()
+}

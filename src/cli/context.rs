@@ -1,0 +1,129 @@
+//! What every verb works with: flags, surroundings, output, and the way to the daemon.
+
+use std::io::{IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
+
+use crate::cli::error::CliError;
+use crate::cli::output::Output;
+use crate::cli::{Color, Global};
+use crate::daemon::StateDir;
+use crate::domain::resolve::Asker;
+use crate::files::{LoadedSite, SitePaths, load_site};
+use crate::ports::Clock;
+
+/// Everything that was read from the process's surroundings, once, in main.
+pub struct Surroundings {
+    pub asker: Asker,
+    pub directory: PathBuf,
+    /// Our own executable.
+    pub program: PathBuf,
+    pub host: String,
+    /// Variables that the daemon and local jobs are given.
+    pub environment: Vec<(String, String)>,
+    /// `TRAINYARD_LOG`: what the daemon logs.
+    pub log_filter: Option<String>,
+    pub clock: Arc<dyn Clock>,
+}
+
+pub(crate) struct Context {
+    pub(super) global: Global,
+    pub(super) surroundings: Surroundings,
+}
+
+impl Context {
+    pub(super) fn new(global: Global, surroundings: Surroundings) -> Self {
+        Self { global, surroundings }
+    }
+
+    pub(super) fn state_dir(&self) -> StateDir {
+        let asked = self.global.state_dir.as_ref().map(|dir| self.surroundings.directory.join(dir));
+        StateDir::new(
+            asked.unwrap_or_else(|| self.surroundings.asker.home.join(".local/state/trainyard")),
+        )
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        let asked =
+            self.global.socket.as_ref().map(|socket| self.surroundings.directory.join(socket));
+        asked.unwrap_or_else(|| self.state_dir().socket())
+    }
+
+    /// The site file that was asked for, absolute.
+    pub(super) fn site_asked(&self) -> Option<PathBuf> {
+        self.global.site.as_ref().map(|site| self.surroundings.directory.join(site))
+    }
+
+    pub(super) fn site_paths(&self) -> SitePaths {
+        SitePaths {
+            system: Path::new("/etc/trainyard").to_owned(),
+            asked: self.site_asked(),
+            own: self.surroundings.asker.home.join(".config/trainyard/site.toml"),
+        }
+    }
+
+    /// The site config; its problems are an error here.
+    pub(super) fn site(&self) -> Result<LoadedSite, CliError> {
+        let loaded = load_site(&self.site_paths())
+            .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))?;
+        if loaded.problems.is_empty() {
+            return Ok(loaded);
+        }
+        Err(CliError::invalid(loaded.problems, loaded.sources))
+    }
+
+    pub(super) fn output(&self) -> Output {
+        Output::new(self.choice(&std::io::stdout()))
+    }
+
+    fn choice(&self, stream: &impl anstream::stream::RawStream) -> ColorChoice {
+        match self.global.color {
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+            Color::Auto => AutoStream::choice(stream),
+        }
+    }
+
+    pub(super) fn stderr(&self) -> AutoStream<std::io::Stderr> {
+        let stream = std::io::stderr();
+        let choice = self.choice(&stream);
+        AutoStream::new(stream, choice)
+    }
+
+    pub(super) fn stderr_has_colour(&self) -> bool {
+        self.choice(&std::io::stderr()) != ColorChoice::Never
+    }
+
+    pub(super) fn is_terminal() -> bool {
+        std::io::stderr().is_terminal()
+    }
+
+    /// One line of talk.
+    pub(super) fn say(&self, line: &str) {
+        // Nobody listens: there is nobody to tell.
+        drop(writeln!(self.stderr(), "{line}"));
+    }
+
+    pub(super) fn error(&self, message: &str, hints: &[String]) {
+        let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
+        let hint = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+        self.say(&format!("{error}error:{error:#} {message}"));
+        for text in hints {
+            self.say(&format!("{hint}hint:{hint:#} {text}"));
+        }
+    }
+
+    /// Runs a client's conversation to its end.
+    pub(super) fn block_on<T>(
+        future: impl Future<Output = Result<T, CliError>>,
+    ) -> Result<T, CliError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| CliError::internal(&error))?;
+        runtime.block_on(future)
+    }
+}

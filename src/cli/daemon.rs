@@ -1,0 +1,93 @@
+//! `daemon`: your own daemon, started, stopped and looked at.
+
+use std::time::{Duration, Instant};
+
+use crate::api::DaemonStatus;
+use crate::cli::client::Client;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Start the daemon, unless it serves already
+    Start {
+        /// Also when a machine that is gone for good holds the state directory
+        #[arg(long)]
+        take_over: bool,
+    },
+    /// End the daemon; runs go on
+    Stop,
+    /// Tell whether and where it serves
+    Status,
+}
+
+pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
+    Context::block_on(async {
+        match command {
+            Command::Start { take_over } => {
+                if *take_over {
+                    take_over_lease(context)?;
+                }
+                let client = Client::connect(context).await?;
+                show(context, &client.get("/daemon").await?)
+            }
+            Command::Stop => stop(context).await,
+            Command::Status => {
+                let client = Client::without_starting(context);
+                if !client.is_there().await {
+                    let message =
+                        format!("no daemon serves {}", context.state_dir().path().display());
+                    return Err(CliError::new(Exit::NoDaemon, message)
+                        .hint("`trainyard daemon start` starts one"));
+                }
+                show(context, &client.get("/daemon").await?)
+            }
+        }
+    })
+}
+
+/// Removes a lease that another machine left; a holder on this machine keeps it.
+fn take_over_lease(context: &Context) -> Result<(), CliError> {
+    let dir = context.state_dir();
+    let holder = crate::daemon::read_lease(&dir).map_err(|error| CliError::internal(&error))?;
+    if holder.is_some_and(|holder| holder.host != context.surroundings.host) {
+        std::fs::remove_file(dir.lease()).map_err(|error| CliError::internal(&error))?;
+    }
+    Ok(())
+}
+
+fn show(context: &Context, status: &DaemonStatus) -> Result<Exit, CliError> {
+    if context.global.json {
+        context.output().json(status)?;
+    } else {
+        let DaemonStatus { pid, socket, state_dir, version, host } = status;
+        context.output().line(&format!(
+            "daemon {version} serves {state_dir}\n  process {pid} on {host}\n  socket {socket}"
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+async fn stop(context: &Context) -> Result<Exit, CliError> {
+    /// A drain waits for what is under way, each for ten seconds.
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let client = Client::without_starting(context);
+    if !client.is_there().await {
+        context.say("no daemon was serving");
+        return Ok(Exit::Done);
+    }
+    let status: DaemonStatus = client.get("/daemon").await?;
+    client.post::<()>("/daemon/stop", &()).await?;
+    let asked = Instant::now();
+    while client.is_there().await {
+        if asked.elapsed() > PATIENCE {
+            return Err(CliError::new(
+                Exit::TimedOut,
+                format!("daemon {} is still draining", status.pid),
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    context.say(&format!("daemon {} has ended; runs go on", status.pid));
+    Ok(Exit::Done)
+}

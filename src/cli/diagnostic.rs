@@ -1,0 +1,121 @@
+//! Problems in files, shown at their place.
+
+use std::fmt;
+
+use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
+
+use crate::cli::context::Context;
+use crate::cli::text::TerminalText;
+use crate::domain::problem::{Place, Problem, Sources};
+
+/// A problem with the text it points into.
+#[derive(Debug)]
+struct Diagnostic<'a> {
+    problem: &'a Problem,
+    source: Option<NamedSource<String>>,
+}
+
+impl fmt::Display for Diagnostic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        TerminalText(&self.problem.message).fmt(f)
+    }
+}
+
+impl std::error::Error for Diagnostic<'_> {}
+
+impl miette::Diagnostic for Diagnostic<'_> {
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(miette::Severity::Error)
+    }
+
+    fn help<'b>(&'b self) -> Option<Box<dyn fmt::Display + 'b>> {
+        self.problem.help.as_ref().map(|help| Box::new(TerminalText(help)) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let place = self.problem.place.filter(|_| self.source.is_some())?;
+        let label = LabeledSpan::new(None, place.start, place.end.saturating_sub(place.start));
+        Some(Box::new(std::iter::once(label)))
+    }
+}
+
+/// Shows all problems on stderr, in the order of their places.
+pub(super) fn show(context: &Context, problems: &[Problem], sources: &Sources) {
+    context.say(render(problems, sources, context.stderr_has_colour()).trim_end());
+}
+
+fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
+    let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
+    let mut ordered: Vec<&Problem> = problems.iter().collect();
+    let order = |place: Option<Place>| {
+        place.map_or((true, None), |place| (false, Some((place.source, place.start))))
+    };
+    ordered.sort_by_key(|problem| order(problem.place));
+    let mut text = String::new();
+    for problem in ordered {
+        let source = problem.place.and_then(|place| sources.get(place.source));
+        let source = source.map(|source| {
+            NamedSource::new(TerminalText(&source.name).to_string(), neutral(&source.text))
+        });
+        let diagnostic = Diagnostic { problem, source };
+        if handler.render_report(&mut text, &diagnostic).is_err() {
+            text.push_str(&problem.message);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A source text with its control characters replaced one for one, so that places stay where they are.
+fn neutral(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let keep = matches!(c, '\n' | '\t')
+                || !(c.is_control()
+                    || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'));
+            let shown = if keep { c } else { '.' };
+            std::iter::repeat_n(shown, if keep { 1 } else { c.len_utf8() })
+        })
+        .collect()
+}
+
+/// Problems for programs: file, line and column of each.
+pub(super) fn to_json(problems: &[Problem], sources: &Sources) -> serde_json::Value {
+    let one = |problem: &Problem| {
+        let location = problem.place.map(|place| sources.locate(place));
+        serde_json::json!({
+            "file": location.map(|location| location.name),
+            "line": location.map(|location| location.line),
+            "column": location.map(|location| location.column),
+            "message": problem.message,
+            "help": problem.help,
+        })
+    };
+    problems.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::problem::Source;
+
+    #[test]
+    fn a_problem_is_shown_at_its_line_and_column() {
+        let mut sources = Sources::default();
+        let text = "name = \"a\"\n[compute]\nnodse = 2 # \u{1b}[2J\n".to_owned();
+        let source = sources.add(Source { name: "run.toml".into(), text, base: "/".into() });
+        let problem =
+            Problem::at(Place { source, start: 21, end: 26 }, "unknown key `compute.nodse`")
+                .help("did you mean `nodes`?");
+        insta::assert_snapshot!(render(
+            &[problem, Problem::nowhere("nothing to run")],
+            &sources,
+            false
+        ));
+    }
+}

@@ -1,0 +1,233 @@
+//! `doctor`: what is wrong with this installation, and the mend.
+
+use std::path::Path;
+
+use anstyle::{AnsiColor, Style};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
+use serde::Serialize;
+
+use crate::api::DaemonStatus;
+use crate::cli::client::Client;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::store::network_name;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// What was found about one thing.
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    level: Level,
+    told: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Level {
+    Fine,
+    Note,
+    Bad,
+}
+
+impl Finding {
+    fn fine(what: &'static str, told: impl Into<String>) -> Self {
+        Self { what, level: Level::Fine, told: told.into(), mend: None }
+    }
+
+    fn note(what: &'static str, told: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what, level: Level::Note, told: told.into(), mend: Some(mend.into()) }
+    }
+
+    fn bad(what: &'static str, told: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self { what, level: Level::Bad, told: told.into(), mend: Some(mend.into()) }
+    }
+}
+
+pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
+    let mut findings = vec![state_dir(context), site(context), run_root(context)];
+    findings.push(Context::block_on(async { Ok(daemon(context).await) })?);
+    findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
+    let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
+    if context.global.json {
+        context.output().json(&findings)?;
+    } else {
+        for finding in &findings {
+            show(context, finding)?;
+        }
+    }
+    match bad {
+        0 => Ok(Exit::Done),
+        1 => Err(CliError::new(Exit::NotCompleted, "1 thing is wrong")),
+        _ => Err(CliError::new(Exit::NotCompleted, format!("{bad} things are wrong"))),
+    }
+}
+
+fn show(context: &Context, finding: &Finding) -> Result<(), CliError> {
+    let (mark, colour) = match finding.level {
+        Level::Fine => ("fine", AnsiColor::Green),
+        Level::Note => ("note", AnsiColor::Yellow),
+        Level::Bad => ("BAD ", AnsiColor::Red),
+    };
+    let style = Style::new().fg_color(Some(colour.into()));
+    let output = context.output();
+    output.line(&format!("{style}{mark}{style:#}  {:<10} {}", finding.what, finding.told))?;
+    match &finding.mend {
+        Some(mend) => output.line(&format!("                 → {mend}")),
+        None => Ok(()),
+    }
+}
+
+fn state_dir(context: &Context) -> Finding {
+    const WHAT: &str = "state";
+    let dir = context.state_dir();
+    if let Err(error) = dir.prepare(context.surroundings.asker.uid) {
+        return Finding::bad(
+            WHAT,
+            crate::chain(&error),
+            "make room or give another place with --state-dir",
+        );
+    }
+    let shown = dir.path().display();
+    match network_name(dir.path()) {
+        Some(name) => Finding::note(
+            WHAT,
+            format!(
+                "{shown} is on {name}: the database is opened alone and without a write-ahead log"
+            ),
+            "a state directory on a local disk is faster: --state-dir or TRAINYARD_STATE_DIR",
+        ),
+        None => Finding::fine(WHAT, format!("{shown}, on a local disk")),
+    }
+}
+
+fn site(context: &Context) -> Finding {
+    const WHAT: &str = "site";
+    match context.site() {
+        Ok(loaded) if loaded.sources.0.is_empty() => {
+            Finding::fine(WHAT, "no site file: runs execute on this machine (the local target)")
+        }
+        Ok(loaded) => {
+            let names: Vec<&str> =
+                loaded.sources.0.iter().map(|source| source.name.as_str()).collect();
+            Finding::fine(WHAT, names.join(", "))
+        }
+        Err(error) => Finding::bad(
+            WHAT,
+            error.message,
+            "`trainyard site show` tells each problem at its place",
+        ),
+    }
+}
+
+fn run_root(context: &Context) -> Finding {
+    const WHAT: &str = "run root";
+    let Ok(loaded) = context.site() else {
+        return Finding::note(WHAT, "not looked at", "mend the site file first");
+    };
+    let general = loaded.site.site.as_ref();
+    if let Some(template) = general
+        .and_then(|general| general.run_root.as_ref())
+        .filter(|root| root.value.contains('{'))
+    {
+        return Finding::fine(WHAT, format!("{}, filled in for each run", template.value));
+    }
+    let root = general.and_then(|general| general.run_root.as_ref()).map_or_else(
+        || crate::domain::resolve::default_run_root(&context.surroundings.asker.home),
+        |root| root.value.clone().into(),
+    );
+    let existing = root.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"));
+    match nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK) {
+        Ok(()) => Finding::fine(WHAT, format!("{}", root.display())),
+        Err(error) => Finding::bad(
+            WHAT,
+            format!("{} cannot be written: {error}", existing.display()),
+            "set `run_root` under [site] to a directory that you can write",
+        ),
+    }
+}
+
+async fn daemon(context: &Context) -> Finding {
+    const WHAT: &str = "daemon";
+    let client = Client::without_starting(context);
+    if !client.is_there().await {
+        return Finding::fine(WHAT, "none serves now; the first command that needs one starts it");
+    }
+    match client.get::<DaemonStatus>("/daemon").await {
+        Ok(status) if status.version == env!("CARGO_PKG_VERSION") => {
+            Finding::fine(WHAT, format!("process {} on {}", status.pid, status.host))
+        }
+        Ok(status) => Finding::note(
+            WHAT,
+            format!("process {} is version {}", status.pid, status.version),
+            "`trainyard daemon stop`; the next command starts this version",
+        ),
+        Err(error) => {
+            Finding::bad(WHAT, error.message, "look into daemon.log in the state directory")
+        }
+    }
+}
+
+fn bash() -> Finding {
+    if Path::new("/bin/bash").exists() {
+        return Finding::fine("bash", "/bin/bash");
+    }
+    Finding::bad("bash", "there is no /bin/bash, and every script needs it", "install bash")
+}
+
+fn python(context: &Context) -> Finding {
+    const WHAT: &str = "python";
+    let path = context
+        .surroundings
+        .environment
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_str());
+    let found = path
+        .unwrap_or_default()
+        .split(':')
+        .flat_map(|dir| ["python", "python3"].map(|name| Path::new(dir).join(name)))
+        .find(|path| path.is_file());
+    match found {
+        Some(python) => Finding::fine(WHAT, python.display().to_string()),
+        None => Finding::note(
+            WHAT,
+            "neither python nor python3 is on PATH",
+            "name a venv or a conda environment in the spec",
+        ),
+    }
+}
+
+fn cpu_limit() -> Finding {
+    const WHAT: &str = "limits";
+    match getrlimit(Resource::RLIMIT_CPU) {
+        Ok((RLIM_INFINITY, _)) | Err(_) => Finding::fine(WHAT, "no limit on processor time"),
+        Ok((seconds, _)) => Finding::note(
+            WHAT,
+            format!(
+                "processes here are killed after {seconds} s of processor time (ulimit -t), the daemon too"
+            ),
+            "run `trainyard serve --once` from cron, or start the daemon where there is no such limit",
+        ),
+    }
+}
+
+/// systemd ends a user's processes at logout unless they linger.
+fn linger(context: &Context) -> Finding {
+    const WHAT: &str = "logout";
+    let user = &context.surroundings.asker.user;
+    let kills = std::fs::read_to_string("/etc/systemd/logind.conf").is_ok_and(|text| {
+        text.lines().any(|line| line.trim().eq_ignore_ascii_case("KillUserProcesses=yes"))
+    });
+    if kills && !Path::new("/var/lib/systemd/linger").join(user).exists() {
+        return Finding::note(
+            WHAT,
+            "this machine ends your processes when you log out, the daemon and local runs too",
+            format!("`loginctl enable-linger {user}`"),
+        );
+    }
+    Finding::fine(WHAT, "processes stay when you log out")
+}

@@ -1,0 +1,104 @@
+//! `metrics`: the values that a training reported.
+
+use std::collections::BTreeMap;
+
+use crate::cli::client::{Client, encoded};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::text::{TerminalText, moment, value};
+use crate::store::MetricPoint;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run: its number, its name or @last
+    run: String,
+    /// Every value of one metric
+    #[arg(long, value_name = "METRIC")]
+    name: Option<String>,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let mut path = format!("/runs/{}/metrics", encoded(&args.run));
+    if let Some(name) = &args.name {
+        path.push_str(&format!("?name={}", encoded(name)));
+    }
+    let points: Vec<MetricPoint> =
+        Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
+    let output = context.output();
+    if context.global.json {
+        output.json(&points)?;
+        return Ok(Exit::Done);
+    }
+    if points.is_empty() {
+        let what = args
+            .name
+            .as_deref()
+            .map_or("metrics".to_owned(), |name| format!("metric `{}`", TerminalText(name)));
+        context.say(&format!("run {} has reported no {what}", TerminalText(&args.run)));
+        return Ok(Exit::Done);
+    }
+    if args.name.is_some() {
+        let row = |point: &MetricPoint| {
+            vec![point.step.to_string(), value(point.value), moment(point.at)]
+        };
+        output.table(&["STEP", "VALUE", "SEEN"], points.iter().map(row).collect())?;
+        return Ok(Exit::Done);
+    }
+    let mut by_name: BTreeMap<&str, Vec<&MetricPoint>> = BTreeMap::new();
+    for point in &points {
+        by_name.entry(&point.name).or_default().push(point);
+    }
+    let rows = by_name.into_iter().filter_map(|(name, points)| summary(name, &points)).collect();
+    output.table(&["METRIC", "FIRST", "LAST", "LEAST", "MOST", "VALUES", "COURSE"], rows)?;
+    Ok(Exit::Done)
+}
+
+fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {
+    let values: Vec<f64> = points.iter().map(|point| point.value).collect();
+    let (first, last) = (values.first()?, values.last()?);
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(vec![
+        TerminalText(name).to_string(),
+        value(*first),
+        value(*last),
+        value(least),
+        value(most),
+        values.len().to_string(),
+        course(&values, least, most),
+    ])
+}
+
+/// The values' course as a line of bars.
+fn course(values: &[f64], least: f64, most: f64) -> String {
+    const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const COLUMNS: usize = 20;
+    let columns = values.len().min(COLUMNS);
+    let spread = most - least;
+    (0..columns)
+        .filter_map(|column| {
+            let from = column * values.len() / columns;
+            let to = ((column + 1) * values.len() / columns).max(from + 1);
+            let part = values.get(from..to)?;
+            #[expect(clippy::cast_precision_loss, reason = "a mean for a picture")]
+            let mean = part.iter().sum::<f64>() / part.len() as f64;
+            let share = if spread > 0.0 { (mean - least) / spread } else { 0.0 };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7")]
+            let index = (share * 7.0).round() as usize;
+            BARS.get(index).copied()
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_course_rises_with_its_values() {
+        assert_eq!(course(&[0.0, 1.0, 2.0, 3.5, 7.0], 0.0, 7.0), "▁▂▃▅█");
+        assert_eq!(course(&[1.0, 1.0], 1.0, 1.0), "▁▁");
+        assert_eq!(course(&[], 0.0, 0.0), "");
+        assert_eq!(course(&vec![1.0; 1000], 0.0, 1.0).chars().count(), 20);
+    }
+}

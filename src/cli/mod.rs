@@ -1,0 +1,164 @@
+//! The command line: one file per verb, a client of the daemon's socket.
+//!
+//! stdout is data, stderr is talk. To add a verb: a file with its `Args` and its function, a line in [`Verb`] and one in
+//! [`dispatch`].
+
+mod cancel;
+mod check;
+mod classes;
+mod client;
+mod context;
+mod daemon;
+mod diagnostic;
+mod doctor;
+mod error;
+mod events;
+mod init;
+mod list;
+mod logs;
+mod metrics;
+mod output;
+mod parse;
+mod render;
+mod serve;
+mod show;
+mod site;
+mod spec_args;
+mod submit;
+mod text;
+mod util;
+mod wait;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+pub use context::Surroundings;
+pub use error::{CliError, Exit};
+pub use parse::parse;
+
+use crate::cli::context::Context;
+
+/// The training-run control plane of a Slurm cluster.
+#[derive(Debug, Parser)]
+#[command(name = "trainyard", version, about, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "A first run: trainyard init, then trainyard submit run.toml --wait")]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// Flags of every verb.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Site config file, over the one in /etc/trainyard
+    #[arg(long, global = true, value_name = "FILE", env = "TRAINYARD_SITE")]
+    pub site: Option<PathBuf>,
+    /// Where the daemon keeps its state
+    #[arg(long, global = true, value_name = "DIR", env = "TRAINYARD_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// The daemon's socket, when it is not in the state directory
+    #[arg(long, global = true, value_name = "PATH", env = "TRAINYARD_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Another machine: ssh://[USER@]HOST (not supported by this version)
+    #[arg(long, global = true, value_name = "URL", env = "TRAINYARD_HOST")]
+    pub host: Option<String>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t, env = "TRAINYARD_COLOR")]
+    pub color: Color,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the daemon in the foreground
+    Serve(serve::Args),
+    /// Start, stop or look at your own daemon
+    #[command(subcommand)]
+    Daemon(daemon::Command),
+    /// Write a commented run.toml
+    Init(init::Args),
+    /// Tell all problems of specs, each at its line and column
+    Check(check::Args),
+    /// Print the exact script of a spec; nothing is submitted
+    Render(render::Args),
+    /// Submit a run and print its number
+    Submit(submit::Args),
+    /// List runs, newest first
+    #[command(alias = "ps")]
+    List(list::Args),
+    /// Show one run whole
+    Show(show::Args),
+    /// Show a run's history
+    Events(events::Args),
+    /// Print a run's logs
+    Logs(logs::Args),
+    /// Show the values that a training reported
+    Metrics(metrics::Args),
+    /// Wait until runs are over
+    Wait(wait::Args),
+    /// Cancel runs
+    Cancel(cancel::Args),
+    /// List hardware classes
+    Classes(classes::Args),
+    /// Look at the site config
+    #[command(subcommand)]
+    Site(site::Command),
+    /// Tell what is wrong with this installation, and the mend
+    Doctor(doctor::Args),
+    /// Print generated documents
+    #[command(subcommand)]
+    Util(util::Command),
+    /// Supervise one local job; the daemon starts it
+    #[command(hide = true)]
+    LocalJob { spool: PathBuf },
+}
+
+/// Does what was asked and gives the exit code.
+pub fn run(cli: Cli, surroundings: Surroundings) -> ExitCode {
+    let context = Context::new(cli.global, surroundings);
+    match dispatch(&context, cli.verb) {
+        Ok(exit) => exit.into(),
+        Err(error) => error.report(&context),
+    }
+}
+
+fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
+    if context.global.host.is_some() {
+        return Err(CliError::usage("`--host` is not supported by this version"));
+    }
+    match verb {
+        Verb::Serve(args) => serve::run(context, &args),
+        Verb::Daemon(command) => daemon::run(context, &command),
+        Verb::Init(args) => init::run(context, &args),
+        Verb::Check(args) => check::run(context, &args),
+        Verb::Render(args) => render::run(context, &args),
+        Verb::Submit(args) => submit::run(context, &args),
+        Verb::List(args) => list::run(context, &args),
+        Verb::Show(args) => show::run(context, &args),
+        Verb::Events(args) => events::run(context, &args),
+        Verb::Logs(args) => logs::run(context, &args),
+        Verb::Metrics(args) => metrics::run(context, &args),
+        Verb::Wait(args) => wait::run(context, &args),
+        Verb::Cancel(args) => cancel::run(context, &args),
+        Verb::Classes(args) => classes::run(context, &args),
+        Verb::Site(command) => site::run(context, &command),
+        Verb::Doctor(args) => doctor::run(context, &args),
+        Verb::Util(command) => util::run(context, &command),
+        Verb::LocalJob { spool } => Ok(serve::local_job(&spool)),
+    }
+}

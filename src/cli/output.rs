@@ -1,0 +1,83 @@
+//! stdout: data for people as tables, for programs as one JSON document.
+
+use std::io::{ErrorKind, Write};
+
+use anstream::{AutoStream, ColorChoice};
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+use crate::cli::error::CliError;
+
+/// Columns of a terminal that is none: pipes and files get what reads well at 80.
+const WIDTH_DEFAULT: u16 = 80;
+
+pub(super) struct Output {
+    choice: ColorChoice,
+}
+
+impl Output {
+    pub(super) fn new(choice: ColorChoice) -> Self {
+        Self { choice }
+    }
+
+    /// Writes text as it is. A reader that went away is no error.
+    pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
+        self.bytes(text.as_bytes())
+    }
+
+    pub(super) fn line(&self, line: &str) -> Result<(), CliError> {
+        self.text(&format!("{line}\n"))
+    }
+
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
+        let mut stdout = AutoStream::new(std::io::stdout(), self.choice).lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            Err(_) | Ok(()) => Ok(()),
+        }
+    }
+
+    /// Bytes to a file or pipe, untouched.
+    pub(super) fn raw(bytes: &[u8]) -> Result<bool, CliError> {
+        let mut stdout = std::io::stdout().lock();
+        match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
+            Ok(()) => Ok(true),
+        }
+    }
+
+    pub(super) fn json(&self, value: &impl Serialize) -> Result<(), CliError> {
+        let text =
+            serde_json::to_string_pretty(value).map_err(|error| CliError::internal(&error))?;
+        self.line(&text)
+    }
+
+    /// A table without borders, one line per row.
+    pub(super) fn table(&self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+        let mut table = Table::new();
+        table
+            .load_style(comfy_table::presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(width());
+        table.set_header(header.to_vec());
+        for row in rows {
+            let mut row = comfy_table::Row::from(row);
+            row.max_height(1);
+            table.add_row(row);
+        }
+        let last = header.len().saturating_sub(1);
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, if index == last { 0 } else { 2 }));
+        }
+        for line in table.to_string().lines() {
+            self.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+/// The width of the terminal, else the default.
+fn width() -> u16 {
+    terminal_size::terminal_size().map_or(WIDTH_DEFAULT, |(width, _)| width.0)
+}

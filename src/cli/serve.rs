@@ -1,0 +1,169 @@
+//! `serve`: the daemon itself.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::daemon::{Holder, LeaseError, Paths, ServeConfig, ServeError, serve, serve_once};
+use crate::files::ProcessId;
+use crate::hands::InProcess;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Make one reconciliation pass and end: for cron, scrontab or a job
+    #[arg(long)]
+    once: bool,
+    /// In the background, for the command that needs it; ends when idle for 30 minutes
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+/// A daemon that a command started ends when nobody needs it.
+const IDLE_AFTER: Duration = Duration::from_mins(30);
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let log = if args.detached { Some(detach(context)?) } else { None };
+    start_logging(context, log.as_ref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::internal(&error))?;
+    let config = config(context, args, runtime.handle())?;
+    if args.once {
+        return once(context, runtime.block_on(serve_once(config)));
+    }
+    let served = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        end_on_signals(&shutdown)?;
+        let ready = || {
+            if let Some(log) = &log {
+                // From here on nobody reads what this process says but in its log.
+                nix::unistd::dup2_stderr(log).ok();
+            }
+            drop(sd_notify::notify(&[sd_notify::NotifyState::Ready]));
+        };
+        serve(config, shutdown, ready).await.map_err(|error| failed(&error))
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served.map(|()| Exit::Done)
+}
+
+/// The supervisor of one local job.
+pub(super) fn local_job(spool: &Path) -> Exit {
+    const TAKEN: i32 = Exit::Conflict as i32;
+    match crate::local::supervise(spool, &crate::hands::SystemClock) {
+        0 => Exit::Done,
+        TAKEN => Exit::Conflict,
+        _ => Exit::Internal,
+    }
+}
+
+fn once(
+    context: &Context,
+    report: Result<crate::daemon::PassReport, ServeError>,
+) -> Result<Exit, CliError> {
+    match report {
+        Ok(report) => {
+            if context.global.json {
+                let document = serde_json::json!({
+                    "live": report.live, "decided": report.decided, "submitted": report.submitted
+                });
+                context.output().json(&document)?;
+            }
+            Ok(Exit::Done)
+        }
+        // Somebody else makes the passes: that is all that was wanted.
+        Err(ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked)) => Ok(Exit::Done),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+fn failed(error: &ServeError) -> CliError {
+    let message = crate::chain(error);
+    match error {
+        ServeError::Lease(_) => CliError::new(Exit::Conflict, message),
+        ServeError::StateDir(_) | ServeError::Store(_) | ServeError::Listen { .. } => {
+            CliError::new(Exit::Internal, message)
+        }
+    }
+}
+
+fn config(
+    context: &Context,
+    args: &Args,
+    runtime: &tokio::runtime::Handle,
+) -> Result<ServeConfig, CliError> {
+    let surroundings = &context.surroundings;
+    let process = ProcessId::current().map_err(|error| CliError::internal(&error))?;
+    Ok(ServeConfig {
+        paths: Paths { state: context.state_dir(), site_asked: context.site_asked() },
+        site: context.site()?,
+        asker: surroundings.asker.clone(),
+        holder: Holder { host: surroundings.host.clone(), process },
+        clock: Arc::clone(&surroundings.clock),
+        hands: Arc::new(InProcess::new(runtime.clone())),
+        program: surroundings.program.clone(),
+        environment: surroundings.environment.clone(),
+        idle_after: args.detached.then_some(IDLE_AFTER),
+        take_over: false,
+    })
+}
+
+/// Leaves the terminal and the directory of the command that started us; gives the log to write to.
+fn detach(context: &Context) -> Result<File, CliError> {
+    let dir = context.state_dir();
+    dir.prepare(context.surroundings.asker.uid)
+        .map_err(|error| CliError::new(Exit::Internal, crate::chain(&error)))?;
+    let log = File::options().create(true).append(true).open(dir.log());
+    let log = log.map_err(|error| {
+        CliError::new(Exit::Internal, format!("cannot write {}: {error}", dir.log().display()))
+    })?;
+    // Fails only for a process that leads a group already, which then needs no session of its own.
+    nix::unistd::setsid().ok();
+    std::env::set_current_dir("/")?;
+    Ok(log)
+}
+
+fn start_logging(context: &Context, log: Option<&File>) -> Result<(), CliError> {
+    const DEFAULT: &str = "info,notify=warn,rusqlite_migration=warn";
+    let filter = context.surroundings.log_filter.as_deref().unwrap_or(DEFAULT);
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|error| CliError::usage(format!("TRAINYARD_LOG cannot be understood: {error}")))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    match log {
+        Some(log) => {
+            let log = log.try_clone()?;
+            builder.with_ansi(false).with_writer(std::sync::Mutex::new(log)).init();
+        }
+        None => builder.with_ansi(context.stderr_has_colour()).with_writer(std::io::stderr).init(),
+    }
+    Ok(())
+}
+
+/// SIGTERM and SIGINT drain; SIGHUP is for a reload that is not built yet, and must not kill.
+fn end_on_signals(shutdown: &CancellationToken) -> Result<(), CliError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => {}
+            }
+        }
+        drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));
+        shutdown.cancel();
+    });
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! `site`: the site config as it is in force.
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::text::TerminalText;
+use crate::domain::document::{Node, Table};
+use crate::domain::keys::join;
+use crate::domain::problem::{At, Sources};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Show the effective config, with the layer each value came from
+    Show,
+    /// Check the config against the live cluster (not supported by this version)
+    #[command(hide = true)]
+    Check,
+    /// Write a config by asking Slurm (not supported by this version)
+    #[command(hide = true)]
+    Init,
+}
+
+/// One value and where it was set.
+#[derive(Debug, serde::Serialize)]
+struct Setting {
+    key: String,
+    value: serde_json::Value,
+    file: Option<String>,
+    line: Option<usize>,
+    #[serde(skip)]
+    shown: String,
+}
+
+pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Show => {}
+        Command::Check => {
+            return Err(CliError::usage("`site check` is not supported by this version"));
+        }
+        Command::Init => {
+            return Err(CliError::usage("`site init` is not supported by this version"));
+        }
+    }
+    let loaded = context.site()?;
+    let mut settings = Vec::new();
+    flatten(&loaded.table, "", &loaded.sources, &mut settings);
+    let output = context.output();
+    if context.global.json {
+        output.json(&settings)?;
+        return Ok(Exit::Done);
+    }
+    for source in &loaded.sources.0 {
+        context.say(&format!("read {}", TerminalText(&source.name)));
+    }
+    if loaded.sources.0.is_empty() {
+        let home = &context.surroundings.asker.home;
+        context.say("no site file: the built-in site with the local target is in force");
+        let root = crate::domain::resolve::default_run_root(home);
+        output.line(&format!(
+            "site.run_root = {}  # built in",
+            toml_text(&root.display().to_string())
+        ))?;
+        return Ok(Exit::Done);
+    }
+    for setting in settings {
+        let place = match (setting.file, setting.line) {
+            (Some(file), Some(line)) => format!("  # {}:{line}", TerminalText(&file)),
+            _ => String::new(),
+        };
+        output.line(&format!(
+            "{} = {}{place}",
+            TerminalText(&setting.key),
+            TerminalText(&setting.shown)
+        ))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn flatten(table: &Table, path: &str, sources: &Sources, settings: &mut Vec<Setting>) {
+    for (key, node) in &table.0 {
+        let key = join(path, &key.value);
+        if let Node::Table(inner) = &node.value {
+            flatten(inner, &key, sources, settings);
+            continue;
+        }
+        let location = sources.locate(node.place);
+        settings.push(Setting {
+            key,
+            value: to_json(&node.value),
+            file: Some(location.name.to_owned()),
+            line: Some(location.line),
+            shown: shown(node),
+        });
+    }
+}
+
+fn to_json(node: &Node) -> serde_json::Value {
+    match node {
+        Node::Text(text) | Node::Datetime(text) => text.as_str().into(),
+        Node::Integer(number) => (*number).into(),
+        Node::Float(text) => {
+            text.parse::<f64>().ok().map_or_else(|| text.as_str().into(), Into::into)
+        }
+        Node::Boolean(flag) => (*flag).into(),
+        Node::List(items) => items.iter().map(|item| to_json(&item.value)).collect(),
+        Node::Table(table) => table.canonical(),
+    }
+}
+
+/// A value as TOML spells it, on one line.
+fn shown(node: &At<Node>) -> String {
+    match &node.value {
+        Node::Text(text) => toml_text(text),
+        Node::Integer(number) => number.to_string(),
+        Node::Float(text) | Node::Datetime(text) => text.clone(),
+        Node::Boolean(flag) => flag.to_string(),
+        Node::List(items) => {
+            format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(", "))
+        }
+        Node::Table(table) => table.canonical().to_string(),
+    }
+}
+
+/// A basic string of TOML, whose escapes JSON shares.
+fn toml_text(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}

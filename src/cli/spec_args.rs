@@ -1,0 +1,104 @@
+//! The flags with which a spec is handed in, shared by every verb that takes one.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::domain::request::{Change, SpecRequest};
+use crate::files::read_spec;
+
+/// A spec and what the command line changes in it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct SpecArgs {
+    /// The spec file
+    pub spec: PathBuf,
+    /// Change one key of the spec: compute.nodes=4; the value is TOML, or text
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The run's name
+    #[arg(long)]
+    pub name: Option<String>,
+    /// The project that pays
+    #[arg(long)]
+    pub project: Option<String>,
+    /// The hardware class
+    #[arg(long)]
+    pub class: Option<String>,
+    /// How many nodes
+    #[arg(long)]
+    pub nodes: Option<u32>,
+    /// Where to run: slurm or local
+    #[arg(long)]
+    pub target: Option<String>,
+    /// A dataset (not supported by this version)
+    #[arg(long)]
+    pub dataset: Option<String>,
+    /// An evaluation pack (not supported by this version)
+    #[arg(long)]
+    pub evaluation_pack: Option<String>,
+}
+
+impl SpecArgs {
+    /// Reads the spec file with its changes.
+    pub(super) fn read(&self, context: &Context) -> Result<SpecRequest, CliError> {
+        read_file(context, &self.spec, self.changes()?)
+    }
+
+    fn changes(&self) -> Result<Vec<Change>, CliError> {
+        for (flag, given) in
+            [("--dataset", &self.dataset), ("--evaluation-pack", &self.evaluation_pack)]
+        {
+            if given.is_some() {
+                return Err(CliError::usage(format!("`{flag}` is not supported by this version")));
+            }
+        }
+        let mut changes = Vec::new();
+        for set in &self.set {
+            let Some((key, value)) = set.split_once('=') else {
+                return Err(CliError::usage(format!("`--set {set}` has no `=`"))
+                    .hint("write --set compute.nodes=4"));
+            };
+            changes.push(Change {
+                shown: format!("--set {set}"),
+                key: key.trim().to_owned(),
+                value: value.to_owned(),
+            });
+        }
+        let flags = [
+            ("--name", "name", self.name.clone()),
+            ("--project", "project", self.project.clone()),
+            ("--class", "compute.class", self.class.clone()),
+            ("--target", "compute.target", self.target.clone()),
+        ];
+        for (flag, key, value) in flags {
+            let Some(value) = value else { continue };
+            // A flag's value is text, also where it looks like a number.
+            let quoted =
+                serde_json::to_string(&value).map_err(|error| CliError::internal(&error))?;
+            changes.push(Change {
+                shown: format!("{flag} {value}"),
+                key: key.to_owned(),
+                value: quoted,
+            });
+        }
+        if let Some(nodes) = self.nodes {
+            let shown = format!("--nodes {nodes}");
+            changes.push(Change {
+                shown,
+                key: "compute.nodes".to_owned(),
+                value: nodes.to_string(),
+            });
+        }
+        Ok(changes)
+    }
+}
+
+/// Reads a spec file.
+pub(super) fn read_file(
+    context: &Context,
+    spec: &Path,
+    changes: Vec<Change>,
+) -> Result<SpecRequest, CliError> {
+    read_spec(spec, &context.surroundings.directory, changes)
+        .map_err(|error| CliError::new(Exit::Invalid, crate::chain(&error)))
+}

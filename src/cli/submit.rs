@@ -1,0 +1,150 @@
+//! `submit`: hand a run in, and see it through as far as was asked.
+
+use std::time::Duration;
+
+use crate::api::{RunAnswer, SubmitAnswer, SubmitOutcome};
+use crate::cli::check::check;
+use crate::cli::client::Client;
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::spec_args::SpecArgs;
+use crate::cli::text::TerminalText;
+use crate::cli::wait::{Patience, conclusion, wait_for};
+use crate::daemon::{IfActive, SubmitRequest};
+use crate::domain::units::Seconds;
+use crate::domain::view::RunView;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    spec: SpecArgs,
+    /// The same key and the same spec give the same run, also years later
+    #[arg(long)]
+    key: Option<String>,
+    /// What to do when a run of this name is active: submit, skip, queue or replace
+    #[arg(long, value_name = "WHAT", default_value = "submit", value_parser = if_active)]
+    if_active: IfActive,
+    /// How long to wait for the scheduler's acknowledgement
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    ack_timeout: Seconds,
+    /// Wait until the run is over; exit 0 when it completed
+    #[arg(long)]
+    wait: bool,
+    /// With --wait: how long
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Seconds>,
+    /// With --wait: the longest time between looks
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    poll: Option<Seconds>,
+    /// Only check, and tell what would be submitted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn duration(text: &str) -> Result<Seconds, String> {
+    Seconds::parse(text).ok_or_else(|| "write a duration such as 90s, 5m or 1d12h".to_owned())
+}
+
+fn if_active(text: &str) -> Result<IfActive, String> {
+    IfActive::from_word(text).ok_or_else(|| format!("one of {}", IfActive::WORDS.join(", ")))
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let site = context.site()?;
+    let spec = args.spec.read(context)?;
+    let resolved = check(context, &spec, &site.site)
+        .map_err(|(problems, sources)| CliError::invalid(problems, sources))?;
+    if args.dry_run {
+        if context.global.json {
+            context.output().json(&resolved)?;
+        } else {
+            let target = resolved.compute.target.cluster();
+            context.say(&format!(
+                "would submit `{}` to {target}; nothing was submitted",
+                resolved.name
+            ));
+        }
+        return Ok(Exit::Done);
+    }
+    Context::block_on(async {
+        let client = Client::connect(context).await?;
+        let request = SubmitRequest { spec, key: args.key.clone(), if_active: args.if_active };
+        let answer: SubmitAnswer = client.post("/runs", &request).await?;
+        let id = answer.run.id;
+        if !context.global.json {
+            context.output().line(&id.to_string())?;
+        }
+        announce(context, &answer);
+        if args.wait {
+            let patience = Patience::of(args.timeout, args.poll);
+            let run = wait_for(context, &client, id, patience).await?;
+            if context.global.json {
+                context.output().json(&run)?;
+            }
+            return Ok(conclusion(context, &run));
+        }
+        let run =
+            acknowledgement(&client, answer.run, Duration::from_secs(args.ack_timeout.0)).await?;
+        if context.global.json {
+            context.output().json(&run)?;
+        }
+        Ok(outcome(context, &run))
+    })
+}
+
+fn announce(context: &Context, answer: &SubmitAnswer) {
+    let run = &answer.run;
+    let (id, name) = (run.id, TerminalText(&run.name));
+    let line = match answer.outcome {
+        SubmitOutcome::New => {
+            format!("run {id} `{name}` accepted; its files are in {}", run.run_dir.display())
+        }
+        SubmitOutcome::OfKey => {
+            format!("run {id} `{name}` has this key already: nothing new was submitted")
+        }
+        SubmitOutcome::Skipped => {
+            format!("run {id} `{name}` is active ({}): nothing new was submitted", run.state)
+        }
+    };
+    context.say(&line);
+}
+
+/// Waits until the scheduler has answered, or the run waits by its own rules.
+async fn acknowledgement(
+    client: &Client,
+    run: RunView,
+    patience: Duration,
+) -> Result<RunView, CliError> {
+    let deadline = tokio::time::Instant::now() + patience;
+    let mut run = run;
+    let mut path = format!("/runs/{}", run.id);
+    while run.awaits_acknowledgement() {
+        let Ok(answer) = tokio::time::timeout_at(deadline, client.get::<RunAnswer>(&path)).await
+        else {
+            break;
+        };
+        let RunAnswer { run: newer, change } = answer?;
+        path = format!("/runs/{}?after={change}", newer.id);
+        run = newer;
+    }
+    Ok(run)
+}
+
+fn outcome(context: &Context, run: &RunView) -> Exit {
+    if run.reason.as_deref() == Some("rejected") {
+        context.error(&format!("run {} was refused: {}", run.id, TerminalText(&run.message)), &[]);
+        return Exit::Refused;
+    }
+    if run.awaits_acknowledgement() {
+        let message = format!(
+            "run {} is accepted, but not acknowledged yet; the daemon sees it through",
+            run.id
+        );
+        context.say(&message);
+        return Exit::NotAcknowledged;
+    }
+    if run.state == "pending" {
+        context.say(&format!("run {} waits: {}", run.id, TerminalText(&run.message)));
+    }
+    Exit::Done
+}

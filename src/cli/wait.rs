@@ -1,0 +1,207 @@
+//! `wait`: until runs are over.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::api::RunAnswer;
+use crate::cli::client::{Client, encoded};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::submit::duration;
+use crate::cli::text::{TerminalText, length, value};
+use crate::domain::units::Seconds;
+use crate::domain::view::RunView;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Runs: numbers, names or @last
+    #[arg(required = true, value_name = "RUN")]
+    runs: Vec<String>,
+    /// How long to wait for all of them
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Seconds>,
+}
+
+/// How long to wait, and how often to look when nothing is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    deadline: Option<tokio::time::Instant>,
+    poll_seconds: Option<u64>,
+}
+
+impl Patience {
+    pub(super) fn of(timeout: Option<Seconds>, poll: Option<Seconds>) -> Self {
+        let deadline =
+            timeout.map(|timeout| tokio::time::Instant::now() + Duration::from_secs(timeout.0));
+        Self { deadline, poll_seconds: poll.map(|poll| poll.0.max(1)) }
+    }
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    Context::block_on(async {
+        let client = Client::connect(context).await?;
+        let patience = Patience::of(args.timeout, None);
+        // All names are looked up first: a wrong one is told at once, not after hours.
+        let mut ids = Vec::new();
+        for reference in &args.runs {
+            ids.push(
+                client.get::<RunAnswer>(&format!("/runs/{}", encoded(reference))).await?.run.id,
+            );
+        }
+        let mut exit = Exit::Done;
+        let mut ended = Vec::new();
+        for id in ids {
+            let run = wait_for(context, &client, id, patience).await?;
+            if conclusion(context, &run) != Exit::Done {
+                exit = Exit::NotCompleted;
+            }
+            ended.push(run);
+        }
+        if context.global.json {
+            context.output().json(&ended)?;
+        }
+        Ok(exit)
+    })
+}
+
+/// Follows a run until it is over. A daemon that ends meanwhile is started again: the run outlives it.
+pub(super) async fn wait_for(
+    context: &Context,
+    client: &Client,
+    id: i64,
+    patience: Patience,
+) -> Result<RunView, CliError> {
+    let line = StatusLine::new(context);
+    let mut path = format!("/runs/{id}");
+    loop {
+        let look = look(context, client, &path);
+        let answer = match patience.deadline {
+            None => look.await?,
+            Some(deadline) => {
+                if let Ok(answer) = tokio::time::timeout_at(deadline, look).await {
+                    answer?
+                } else {
+                    line.clear();
+                    return Err(CliError::new(
+                        Exit::TimedOut,
+                        format!("run {id} is not over yet; it goes on"),
+                    )
+                    .hint(format!(
+                        "`trainyard wait {id}` waits on, `trainyard cancel {id}` ends it"
+                    )));
+                }
+            }
+        };
+        let RunAnswer { run, change } = answer;
+        line.show(&run);
+        if run.is_final() {
+            line.clear();
+            return Ok(run);
+        }
+        let wait =
+            patience.poll_seconds.map(|seconds| format!("&wait={seconds}")).unwrap_or_default();
+        path = format!("/runs/{id}?after={change}{wait}");
+    }
+}
+
+async fn look(context: &Context, client: &Client, path: &str) -> Result<RunAnswer, CliError> {
+    /// A daemon that cannot stay is not started for ever.
+    const STARTS_MAX: u32 = 5;
+    let mut starts = 0;
+    loop {
+        match client.get::<RunAnswer>(path).await {
+            Err(error) if error.exit == Exit::NoDaemon && starts < STARTS_MAX => {
+                starts += 1;
+                Client::connect(context).await?;
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Says how a run ended, and what that means for the exit code.
+pub(super) fn conclusion(context: &Context, run: &RunView) -> Exit {
+    let (id, name) = (run.id, TerminalText(&run.name));
+    if run.state == "completed" {
+        context.say(&format!("run {id} `{name}` completed after {}", length(run.elapsed_seconds)));
+        return Exit::Done;
+    }
+    let reason = run.reason.as_deref().unwrap_or("no reason");
+    let hints =
+        [format!("`trainyard logs {id}` shows what it printed, `trainyard show {id}` the rest")];
+    context.error(
+        &format!("run {id} `{name}` {} ({reason}): {}", run.state, TerminalText(&run.message)),
+        &hints,
+    );
+    Exit::NotCompleted
+}
+
+/// One live line on a terminal; elsewhere a plain line for each change of state.
+struct StatusLine<'a> {
+    context: &'a Context,
+    bar: Option<ProgressBar>,
+    last_state: std::cell::RefCell<String>,
+}
+
+impl<'a> StatusLine<'a> {
+    fn new(context: &'a Context) -> Self {
+        const TICK: Duration = Duration::from_millis(120);
+        let bar = Context::is_terminal().then(|| {
+            let bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(TICK);
+            bar
+        });
+        Self { context, bar, last_state: std::cell::RefCell::default() }
+    }
+
+    fn show(&self, run: &RunView) {
+        match &self.bar {
+            Some(bar) => bar.set_message(status(run)),
+            None if *self.last_state.borrow() != run.state => {
+                self.context.say(&format!("run {}: {}", run.id, short_status(run)));
+                self.last_state.replace(run.state.clone());
+            }
+            None => {}
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn short_status(run: &RunView) -> String {
+    let why = if run.message.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", TerminalText(&run.message))
+    };
+    format!("{}{why}", run.state)
+}
+
+/// `run 3 quickstart: running 12s · 40 % · loss 0.31`
+fn status(run: &RunView) -> String {
+    let mut line = format!("run {} {}: {}", run.id, TerminalText(&run.name), short_status(run));
+    if run.elapsed_seconds > 0.0 {
+        line.push(' ');
+        line.push_str(&length(run.elapsed_seconds));
+    }
+    if let Some(fraction) = run.progress.fraction {
+        line.push_str(&format!(" · {:.0} %", fraction * 100.0));
+    }
+    if let Some((name, metric)) =
+        run.metrics.get_key_value("loss").or_else(|| run.metrics.first_key_value())
+    {
+        line.push_str(&format!(" · {} {}", TerminalText(name), value(metric.last)));
+    }
+    if let Some(who) = &run.stale_who {
+        line.push_str(&format!(" · {}", TerminalText(who)));
+    }
+    line
+}

@@ -1,0 +1,142 @@
+//! Starting what may start: the intent is recorded, then the scheduler is asked, in a task of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing::{error, info};
+
+use crate::daemon::world::World;
+use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
+use crate::domain::ids::Token;
+use crate::domain::run::{Event, State, step};
+use crate::ports::{Scheduler, SubmitOrder};
+use crate::store::{Intending, RunRow, StoreError, Submittable};
+
+/// Admits waiting runs; gives how many were submitted.
+pub(super) async fn admit_waiting(
+    world: &Arc<World>,
+    before: &[RunRow],
+) -> Result<usize, StoreError> {
+    let pending = world.store.pending().await?;
+    if pending.is_empty() {
+        return Ok(0);
+    }
+    let cluster_of = |waiting: &Submittable| {
+        let row = before.iter().find(|row| row.run.id == waiting.run);
+        row.map(|row| row.resolved.compute.target.cluster().to_owned())
+    };
+    let waiting: Vec<Waiting> = pending
+        .iter()
+        .filter_map(|waiting| {
+            // A run accepted after this pass began is met by the next one.
+            let cluster = cluster_of(waiting)?;
+            Some(Waiting {
+                run: waiting.run,
+                owner: waiting.owner.clone(),
+                cluster,
+                waits_for: waiting.waits_for.clone(),
+            })
+        })
+        .collect();
+    let rows = world.store.live().await?;
+    let live: Vec<Live> = rows
+        .iter()
+        .filter(|row| !matches!(row.run.state, State::Pending { .. }))
+        .map(|row| Live {
+            run: row.run.id,
+            owner: row.owner.clone(),
+            cluster: row.resolved.compute.target.cluster().to_owned(),
+        })
+        .collect();
+    let limits = Limits { local_running_max: world.site.site.local_running_max() };
+    let mut submitted = 0;
+    for (run, admission) in admit(&waiting, &live, &limits) {
+        let Some(row) = rows.iter().find(|row| row.run.id == run) else { continue };
+        match admission {
+            Admission::Start { .. } => {
+                submit(world, row).await?;
+                submitted += 1;
+            }
+            Admission::Wait { why } => wait(world, row, why).await?,
+        }
+    }
+    Ok(submitted)
+}
+
+/// Records why a run waits, when that is news.
+async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError> {
+    let State::Pending { why: known } = &row.run.state else { return Ok(()) };
+    if known.as_ref() == Some(&why) {
+        return Ok(());
+    }
+    let now = world.clock.now();
+    let mut decision =
+        step(&row.run, &Event::Waits { why: why.clone() }, &world.policy(&row.resolved), now);
+    decision = decision.note("waits", why);
+    world.store.record(decision, Vec::new(), now).await?;
+    world.changed();
+    Ok(())
+}
+
+/// Records the intent to submit, then asks the scheduler.
+async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
+    let resolved = &row.resolved;
+    let cluster = resolved.compute.target.cluster().to_owned();
+    let Some(scheduler) = world.schedulers.get(&cluster) else {
+        return wait(
+            world,
+            row,
+            format!("the cluster `{cluster}` is not in the site config any more"),
+        )
+        .await;
+    };
+    let run_dir = row
+        .run_dir
+        .file_name()
+        .unwrap_or_else(|| Path::new("").as_os_str())
+        .to_string_lossy()
+        .into_owned();
+    let token = Token::from_bits(world.clock.random_bits());
+    let intending =
+        Intending { run: row.run.clone(), run_dir, owner: row.owner.clone(), cluster, token };
+    let now = world.clock.now();
+    let (_, intent) = world.store.intend(intending, world.policy(resolved), now).await?;
+    world.changed();
+    let order = SubmitOrder {
+        submission: intent.submission,
+        job_name: intent.job_name,
+        run_dir: row.run_dir.clone(),
+        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
+        kill_wait: resolved.script.kill_wait,
+    };
+    info!(
+        run.id = row.run.id.0,
+        run.name = %row.name,
+        submission.id = order.submission.0,
+        "submitting run {} as submission {}",
+        row.run.id,
+        order.submission
+    );
+    start(world, Arc::clone(scheduler), order);
+    Ok(())
+}
+
+/// Asks the scheduler in a task of its own: an sbatch may take minutes, and nothing else waits for it.
+fn start(world: &Arc<World>, scheduler: Arc<dyn Scheduler>, order: SubmitOrder) {
+    let submission = order.submission;
+    world.set_under_way(submission, true);
+    let world_of_task = Arc::clone(world);
+    world.tasks.spawn(async move {
+        let world = world_of_task;
+        let answer = scheduler.submit(order).await;
+        if let Err(error) = world.store.answered(submission, answer).await {
+            // The next pass finds no answer and treats it as lost, which it is.
+            error!(
+                submission.id = submission.0,
+                "cannot record the answer to submission {submission}: {error}"
+            );
+        }
+        world.set_under_way(submission, false);
+        world.nudge.notify_one();
+    });
+}

@@ -1,0 +1,111 @@
+//! One daemon per state directory: a lock among processes of this machine, a lease among machines.
+//!
+//! Node-local locks do not see other machines, so the lease names its holder: host, process and boot. It is broken only
+//! when its holder is provably dead on this host, or by `daemon start --take-over`; never by age.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::daemon::state_dir::StateDir;
+use crate::files::ProcessId;
+
+/// Who serves a state directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    pub host: String,
+    pub process: ProcessId,
+}
+
+/// The right to serve a state directory; given back when dropped.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    holder: Holder,
+    /// Held locked as long as the lease is.
+    _lock: File,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    #[error("a daemon (process {pid}) already serves this state directory")]
+    Served { pid: u32 },
+    #[error("a daemon is already starting or serving in this state directory")]
+    Locked,
+    #[error(
+        "a daemon on {host} (process {pid}) serves this state directory; stop it there, or, if that machine is gone \
+         for good, take over with `trainyard daemon start --take-over`"
+    )]
+    Elsewhere { host: String, pid: u32 },
+    #[error("cannot use the lease {}", path.display())]
+    File { path: PathBuf, source: io::Error },
+}
+
+impl Lease {
+    /// Takes the lease. `take_over` also breaks one that another machine holds.
+    pub fn acquire(dir: &StateDir, holder: Holder, take_over: bool) -> Result<Self, LeaseError> {
+        let path = dir.lease();
+        let failed = |source| LeaseError::File { path: path.clone(), source };
+        let lock = File::options().create(true).append(true).open(dir.lock()).map_err(failed)?;
+        #[expect(clippy::disallowed_methods, reason = "the one place that locks a file")]
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(match read(dir) {
+                    Ok(Some(other)) => LeaseError::Served { pid: other.process.pid },
+                    Ok(None) | Err(_) => LeaseError::Locked,
+                });
+            }
+            // Some network file systems have no locks; the lease decides alone.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        if let Some(other) = read(dir).map_err(failed)? {
+            if other.host != holder.host && !take_over {
+                return Err(LeaseError::Elsewhere { host: other.host, pid: other.process.pid });
+            }
+            if other.host == holder.host && other.process.is_alive().map_err(failed)? {
+                return Err(LeaseError::Served { pid: other.process.pid });
+            }
+            std::fs::remove_file(&path).map_err(failed)?;
+        }
+        write(dir, &holder).map_err(failed)?;
+        Ok(Self { path, holder, _lock: lock })
+    }
+
+    /// Whether the lease still names us; another machine may have taken over.
+    pub fn is_ours(&self) -> bool {
+        std::fs::read(&self.path)
+            .ok()
+            .and_then(|bytes| serde_json::from_slice::<Holder>(&bytes).ok())
+            .is_some_and(|holder| holder == self.holder)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.is_ours() {
+            // When it cannot be removed it is broken by the next daemon, which finds this process dead.
+            drop(std::fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// The holder of a state directory's lease. A lease that cannot be understood counts as none: it was cut by a full disk.
+pub fn read(dir: &StateDir) -> io::Result<Option<Holder>> {
+    match std::fs::read(dir.lease()) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Puts the lease in place whole, and only where there is none: link(2) fails on an existing name, also over NFS.
+fn write(dir: &StateDir, holder: &Holder) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(dir.path())?;
+    serde_json::to_writer(&mut file, holder)?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(dir.lease()).map(drop).map_err(|error| error.error)
+}

@@ -1,0 +1,25 @@
+//! The daemon: a reconciler behind a socket.
+//!
+//! [`serve()`] runs until it is told to stop; [`pass`] is one look at everything: woken by a timer and by nudges, it takes
+//! no input, does no retries inside, and records before it acts. [`accept`] takes new runs; everything else that people
+//! want is a wish in the database.
+
+mod accept;
+mod admission;
+mod collect;
+mod lease;
+mod observe;
+mod reconcile;
+mod serve;
+mod state_dir;
+mod ticker;
+mod views;
+mod world;
+
+pub use accept::{AcceptError, Accepted, IfActive, SubmitRequest, accept};
+pub use lease::{Holder, Lease, LeaseError, read as read_lease};
+pub use reconcile::{PassReport, pass};
+pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};
+pub use state_dir::{StateDir, StateDirError};
+pub use views::{list_views, run_view};
+pub use world::{Paths, World};

@@ -1,0 +1,100 @@
+//! One pass: look, decide, record, act. A crash between any two is mended by the next pass.
+
+use std::sync::Arc;
+
+use tracing::{error, info, instrument, warn};
+
+use crate::daemon::admission::admit_waiting;
+use crate::daemon::collect::collect_metrics;
+use crate::daemon::observe::observe;
+use crate::daemon::world::World;
+use crate::domain::run::{Act, Decision, Run, decide};
+use crate::store::{RunRow, StoreError};
+
+/// What a pass did: its status, and what the ticker goes by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PassReport {
+    /// Runs that are not final after the pass.
+    pub live: usize,
+    pub decided: usize,
+    pub submitted: usize,
+}
+
+/// Looks at everything once. Takes no input; what fails is left for the next pass.
+#[instrument(level = "debug", skip_all)]
+pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
+    let mut report = PassReport::default();
+    let live = world.store.live().await?;
+    world.watch_roots_of(&live);
+    if live.is_empty() {
+        return Ok(report);
+    }
+    let wishes = world.store.open_wishes().await?;
+    let observed = observe(world, &live, wishes).await?;
+    for row in &live {
+        let Some(seen) = observed.seen.get(&row.run.id) else { continue };
+        let now = world.clock.now();
+        let decision = decide(&row.run, seen, &world.policy(&row.resolved), now);
+        let wishes: Vec<i64> = seen.wishes.iter().map(|wish| wish.id).collect();
+        collect_metrics(world, row, decision.run.state.is_final()).await;
+        report.live += usize::from(!decision.run.state.is_final());
+        if decision == Decision::stay(&row.run) && wishes.is_empty() {
+            continue;
+        }
+        report.decided += 1;
+        tell(row, &decision);
+        let (acts, after) = (decision.acts.clone(), decision.run.clone());
+        world.store.record(decision, wishes, now).await?;
+        world.changed();
+        for act in acts {
+            perform(world, &after, act).await;
+        }
+        if after.state.is_final() {
+            forget(world, &after).await;
+        }
+    }
+    for (root, files) in observed.taken {
+        if let Err(silence) = world.with_hands(&root, move |hands| hands.remove(&files)).await {
+            warn!(inbox.root = %root.display(), "cannot clear an inbox: {silence}");
+        }
+    }
+    report.submitted = admit_waiting(world, &live).await?;
+    Ok(report)
+}
+
+fn tell(row: &RunRow, decision: &Decision) {
+    for note in &decision.notes {
+        let (id, name) = (row.run.id, &row.name);
+        if note.kind == "impossible" {
+            warn!(run.id = id.0, run.name = %name, "run {id}: cannot be: {}", note.message);
+        } else {
+            info!(run.id = id.0, run.name = %name, kind = %note.kind, "run {id}: {}", note.message);
+        }
+    }
+}
+
+/// Does what was decided. What fails here is asked for again by the next pass: its cause is still there.
+async fn perform(world: &World, run: &Run, act: Act) {
+    let Act::Cancel { job, grace } = act;
+    let Some(scheduler) = world.schedulers.get(&job.cluster) else {
+        error!(run.id = run.id.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");
+        return;
+    };
+    match scheduler.cancel(&job, grace).await {
+        Ok(()) => {
+            info!(run.id = run.id.0, job.key = %job, grace, "asked for the end of job {job} of run {}", run.id);
+        }
+        Err(silence) => {
+            warn!(run.id = run.id.0, job.key = %job, "cannot cancel job {job} of run {}: {silence}", run.id);
+        }
+    }
+}
+
+async fn forget(world: &World, run: &Run) {
+    let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
+    if let Some(job) = job
+        && let Some(scheduler) = world.schedulers.get(&job.cluster)
+    {
+        scheduler.forget(&job).await;
+    }
+}

@@ -1,0 +1,159 @@
+//! The daemon from start to end: state directory, lease, database, socket, loop, drain.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::daemon::lease::{Holder, Lease, LeaseError};
+use crate::daemon::reconcile::{PassReport, pass};
+use crate::daemon::state_dir::{StateDir, StateDirError};
+use crate::daemon::ticker;
+use crate::daemon::world::{Paths, World, WorldParts};
+use crate::domain::resolve::Asker;
+use crate::domain::site::LOCAL;
+use crate::files::LoadedSite;
+use crate::local::LocalScheduler;
+use crate::ports::{Clock, Hands, Scheduler};
+use crate::store::{Store, StoreError};
+
+/// Everything the daemon is started with.
+pub struct ServeConfig {
+    pub paths: Paths,
+    pub site: LoadedSite,
+    pub asker: Asker,
+    pub holder: Holder,
+    pub clock: Arc<dyn Clock>,
+    pub hands: Arc<dyn Hands>,
+    /// Our own executable, for the supervisors of local jobs.
+    pub program: PathBuf,
+    /// What local jobs find in their environment.
+    pub environment: Vec<(String, String)>,
+    /// How long the daemon stays when nobody needs it; for ever when `None`.
+    pub idle_after: Option<Duration>,
+    pub take_over: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {}", path.display())]
+    Listen { path: PathBuf, source: io::Error },
+}
+
+/// How long a drain waits for requests and submissions that are under way.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until `shutdown` is cancelled. `ready` is called once requests are answered.
+pub async fn serve(
+    config: ServeConfig,
+    shutdown: CancellationToken,
+    ready: impl FnOnce(),
+) -> Result<(), ServeError> {
+    let idle_after = config.idle_after;
+    let (world, lease) = build(config)?;
+    let listener = listen(&world.paths.state)?;
+    let router = crate::web::router(Arc::clone(&world), shutdown.clone());
+    let stopping = shutdown.clone();
+    let server = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopping.cancelled().await });
+    let mut server = tokio::spawn(async move { server.await });
+    info!(pid = std::process::id(), "serving {}", world.paths.state.path().display());
+    ready();
+    let ended = ticker::run(&world, &lease, idle_after, &shutdown).await;
+    info!("draining: {ended:?}");
+    shutdown.cancel();
+    if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+        server.abort();
+    }
+    world.tasks.close();
+    if tokio::time::timeout(DRAIN, world.tasks.wait()).await.is_err() {
+        // Their answers are found again by the next daemon.
+        warn!("submissions are still under way");
+    }
+    drop(std::fs::remove_file(world.paths.state.socket()));
+    drop(lease);
+    Ok(())
+}
+
+/// One reconciliation pass, and a second one for the answers to what the first submitted.
+pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
+    let (world, _lease) = build(config)?;
+    let mut report = pass(&world).await?;
+    world.tasks.close();
+    world.tasks.wait().await;
+    if report.submitted > 0 {
+        let after = pass(&world).await?;
+        report.decided += after.decided;
+        report.live = after.live;
+    }
+    Ok(report)
+}
+
+fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
+    let ServeConfig {
+        paths,
+        site,
+        asker,
+        holder,
+        clock,
+        hands,
+        program,
+        environment,
+        take_over,
+        ..
+    } = config;
+    paths.state.prepare(asker.uid)?;
+    let lease = Lease::acquire(&paths.state, holder, take_over)?;
+    let store = Store::start(&paths.state.database())?;
+    let local = LocalScheduler::new(
+        Arc::clone(&hands),
+        Arc::clone(&clock),
+        paths.state.path().to_owned(),
+        program,
+        environment,
+    );
+    let local: Arc<dyn Scheduler> = Arc::new(local);
+    let schedulers = HashMap::from([(LOCAL.to_owned(), local)]);
+    let parts = WorldParts { store, clock, hands, schedulers, site, asker, paths };
+    Ok((Arc::new(World::new(parts)), lease))
+}
+
+/// Binds the socket for its owner alone. A socket that a dead daemon left is replaced: the lease says that it is dead.
+fn listen(dir: &StateDir) -> Result<UnixListener, ServeError> {
+    let path = dir.socket();
+    let failed = |source| ServeError::Listen { path: path.clone(), source };
+    match std::fs::remove_file(&path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = short_path(&path, |short| UnixListener::bind(short)).map_err(failed)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Gives a socket's path in at most the 107 bytes that the kernel takes: a longer one through its open directory.
+pub fn short_path<T>(path: &Path, job: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    /// `sun_path` has 108 bytes, one of them the final NUL.
+    const SOCKET_PATH_BYTES_MAX: usize = 107;
+    if path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX {
+        return job(path);
+    }
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return job(path) };
+    let directory = File::open(directory)?;
+    job(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
+}

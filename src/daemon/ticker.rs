@@ -1,0 +1,117 @@
+//! When the next pass is due: a timer while runs are live, a nudge at any time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info};
+
+use crate::daemon::lease::Lease;
+use crate::daemon::reconcile::{PassReport, pass};
+use crate::daemon::world::World;
+
+/// Between passes while runs are live: inboxes and local jobs are looked at this often.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Between looks at the lease, which another machine may have taken over.
+const LEASE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why the loop ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    ToldTo,
+    Idle,
+    TakenOver,
+}
+
+/// Makes passes until told to stop, or idle for too long.
+pub(super) async fn run(
+    world: &Arc<World>,
+    lease: &Lease,
+    idle_after: Option<Duration>,
+    shutdown: &CancellationToken,
+) -> Ended {
+    let _watcher = watch(world, shutdown);
+    let mut lease_look = tokio::time::interval(LEASE_INTERVAL);
+    loop {
+        let report = match pass(world).await {
+            Ok(report) => report,
+            Err(error) => {
+                error!("a pass failed and is tried again: {}", crate::chain(&error));
+                PassReport { live: 1, ..PassReport::default() }
+            }
+        };
+        let idle = idle_after.filter(|_| report.live == 0 && world.tasks.is_empty());
+        let due = match idle {
+            _ if report.live > 0 => tokio::time::Instant::now() + INTERVAL,
+            Some(idle_after) => *world.last_touched.borrow() + idle_after,
+            None => tokio::time::Instant::now() + Duration::from_hours(1),
+        };
+        tokio::select! {
+            () = world.nudge.notified() => {}
+            () = tokio::time::sleep_until(due) => {
+                if idle.is_some_and(|idle_after| world.last_touched.borrow().elapsed() >= idle_after) {
+                    info!("idle: the daemon ends");
+                    return Ended::Idle;
+                }
+            }
+            _ = lease_look.tick() => {
+                if !lease.is_ours() {
+                    error!("another daemon has taken over this state directory: this one ends");
+                    return Ended::TakenOver;
+                }
+            }
+            () = shutdown.cancelled() => return Ended::ToldTo,
+        }
+    }
+}
+
+/// Nudges the loop when an inbox or a local job's record changes. Never relied on: network file systems report nothing.
+fn watch(world: &Arc<World>, shutdown: &CancellationToken) -> Option<tokio::task::JoinHandle<()>> {
+    let nudged = Arc::clone(world);
+    let handler = move |event: notify::Result<notify::Event>| {
+        // Our own removals are no news.
+        if event
+            .is_ok_and(|event| matches!(event.kind, EventKind::Create(_) | EventKind::Modify(_)))
+        {
+            nudged.nudge.notify_one();
+        }
+    };
+    let mut watcher: RecommendedWatcher = match notify::recommended_watcher(handler) {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            debug!("no file watching here, the timer does it: {error}");
+            return None;
+        }
+    };
+    let local = world.paths.state.path().join("local");
+    if let Err(error) = std::fs::create_dir_all(&local)
+        .map_err(notify::Error::io)
+        .and_then(|()| watcher.watch(&local, RecursiveMode::Recursive))
+    {
+        debug!("cannot watch local jobs, the timer does it: {error}");
+    }
+    let mut roots = world.watched.subscribe();
+    let shutdown = shutdown.clone();
+    Some(tokio::spawn(async move {
+        let mut known: Vec<PathBuf> = Vec::new();
+        loop {
+            let wanted = roots.borrow_and_update().clone();
+            for root in wanted.iter().filter(|root| !known.contains(root)) {
+                if let Err(error) = watcher.watch(&root.join(".inbox"), RecursiveMode::NonRecursive)
+                {
+                    debug!(inbox.root = %root.display(), "cannot watch an inbox, the timer does it: {error}");
+                }
+            }
+            for root in known.iter().filter(|root| !wanted.contains(root)) {
+                drop(watcher.unwatch(&root.join(".inbox")));
+            }
+            known = wanted;
+            tokio::select! {
+                changed = roots.changed() => if changed.is_err() { return },
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }))
+}

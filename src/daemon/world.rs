@@ -1,0 +1,181 @@
+//! Everything a pass and a handler work with: the one bag of outside things.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::task::TaskTracker;
+
+use crate::daemon::state_dir::StateDir;
+use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::resolve::Asker;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::Policy;
+use crate::domain::site::LOCAL;
+use crate::domain::units::Seconds;
+use crate::files::LoadedSite;
+use crate::ports::{Clock, Hands, Scheduler, Silence};
+use crate::store::{RunRow, Store};
+
+/// File calls on one mount that may be under way at once; a hung mount holds these and no more.
+const CALLS_PER_MOUNT: usize = 4;
+/// A file call that takes longer is silence.
+const FILE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the daemon was started with.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    pub state: StateDir,
+    /// The site file that was asked for, as the client must ask for it too.
+    pub site_asked: Option<PathBuf>,
+}
+
+/// The daemon's world.
+pub struct World {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub hands: Arc<dyn Hands>,
+    pub schedulers: HashMap<String, Arc<dyn Scheduler>>,
+    pub site: LoadedSite,
+    pub asker: Asker,
+    pub paths: Paths,
+    /// Makes the next pass come sooner; carries nothing.
+    pub nudge: Notify,
+    /// Counts recorded changes, for those who wait for one.
+    pub changes: watch::Sender<u64>,
+    /// Submissions whose answer is being waited for in this process.
+    under_way: Mutex<HashSet<SubmissionId>>,
+    /// When somebody last asked for something.
+    pub last_touched: watch::Sender<tokio::time::Instant>,
+    /// When each run's metrics were last read.
+    pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
+    /// Run roots of live runs, for the watcher.
+    pub watched: watch::Sender<Vec<PathBuf>>,
+    /// Submissions and other work that a drain waits for.
+    pub tasks: TaskTracker,
+    mounts: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
+}
+
+/// What a world is made of.
+pub struct WorldParts {
+    pub store: Store,
+    pub clock: Arc<dyn Clock>,
+    pub hands: Arc<dyn Hands>,
+    pub schedulers: HashMap<String, Arc<dyn Scheduler>>,
+    pub site: LoadedSite,
+    pub asker: Asker,
+    pub paths: Paths,
+}
+
+impl World {
+    pub fn new(parts: WorldParts) -> Self {
+        let WorldParts { store, clock, hands, schedulers, site, asker, paths } = parts;
+        Self {
+            store,
+            clock,
+            hands,
+            schedulers,
+            site,
+            asker,
+            paths,
+            nudge: Notify::new(),
+            changes: watch::Sender::new(0),
+            under_way: Mutex::default(),
+            last_touched: watch::Sender::new(tokio::time::Instant::now()),
+            metrics_read: Mutex::default(),
+            watched: watch::Sender::new(Vec::new()),
+            tasks: TaskTracker::new(),
+            mounts: Mutex::default(),
+        }
+    }
+
+    /// Tells those who wait that something was recorded.
+    pub fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub fn set_under_way(&self, submission: SubmissionId, is: bool) {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if is {
+            under_way.insert(submission);
+        } else {
+            under_way.remove(&submission);
+        }
+    }
+
+    /// Whether this process still waits for the answer to a submission.
+    pub fn is_under_way(&self, submission: SubmissionId) -> bool {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(&submission)
+    }
+
+    /// Somebody asked for something: the daemon is not idle.
+    pub fn touched(&self) {
+        self.last_touched.send_replace(tokio::time::Instant::now());
+    }
+
+    /// Lets the watcher know whose inboxes matter.
+    pub(super) fn watch_roots_of(&self, live: &[RunRow]) {
+        let roots: BTreeSet<&Path> =
+            live.iter().map(|row| row.resolved.run_root.as_path()).collect();
+        self.watched.send_if_modified(|watched| {
+            let same = watched.iter().map(PathBuf::as_path).eq(roots.iter().copied());
+            if !same {
+                *watched = roots.iter().map(|root| root.to_path_buf()).collect();
+            }
+            !same
+        });
+    }
+
+    /// What waiting and restarting mean for a run.
+    pub fn policy(&self, resolved: &Resolved) -> Policy {
+        /// Beyond the time a cancelled job has to end.
+        const PATIENCE_SECONDS: u64 = 30;
+        let is_local = resolved.compute.target.cluster() == LOCAL;
+        Policy {
+            // `[failure]` is not built yet: nothing is brought back unasked.
+            max_restarts: 0,
+            restart_on: Vec::new(),
+            restart_exit_codes: Vec::new(),
+            backoff: Seconds(10),
+            in_doubt_wait: Seconds(if is_local { 2 } else { 60 }),
+            absent_grace: Seconds(if is_local { 5 } else { 900 }),
+            stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
+        }
+    }
+
+    /// Does something with files below `root`, off the async threads, within a deadline. A mount that hangs holds its own
+    /// few workers and nothing else.
+    pub async fn with_hands<T: Send + 'static>(
+        &self,
+        root: &Path,
+        job: impl FnOnce(&dyn Hands) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, Silence> {
+        let silence = |why: String| Silence { who: root.display().to_string(), why };
+        let mount = {
+            let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+            mounts
+                .entry(root.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_MOUNT)))
+                .clone()
+        };
+        let Ok(Ok(permit)) = tokio::time::timeout(FILE_DEADLINE, mount.acquire_owned()).await
+        else {
+            return Err(silence("earlier file calls still hang".into()));
+        };
+        let hands = Arc::clone(&self.hands);
+        let call = tokio::task::spawn_blocking(move || {
+            let answer = job(hands.as_ref());
+            // Given back by the call itself: one that hangs keeps its place.
+            drop(permit);
+            answer
+        });
+        match tokio::time::timeout(FILE_DEADLINE, call).await {
+            Ok(Ok(Ok(value))) => Ok(value),
+            Ok(Ok(Err(error))) => Err(silence(error.to_string())),
+            Ok(Err(error)) => Err(silence(error.to_string())),
+            Err(_) => Err(silence(format!("no answer within {} s", FILE_DEADLINE.as_secs()))),
+        }
+    }
+}

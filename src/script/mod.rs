@@ -1,0 +1,13 @@
+//! The job script: readable bash that stands alone on a compute node. Pure: a [`Resolved`](crate::domain::resolved::Resolved)
+//! spec in, text out.
+//!
+//! [`render()`] fills the templates under `templates/sbatch/`. The script is the same for every run of a spec; which run
+//! it works for it reads from the job's name ([`crate::domain::ids::JobName`]). What it tells is in
+//! [`crate::domain::inbox`]. Nothing reaches the text of a script except through the types of [`shell`] and
+//! [`directive`].
+
+pub mod directive;
+pub mod render;
+pub mod shell;
+
+pub use render::{LAUNCH_FAILED_EXIT, SUPERSEDED_EXIT, render};

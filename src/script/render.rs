@@ -1,0 +1,240 @@
+//! Fills the templates: what a resolved spec looks like as a job script.
+//!
+//! The templates escape nothing, so the fields of [`Job`] hold only what is safe by its type: the types of
+//! [`crate::script::shell`] and [`crate::script::directive`], numbers, and words of our own.
+
+use std::fmt;
+use std::path::Path;
+
+use askama::Template;
+
+use crate::domain::resolved::{Program, Resolved, Target};
+use crate::domain::site::Mode;
+use crate::domain::spec::Launcher;
+use crate::script::directive::Directive;
+use crate::script::shell::{
+    Comment, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord, SiteCode,
+    VariableName,
+};
+
+/// What the script exits with when another job owns its submission. The event's reason decides, not the code, which a
+/// training may use too.
+pub const SUPERSEDED_EXIT: u8 = 94;
+
+/// What the script exits with when it could not start the training.
+pub const LAUNCH_FAILED_EXIT: u8 = 95;
+
+/// The whole job script.
+///
+/// # Panics
+/// Never: it is written to memory by types whose Display does not fail.
+pub fn render(resolved: &Resolved) -> String {
+    let run_root = resolved.run_root.to_string_lossy();
+    let code_path = resolved.code.path.to_string_lossy();
+    let job = Job::new(resolved, &run_root, &code_path);
+    let mut script = job.render().expect("writing to a string cannot fail");
+    script.push('\n');
+    script
+}
+
+#[derive(Template)]
+#[template(path = "sbatch/job.sh", escape = "none", syntax = "bash")]
+struct Job<'a> {
+    directives: Vec<Directive<'a>>,
+    name: ShellWord<'a>,
+    name_comment: Comment<'a>,
+    cluster: ShellWord<'a>,
+    on_slurm: bool,
+    launch: Launch,
+    launcher: &'static str,
+    umask: Octal,
+    run_root: ShellWord<'a>,
+    code_path: ShellWord<'a>,
+    prologue: Vec<SiteCode<'a>>,
+    epilogue: Vec<SiteCode<'a>>,
+    modules: Vec<ShellWord<'a>>,
+    conda: Option<ShellWord<'a>>,
+    conda_root: Option<ShellWord<'a>>,
+    venv: Option<ShellWord<'a>>,
+    variables: Vec<(VariableName<'a>, ShellText<'a>)>,
+    /// Whether Python runs the program: its interpreter is found on the node.
+    is_python: bool,
+    program: Vec<Quoted>,
+    args: Vec<ShellText<'a>>,
+    checkpoint_directory: RunPath<'a>,
+    metrics_file: RunPath<'a>,
+    local_scratch: Option<ScratchPath<'a>>,
+    head_address: HeadAddress<'a>,
+    ports: Ports,
+    processes_per_node: u32,
+    srun_args: Vec<ShellWord<'a>>,
+    superseded_exit: u8,
+    launch_failed_exit: u8,
+}
+
+impl<'a> Job<'a> {
+    fn new(resolved: &'a Resolved, run_root: &'a str, code_path: &'a str) -> Self {
+        let Resolved { code, environment, compute, distributed, script, .. } = resolved;
+        let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
+        let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
+        let site_code = |pieces: &'a [String]| {
+            let written = pieces.iter().filter(|piece| !piece.trim().is_empty());
+            written.map(|piece| SiteCode(piece)).collect()
+        };
+        Self {
+            directives: compute.options.iter().map(Directive).collect(),
+            name: ShellWord(&resolved.name),
+            name_comment: Comment(&resolved.name),
+            cluster: ShellWord(compute.target.cluster()),
+            on_slurm: compute.target != Target::Local,
+            launch: Launch::of(&compute.target, distributed.launcher),
+            launcher: distributed.launcher.as_str(),
+            umask: Octal(script.umask),
+            run_root: ShellWord(run_root),
+            code_path: ShellWord(code_path),
+            prologue: site_code(&script.prologue),
+            epilogue: site_code(&script.epilogue),
+            modules: words(&environment.modules),
+            conda: word(&environment.conda),
+            conda_root: word(&environment.conda_root).filter(|root| !root.0.is_empty()),
+            venv: word(&environment.venv),
+            variables: environment
+                .variables
+                .iter()
+                .map(|(name, value)| (VariableName(name), ShellText(value)))
+                .collect(),
+            is_python: is_python(&code.program),
+            program: program(&code.program),
+            args: code.args.iter().map(ShellText).collect(),
+            checkpoint_directory: RunPath(&resolved.checkpoint_directory),
+            metrics_file: RunPath(&resolved.metrics_file),
+            local_scratch: compute.local_scratch.as_deref().map(ScratchPath),
+            head_address: HeadAddress(&distributed.node_address),
+            ports: Ports::new(distributed.ports),
+            processes_per_node: distributed.processes_per_node,
+            srun_args: words(&distributed.srun_args),
+            superseded_exit: SUPERSEDED_EXIT,
+            launch_failed_exit: LAUNCH_FAILED_EXIT,
+        }
+    }
+}
+
+/// Which of the launch templates starts the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Launch {
+    None,
+    SlurmSrun,
+    SlurmTorchrun,
+    LocalSrun,
+    LocalTorchrun,
+}
+
+impl Launch {
+    fn of(target: &Target, launcher: Launcher) -> Self {
+        match (target, launcher) {
+            (_, Launcher::None) => Self::None,
+            (Target::Slurm { .. }, Launcher::Srun) => Self::SlurmSrun,
+            (Target::Slurm { .. }, Launcher::Torchrun) => Self::SlurmTorchrun,
+            (Target::Local, Launcher::Srun) => Self::LocalSrun,
+            (Target::Local, Launcher::Torchrun) => Self::LocalTorchrun,
+        }
+    }
+
+    fn is_one_process(self) -> bool {
+        self == Self::None
+    }
+
+    fn is_torchrun(self) -> bool {
+        matches!(self, Self::SlurmTorchrun | Self::LocalTorchrun)
+    }
+
+    fn uses_srun(self) -> bool {
+        matches!(self, Self::SlurmSrun | Self::SlurmTorchrun)
+    }
+}
+
+/// Where the ranks may meet, as the script counts: a first port and how many.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    low: u32,
+    count: u32,
+    /// How far a restart moves on: never by a whole round, and past the ports of the jobs that came next.
+    stride: u32,
+    /// How many a local job tries.
+    tries: u32,
+}
+
+impl Ports {
+    fn new((low, high): (u32, u32)) -> Self {
+        const STRIDE: u32 = 7919;
+        const TRIES_MAX: u32 = 200;
+        let count = high.saturating_sub(low) + 1;
+        let stride = if STRIDE.is_multiple_of(count) { 1 } else { STRIDE };
+        Self { low, count, stride, tries: count.min(TRIES_MAX) }
+    }
+}
+
+struct Octal(Mode);
+
+impl fmt::Display for Octal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0.0)
+    }
+}
+
+fn ends_with(path: &str, ending: &str) -> bool {
+    Path::new(path).extension().is_some_and(|found| found == ending)
+}
+
+fn is_python(program: &Program) -> bool {
+    match program {
+        Program::EntryPoint(path) => ends_with(path, "py"),
+        Program::Command(_) => false,
+    }
+}
+
+/// The program's words; for Python without the interpreter.
+fn program(program: &Program) -> Vec<Quoted> {
+    match program {
+        Program::Command(words) => words.iter().map(|word| ShellText(word).into()).collect(),
+        Program::EntryPoint(path) => {
+            let from_here = format!("./{path}");
+            // A name that looks like an option is none.
+            let path = if path.starts_with('-') { from_here.as_str() } else { path };
+            if ends_with(path, "py") {
+                vec![ShellWord(path).into()]
+            } else if ends_with(path, "sh") {
+                vec![ShellWord("bash").into(), ShellWord(path).into()]
+            } else {
+                vec![ShellWord(&from_here).into()]
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_meets_at_another_port() {
+        for (low, high) in [(20_000, 29_999), (20_000, 20_001), (20_000, 27_918), (1024, 65_535)] {
+            let ports = Ports::new((low, high));
+            assert_ne!(ports.stride % ports.count, 0, "{low}-{high}");
+            assert_eq!(ports.low + ports.count - 1, high);
+        }
+    }
+
+    #[test]
+    fn an_entry_point_is_started_by_its_ending() {
+        let check = |path: &str, words: &[&str]| {
+            let shown: Vec<String> =
+                program(&Program::EntryPoint(path.into())).iter().map(Quoted::to_string).collect();
+            assert_eq!(shown, words);
+        };
+        check("train.py", &["train.py"]);
+        check("-x.py", &["./-x.py"]);
+        check("a b/run.sh", &["bash", "'a b/run.sh'"]);
+        check("bin/train", &["./bin/train"]);
+    }
+}

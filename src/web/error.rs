@@ -1,0 +1,79 @@
+//! Errors as clients see them. What only the log may know is logged here, once.
+
+use axum::Json;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tracing::error;
+
+use crate::api::{ErrorCode, ProblemBody};
+use crate::daemon::AcceptError;
+use crate::store::StoreError;
+
+/// An error with its public body.
+#[derive(Debug)]
+pub(super) struct ApiError(Box<ProblemBody>);
+
+impl ApiError {
+    pub(super) fn new(code: ErrorCode, title: impl Into<String>) -> Self {
+        let body = ProblemBody {
+            title: title.into(),
+            status: code.status(),
+            code,
+            hints: Vec::new(),
+            problems: Vec::new(),
+            sources: None,
+        };
+        Self(Box::new(body))
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hints.push(hint.into());
+        self
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status =
+            StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self.0)).into_response()
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        let told = crate::chain(&error);
+        error!("a request failed: {told}");
+        if error.is_disk_full() {
+            return Self::new(
+                ErrorCode::StorageFull,
+                "the disk of the state directory is full; nothing was recorded",
+            )
+            .hint("make room and try again; runs that are running go on");
+        }
+        Self::new(ErrorCode::Internal, told)
+    }
+}
+
+impl From<AcceptError> for ApiError {
+    fn from(error: AcceptError) -> Self {
+        let told = crate::chain(&error);
+        match error {
+            AcceptError::Invalid { sources, problems } => {
+                let mut body = Self::new(ErrorCode::InvalidSpec, told);
+                body.0.problems = problems;
+                body.0.sources = Some(*sources);
+                body
+            }
+            AcceptError::KeyTaken { run, .. } => Self::new(ErrorCode::Conflict, told)
+                .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
+            AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
+            AcceptError::NoSlurm => Self::new(ErrorCode::NotSupported, told),
+            AcceptError::RunDir(_) => {
+                Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
+            }
+            AcceptError::Store(source) => source.into(),
+            AcceptError::Record(_) => Self::new(ErrorCode::Internal, told),
+        }
+    }
+}

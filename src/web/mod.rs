@@ -1,0 +1,69 @@
+//! The API: HTTP and JSON under `/api/v1`, over the daemon's own socket.
+//!
+//! One file per noun. A handler reads, or records a wish and nudges; it never acts on a job itself.
+
+mod daemon;
+mod error;
+mod logs;
+mod reference;
+mod runs;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{BODY_BYTES_MAX, ErrorCode, SITE_HEADER};
+use crate::daemon::World;
+use crate::web::error::ApiError;
+
+/// What every handler gets.
+#[derive(Clone)]
+struct App {
+    world: Arc<World>,
+    /// Cancelled when the daemon drains: streams end then.
+    shutdown: CancellationToken,
+}
+
+/// All routes.
+pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
+    let app = App { world, shutdown };
+    let v1 = Router::new()
+        .route("/daemon", get(daemon::status))
+        .route("/daemon/stop", post(daemon::stop))
+        .route("/runs", get(runs::list).post(runs::submit))
+        .route("/runs/{run}", get(runs::show))
+        .route("/runs/{run}/events", get(runs::events))
+        .route("/runs/{run}/metrics", get(runs::metrics))
+        .route("/runs/{run}/logs", get(logs::logs))
+        .route("/runs/{run}/cancel", post(runs::cancel));
+    Router::new()
+        .nest("/api/v1", v1)
+        .fallback(|| async { ApiError::new(ErrorCode::NotFound, "there is nothing at this path") })
+        .layer(from_fn_with_state(app.clone(), welcome))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(app)
+}
+
+/// Notes that somebody needs the daemon, and turns away a client that goes by another site file.
+async fn welcome(State(app): State<App>, request: Request, next: Next) -> Response {
+    app.world.touched();
+    let asked = request
+        .headers()
+        .get(SITE_HEADER)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let ours = app.world.paths.site_asked.as_ref().map(|path| path.display().to_string());
+    if let Some(asked) = asked.filter(|asked| Some(asked) != ours.as_ref()) {
+        let ours = ours.unwrap_or_else(|| "the default site config".to_owned());
+        let message = format!("the daemon was started with {ours}, not with {asked}");
+        let error = ApiError::new(ErrorCode::Conflict, message);
+        return error.hint("`trainyard daemon stop` ends it; runs go on, and the next command starts a new one").into_response();
+    }
+    let response = next.run(request).await;
+    app.world.touched();
+    response
+}

@@ -1,0 +1,54 @@
+//! Which run a person means: `42`, `@last`, or a name.
+
+use crate::api::ErrorCode;
+use crate::daemon::World;
+use crate::domain::ids::RunId;
+use crate::web::error::ApiError;
+
+/// Finds the run that `reference` names. A name means its only run that is not final, else its only run.
+pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, ApiError> {
+    let missing = || {
+        ApiError::new(
+            ErrorCode::NotFound,
+            format!("there is no run `{}`", reference.escape_debug()),
+        )
+    };
+    if let Ok(number) = reference.parse::<i64>() {
+        return world.store.run(RunId(number)).await?.map(|row| row.run.id).ok_or_else(missing);
+    }
+    if reference == "@last" {
+        let newest = world.store.newest(world.asker.user.clone()).await?;
+        return newest.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "you have no runs yet"));
+    }
+    if reference.contains(':') {
+        return Err(ApiError::new(
+            ErrorCode::NotSupported,
+            "sweeps are not supported by this version",
+        ));
+    }
+    let runs = world.store.named(reference.to_owned(), None).await?;
+    let active: Vec<&(RunId, String)> = runs.iter().filter(|(_, state)| !is_final(state)).collect();
+    match (active.as_slice(), runs.as_slice()) {
+        ([(only, _)], _) | ([], [(only, _)]) => Ok(*only),
+        ([], []) => Err(missing()),
+        (active, runs) => {
+            let candidates: Vec<&(RunId, String)> =
+                if active.is_empty() { runs.iter().collect() } else { active.to_vec() };
+            Err(ambiguous(reference, &candidates))
+        }
+    }
+}
+
+fn is_final(state: &str) -> bool {
+    ["completed", "failed", "cancelled"].contains(&state)
+}
+
+fn ambiguous(name: &str, candidates: &[&(RunId, String)]) -> ApiError {
+    const NAMED_MAX: usize = 10;
+    let named: Vec<String> =
+        candidates.iter().take(NAMED_MAX).map(|(run, state)| format!("{run} ({state})")).collect();
+    let more = candidates.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    ApiError::new(ErrorCode::Ambiguous, format!("{} runs are called `{name}`", candidates.len()))
+        .hint(format!("say which by its number: {}{more}", named.join(", ")))
+}

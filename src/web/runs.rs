@@ -1,0 +1,156 @@
+//! Runs: submit, list, show, wait, cancel.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+
+use crate::api::{ErrorCode, LIST_MAX, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX};
+use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_view};
+use crate::domain::ids::RunId;
+use crate::domain::run::{State as RunState, WishKind};
+use crate::domain::view::RunView;
+use crate::store::{Filter, HistoryEvent, MetricPoint};
+use crate::web::App;
+use crate::web::error::ApiError;
+use crate::web::reference::resolve;
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+pub(super) async fn submit(
+    State(app): State<App>,
+    Json(request): Json<SubmitRequest>,
+) -> Result<(StatusCode, Json<SubmitAnswer>), ApiError> {
+    // The acceptance is finished even when the client goes away in the middle.
+    let world = app.world.clone();
+    let accepting = app.world.tasks.spawn(async move { accept(&world, request).await });
+    let accepted = accepting
+        .await
+        .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))??;
+    let outcome = match accepted {
+        Accepted::New(_) => SubmitOutcome::New,
+        Accepted::OfKey(_) => SubmitOutcome::OfKey,
+        Accepted::Skipped(_) => SubmitOutcome::Skipped,
+    };
+    let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(SubmitAnswer { run: view(&app.world, accepted.run()).await?, outcome })))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListQuery {
+    #[serde(default)]
+    state: String,
+    user: Option<String>,
+    project: Option<String>,
+    name: Option<String>,
+    /// Seconds back from now.
+    since: Option<u64>,
+    limit: Option<u32>,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Query(query): Query<ListQuery>,
+) -> Answer<Vec<RunView>> {
+    let states: Vec<String> =
+        query.state.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
+    if let Some(wrong) = states.iter().find(|word| !RunState::WORDS.contains(&word.as_str())) {
+        let error = ApiError::new(
+            ErrorCode::BadRequest,
+            format!("there is no state `{}`", wrong.escape_debug()),
+        );
+        return Err(error.hint(format!("states are {}", RunState::WORDS.join(", "))));
+    }
+    const LIMIT_DEFAULT: u32 = 50;
+    let since = query.since.map(|seconds| {
+        let back = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+        app.world.clock.now().saturating_sub(back).unwrap_or(Timestamp::MIN)
+    });
+    let filter = Filter {
+        states,
+        owner: query.user,
+        project: query.project,
+        name_glob: query.name,
+        since,
+        limit: query.limit.unwrap_or(LIMIT_DEFAULT).min(LIST_MAX),
+    };
+    Ok(Json(list_views(&app.world, filter).await?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ShowQuery {
+    /// Answer only once more changes than this were recorded …
+    after: Option<u64>,
+    /// … or so many seconds have passed.
+    wait: Option<u64>,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+    Query(query): Query<ShowQuery>,
+) -> Answer<RunAnswer> {
+    let run = resolve(&app.world, &reference).await?;
+    let mut changes = app.world.changes.subscribe();
+    if let Some(after) = query.after {
+        let patience =
+            Duration::from_secs(query.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX));
+        let changed = changes.wait_for(|count| *count != after);
+        tokio::select! {
+            _ = changed => {}
+            () = tokio::time::sleep(patience) => {}
+            () = app.shutdown.cancelled() => {}
+        }
+    }
+    let change = *app.world.changes.borrow();
+    Ok(Json(RunAnswer { run: view(&app.world, run).await?, change }))
+}
+
+pub(super) async fn events(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+) -> Answer<Vec<HistoryEvent>> {
+    let run = resolve(&app.world, &reference).await?;
+    Ok(Json(app.world.store.events(run).await?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct MetricsQuery {
+    name: Option<String>,
+}
+
+pub(super) async fn metrics(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+    Query(query): Query<MetricsQuery>,
+) -> Answer<Vec<MetricPoint>> {
+    let run = resolve(&app.world, &reference).await?;
+    Ok(Json(app.world.store.metrics(run, query.name).await?))
+}
+
+/// Records the wish; the next pass carries it out.
+pub(super) async fn cancel(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+) -> Answer<RunView> {
+    let world = &app.world;
+    let run = resolve(world, &reference).await?;
+    let before = view(world, run).await?;
+    if before.is_final() {
+        return Err(ApiError::new(
+            ErrorCode::Conflict,
+            format!("run {run} is over already: {}", before.state),
+        ));
+    }
+    world.store.wish(run, WishKind::Cancel, world.asker.user.clone(), world.clock.now()).await?;
+    world.nudge.notify_one();
+    Ok(Json(view(world, run).await?))
+}
+
+async fn view(world: &World, run: RunId) -> Result<RunView, ApiError> {
+    let view = run_view(world, run).await?;
+    view.ok_or_else(|| ApiError::new(ErrorCode::NotFound, format!("there is no run {run}")))
+}

@@ -1,0 +1,67 @@
+#!/bin/bash
+{%- for directive in directives %}
+{{ directive }}
+{%- endfor %}
+#
+# {{ name_comment }}: a training run, rendered by Trainyard. This file needs nothing of Trainyard where it runs.
+#
+# It is the same for every run of its spec: which run it works for it reads from the job's name, which Trainyard sets to
+# RUN.ATTEMPT.TOKEN. Submitted by hand, without that name, it trains in a directory of its own under by-hand/.
+#
+# The last line starts everything, so that half of this file does nothing. Names that begin with ty_ are the script's
+# own: they meet neither what the site's code sets nor what the training is given.
+#
+# Some functions are called by traps, and what stands in single quotes is meant literally:
+# shellcheck disable=SC2317,SC2016
+
+{% include "sbatch/parts/ending.sh" %}
+
+{% include "sbatch/parts/events.sh" %}
+
+{% include "sbatch/parts/identity.sh" %}
+
+{% include "sbatch/parts/environment.sh" %}
+
+{% include "sbatch/parts/place.sh" %}
+
+{% include "sbatch/parts/program.sh" %}
+
+# --- Starting it: the launcher {{ launcher }} {% if on_slurm %}on Slurm{% else %}on this machine{% endif %}
+
+{% match launch -%}
+{%- when Launch::None -%}
+{%- include "sbatch/launch/none.sh" -%}
+{%- when Launch::SlurmSrun -%}
+{%- include "sbatch/launch/srun.sh" -%}
+{%- when Launch::SlurmTorchrun -%}
+{%- include "sbatch/launch/torchrun.sh" -%}
+{%- when Launch::LocalSrun -%}
+{%- include "sbatch/launch/local_srun.sh" -%}
+{%- when Launch::LocalTorchrun -%}
+{%- include "sbatch/launch/local_torchrun.sh" -%}
+{%- endmatch %}
+
+{% include "sbatch/parts/run.sh" %}
+
+main() {
+  umask {{ umask }}
+  ty_begin
+  ty_settle
+  ty_identify
+  [[ -z $ty_token ]] || ty_claim
+  ty_emit started
+  ty_directories
+  ty_environment
+  ty_find_nodes
+  ty_make_scratch
+  ty_export
+  cd -- "$TRAINYARD_WORK_DIR" || ty_fail "cannot enter $TRAINYARD_WORK_DIR on $ty_host"
+  ty_program
+  ty_run
+{%- if !epilogue.is_empty() %}
+  ty_epilogue
+{%- endif %}
+  exit "$ty_code"
+}
+
+main "$@"

@@ -1,0 +1,16 @@
+# One agent, which starts the ranks.
+ty_launch() {
+  local ty_torchrun=(
+    --nnodes=1
+    --nproc-per-node={{ processes_per_node }}
+    --max-restarts=0
+    --rdzv-backend=c10d
+    --rdzv-id="$ty_job_id.$ty_restart"
+    --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT"
+  )
+  export NODE_RANK=0
+  export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.0.json
+  ty_start torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
+}
+
+ty_forward() { kill -TERM "$ty_training" 2>/dev/null; }

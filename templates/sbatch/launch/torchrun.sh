@@ -1,0 +1,39 @@
+# One agent per node, started by srun; each agent starts its node's ranks. What is done first is expanded in the task.
+ty_launch() {
+  local ty_task='
+    mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || exit {{ launch_failed_exit }}
+    export NODE_RANK=$SLURM_NODEID
+    export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
+    exec -- "$@"'
+  local ty_options=(
+    --nodes="$ty_node_count"
+    --ntasks="$ty_node_count"
+    --ntasks-per-node=1
+    --distribution=block
+    --kill-on-bad-exit=1
+    --label
+    --export=ALL
+  )
+  # Whether srun takes this from the job has changed from version to version.
+  [[ -z ${SLURM_CPUS_PER_TASK:-} ]] || ty_options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
+{%- if !srun_args.is_empty() %}
+  ty_options+=(
+{%- for word in srun_args %}
+    {{ word }}
+{%- endfor %}
+  )
+{%- endif %}
+  local ty_torchrun=(
+    --nnodes="$ty_node_count"
+    --nproc-per-node={{ processes_per_node }}
+    --max-restarts=0
+    --rdzv-backend=c10d
+    --rdzv-id="$ty_job_id.$ty_restart"
+    --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT"
+    --rdzv-conf="join_timeout=600,timeout=600"
+  )
+  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard \
+    torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
+}
+
+{% include "sbatch/launch/srun_forward.sh" %}

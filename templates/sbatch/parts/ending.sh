@@ -1,0 +1,80 @@
+# --- Ending: every way this script can end comes through ty_finish
+
+# How things stand. The environment may hold the same names, so each is given its value here.
+ty_begin() {
+  ty_state=starting # then launching, training, ended
+  ty_phase=''       # whose code is running, if not ours
+  ty_code=''        # what the script will exit with, once that is known
+  ty_reason=''
+  ty_message=''
+  ty_signal=''      # the last one that came
+  ty_token=''       # stays empty when submitted by hand
+  ty_claimed=''
+  ty_own_scratch=''
+}
+
+# The shell as this script expects it; called again after all code that is not the script's own.
+ty_settle() {
+  set +eCf
+  set -u
+  shopt -u nocasematch
+  IFS=$' \t\n'
+  trap ty_finish EXIT
+  trap 'ty_signalled TERM' TERM
+  trap 'ty_signalled INT' INT
+  trap 'ty_signalled HUP' HUP
+  trap 'ty_signalled USR1' USR1
+}
+
+ty_say() { printf 'trainyard: %s\n' "$1" >&2; }
+
+# ty_fail MESSAGE: the training cannot be started.
+ty_fail() {
+  ty_say "$1"
+  ty_code={{ launch_failed_exit }} ty_reason=launch_failed ty_message=$1
+  exit "$ty_code"
+}
+
+# ty_outside WHAT COMMAND...: runs code that is not the script's own. When it ends the whole script, that is told.
+ty_outside() {
+  local ty_status
+  ty_phase=$1
+  set +eu
+  "${@:2}"
+  ty_status=$?
+  ty_settle
+  ty_phase=''
+  ty_end_if_signalled
+  return "$ty_status"
+}
+
+ty_finish() {
+  local ty_status=$?
+  trap '' TERM INT HUP USR1
+  trap - EXIT
+  set +eCf
+  if [[ -z $ty_code ]]; then
+    ty_code={{ launch_failed_exit }} ty_reason=launch_failed
+    ty_message="${ty_phase:-an error of the script itself} ended the script (exit code $ty_status)"
+    ty_say "$ty_message"
+  fi
+  [[ -z $ty_token ]] || ty_emit_end
+  [[ -z $ty_own_scratch ]] || rm -rf --one-file-system -- "$ty_own_scratch"
+  exit "$ty_code"
+}
+
+# ty_signalled SIGNAL: the traps. They may run in the midst of anything, so they only note and pass on: a trap that itself
+# substitutes commands can break the substitution that it interrupted.
+ty_signalled() {
+  ty_signal=$1
+  [[ $ty_state != training ]] || ty_forward "$1"
+}
+
+# Before there is a training, the end that a signal asks for comes at the next good place.
+ty_end_if_signalled() {
+  [[ $ty_state == starting && -n $ty_signal ]] || return 0
+  ty_message="SIG$ty_signal came before the training was started"
+  ty_code=$((128 + $(kill -l "$ty_signal")))
+  ty_say "$ty_message"
+  exit "$ty_code"
+}

@@ -1,0 +1,77 @@
+# --- Which run this is, and whether it is ours
+
+ty_identify() {
+  local ty_name ty_pattern='(^|[^0-9])([0-9]+-[a-z0-9][a-z0-9._-]*)\.([0-9]{1,9})\.(ty[a-z2-7]{20})'
+  ty_run_root={{ run_root }}
+  ty_host=$(uname -n)
+  ty_index=0
+{%- if on_slurm %}
+  [[ -n ${SLURM_JOB_ID:-} ]] || ty_fail "this script is for Slurm: submit it with sbatch"
+  ty_name=${SLURM_JOB_NAME:-}
+  ty_job_id=$SLURM_JOB_ID
+  ty_restart=${SLURM_RESTART_COUNT:-0}
+  # An array's last task has the array's own number; only both numbers together say which task it is.
+  ty_slurm_job=$SLURM_JOB_ID
+  [[ -z ${SLURM_ARRAY_JOB_ID:-} || -z ${SLURM_ARRAY_TASK_ID:-} ]] ||
+    ty_slurm_job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+  ty_job={{ cluster }}:$ty_slurm_job
+{%- else %}
+  ty_name=${TRAINYARD_JOB_NAME:-}
+  ty_job_id=${TRAINYARD_JOB_ID:-}
+  ty_restart=0
+  ty_job={{ cluster }}:$ty_job_id
+  unset TRAINYARD_JOB_NAME TRAINYARD_JOB_ID # this script started by the training would be another job
+{%- endif %}
+  # Plugins of the site may have added words before and after.
+  if ! [[ $ty_name =~ $ty_pattern ]]; then
+    ty_by_hand
+    return
+  fi
+{%- if !on_slurm %}
+  [[ -n $ty_job_id && $ty_job_id != *[!0-9]* ]] || ty_fail "TRAINYARD_JOB_ID is no number: '$ty_job_id'"
+{%- endif %}
+  ty_token=${BASH_REMATCH[4]}
+  ty_attempt=$((10#${BASH_REMATCH[3]} + ty_restart))
+  ty_run_id=${BASH_REMATCH[2]%%-*}
+  ty_run_dir=$ty_run_root/${BASH_REMATCH[2]}
+}
+
+# Submitted by hand: no claim, no events, a directory for this job alone.
+ty_by_hand() {
+  local ty_code_dir={{ code_path }} ty_entry
+  ty_run_id=0
+  ty_attempt=1
+{%- if !on_slurm %}
+  ty_job_id=local-$$
+{%- endif %}
+  ty_run_dir=$ty_run_root/by-hand/$ty_job_id
+  ty_say "not submitted by Trainyard: this job works in $ty_run_dir"
+  mkdir -p -- "$ty_run_dir/work" || ty_fail "cannot make $ty_run_dir on $ty_host"
+  [[ -d $ty_code_dir ]] || ty_fail "there is no directory $ty_code_dir on $ty_host"
+  for ty_entry in "$ty_code_dir"/* "$ty_code_dir"/.[!.]* "$ty_code_dir"/..?*; do
+    [[ -e $ty_entry || -L $ty_entry ]] || continue
+    [[ -L $ty_run_dir/work/${ty_entry##*/} ]] || ln -sn -- "$ty_entry" "$ty_run_dir/work/${ty_entry##*/}"
+  done
+}
+
+# One job per submission may train: the one whose key the claim's link holds. Judged by what the link says, not by
+# whether `ln` succeeded: NFS may report an existing file to the very client that made it.
+ty_claim() {
+  local ty_link=$ty_run_dir/claims/$ty_token ty_owner
+  [[ -d $ty_run_dir ]] || ty_fail "there is no run directory $ty_run_dir on $ty_host"
+  mkdir -p -- "$ty_run_dir/claims"
+  ln -sn -- "$ty_job" "$ty_link" 2>/dev/null
+  ty_owner=$(readlink -- "$ty_link") # nothing when it cannot be read
+  [[ -n $ty_owner ]] || ty_fail "the claim $ty_link can be neither made nor read on $ty_host"
+  if [[ $ty_owner != "$ty_job" ]]; then
+    ty_message="this job is $ty_job, and its submission belongs to: $ty_owner"
+    ty_code={{ superseded_exit }} ty_reason=superseded
+    ty_say "$ty_message"
+    exit "$ty_code"
+  fi
+  ty_claimed=1
+}
+
+ty_directories() {
+  mkdir -p -- "$ty_run_dir/logs" "$ty_run_dir/output" || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
+}

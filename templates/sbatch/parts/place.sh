@@ -1,0 +1,71 @@
+# --- Where it runs: nodes, the place to meet, scratch, and the variables that tell of them
+
+ty_find_nodes() {
+{%- if on_slurm %}
+  local ty_list{% if launch.uses_srun() %} ty_breaks{% endif %}
+  # No node list means no training: a guess would make as many worlds of one as there are nodes.
+  ty_list=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}") || ty_list=''
+  [[ -n $ty_list ]] ||
+    ty_fail "scontrol cannot tell the job's nodes on $ty_host (SLURM_JOB_NODELIST is '${SLURM_JOB_NODELIST:-}')"
+{%- if launch.uses_srun() %}
+  ty_breaks=${ty_list//[!$'\n']/}
+  ty_node_count=$((${#ty_breaks} + 1))
+{%- endif %}
+  ty_nodes=${ty_list//$'\n'/ }
+  ty_head=${ty_list%%$'\n'*}
+  MASTER_ADDR={{ head_address }}
+  # Another port after a restart, and not the next job's.
+  MASTER_PORT=$(({{ ports.low }} + (SLURM_JOB_ID + ty_restart * {{ ports.stride }}) % {{ ports.count }}))
+{%- else %}
+  local ty_offset=${ty_job_id#local-} ty_tries
+  ty_nodes=$ty_host
+  MASTER_ADDR=127.0.0.1
+  for ((ty_tries = 0; ty_tries < {{ ports.tries }}; ty_tries++)); do
+    MASTER_PORT=$(({{ ports.low }} + (10#$ty_offset + ty_tries) % {{ ports.count }}))
+    (exec 3<>"/dev/tcp/$MASTER_ADDR/$MASTER_PORT") 2>/dev/null || return 0
+  done
+  ty_fail "no free port for the ranks to meet at: $ty_tries from {{ ports.low }} on were tried on $ty_host"
+{%- endif %}
+}
+
+ty_make_scratch() {
+{%- if let Some(path) = local_scratch %}
+  TRAINYARD_LOCAL_SCRATCH={{ path }}
+  mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH"
+  [[ -d $TRAINYARD_LOCAL_SCRATCH && -w $TRAINYARD_LOCAL_SCRATCH ]] ||
+    ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
+{%- else %}
+{%- if on_slurm %}
+  TRAINYARD_LOCAL_SCRATCH=${TMPDIR:-/tmp}/trainyard.$ty_job_id
+{%- else %}
+  # Job numbers are each user's own here, and /tmp is everybody's.
+  TRAINYARD_LOCAL_SCRATCH=${TMPDIR:-/tmp}/trainyard.${ty_token:-$ty_job_id}
+{%- endif %}
+  [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" ||
+    ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
+  [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
+    ty_fail "the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host belongs to somebody else"
+  ty_own_scratch=$TRAINYARD_LOCAL_SCRATCH
+{%- endif %}
+}
+
+ty_export() {
+  export TRAINYARD_RUN_ID=$ty_run_id
+  export TRAINYARD_RUN_NAME={{ name }}
+  export TRAINYARD_ATTEMPT=$ty_attempt
+  export TRAINYARD_RUN_DIR=$ty_run_dir
+  export TRAINYARD_WORK_DIR=$ty_run_dir/work
+  export TRAINYARD_OUTPUT_PATH=$ty_run_dir/output
+  export TRAINYARD_CHECKPOINT_DIR={{ checkpoint_directory }}
+  export TRAINYARD_METRICS_PATH={{ metrics_file }}
+  export TRAINYARD_RESUME_FROM=''
+  export TRAINYARD_STOP_FILE=$ty_run_dir/stop
+  export TRAINYARD_NODES=$ty_nodes
+  export TRAINYARD_LOCAL_SCRATCH
+  export MASTER_ADDR MASTER_PORT
+  export WORLD_SIZE={% if launch.is_one_process() %}1{% else if on_slurm %}$((ty_node_count * {{ processes_per_node }})){% else %}{{ processes_per_node }}{% endif %}
+  export PYTHONUNBUFFERED=${PYTHONUNBUFFERED-1}
+{%- if on_slurm %}
+  export SLURM_EXPORT_ENV=ALL # srun inherits what sbatch was told, which may be NONE
+{%- endif %}
+}

@@ -1,0 +1,55 @@
+# --- The training, from its start to its end
+
+ty_run() {
+  local ty_log=$ty_run_dir/logs/$ty_attempt.out
+  { : >>"$ty_log"; } 2>/dev/null || ty_fail "cannot write the training's log $ty_log on $ty_host"
+  ty_end_if_signalled
+  ty_state=launching
+  ty_launch >>"$ty_log" 2>&1 &
+  ty_training=$!
+  ty_state=training
+  [[ -z $ty_signal ]] || ty_forward "$ty_signal"
+  ty_emit launched
+  ty_wait
+}
+
+# `wait` is asked only for what has ended: a signal that comes while it waits can cost it the status of what ends at the
+# same moment. Until then the script sleeps on a pipe that never says anything, and traps run at once.
+ty_wait() {
+  local ty_warned=''
+  ty_open_clock
+  while kill -0 "$ty_training" 2>/dev/null; do
+    if [[ -n $ty_signal && -z $ty_warned ]]; then
+      ty_warned=1
+      ty_emit warned "SIG$ty_signal"
+    fi
+    ty_pause
+  done
+  ty_state=ended
+  trap '' TERM INT HUP USR1
+  wait "$ty_training"
+  ty_code=$?
+  ty_settle
+  ty_say "the training ended with exit code $ty_code"
+}
+
+ty_open_clock() { exec {ty_clock}<> <(:); }
+
+ty_pause() { read -r -t 0.2 -u "$ty_clock"; }
+{%- if !epilogue.is_empty() %}
+{%- for piece in epilogue %}
+
+# shellcheck disable=all
+site_epilogue{% if epilogue.len() > 1 %}_{{ loop.index }}{% endif %}() {
+{{ piece }}
+}
+{%- endfor %}
+
+# The training's exit code stands, whatever happens here.
+ty_epilogue() {
+{%- for piece in epilogue %}
+  ty_outside "the site's epilogue" site_epilogue{% if epilogue.len() > 1 %}_{{ loop.index }}{% endif %} ||
+    ty_say "the site's epilogue ended with status $?"
+{%- endfor %}
+}
+{%- endif %}
