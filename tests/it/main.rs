@@ -1,4 +1,7 @@
-//! Integration tests: the real program and real processes, one binary.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
+//! The integration tests: one binary, the real program, a sealed world each.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod env;
 mod local;
+mod stories;
+mod tidy;

@@ -1,0 +1,4 @@
+//! What people live through, with the real program.
+
+mod kills;
+mod lives;

@@ -1,0 +1,220 @@
+//! The source tree's own rules: directions between modules, file lengths, and what must not be said.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+/// What each layer must not name.
+const DIRECTIONS: &[(&str, &[&str])] = &[
+    (
+        "src/domain",
+        &[
+            "tokio",
+            "rusqlite::",
+            "axum",
+            "std::fs",
+            "fs_err",
+            "std::process",
+            "std::env",
+            "Timestamp::now",
+            "crate::script",
+            "crate::ports",
+            "crate::hands",
+            "crate::local",
+            "crate::files",
+            "crate::store",
+            "crate::daemon",
+            "crate::web",
+            "crate::cli",
+            "crate::api",
+        ],
+    ),
+    (
+        "src/script",
+        &[
+            "tokio",
+            "rusqlite::",
+            "axum",
+            "std::fs",
+            "fs_err",
+            "std::process",
+            "std::env",
+            "crate::ports",
+            "crate::hands",
+            "crate::local",
+            "crate::files",
+            "crate::store",
+            "crate::daemon",
+            "crate::web",
+            "crate::cli",
+            "crate::api",
+        ],
+    ),
+    (
+        "src/store",
+        &[
+            "axum",
+            "std::process",
+            "crate::daemon",
+            "crate::web",
+            "crate::cli",
+            "crate::hands",
+            "crate::local",
+        ],
+    ),
+    (
+        "src/hands",
+        &["rusqlite::", "axum", "crate::store", "crate::daemon", "crate::web", "crate::cli"],
+    ),
+    (
+        "src/local",
+        &[
+            "rusqlite::",
+            "axum",
+            "Command::new",
+            "crate::store",
+            "crate::daemon",
+            "crate::web",
+            "crate::cli",
+        ],
+    ),
+    (
+        "src/files",
+        &[
+            "rusqlite::",
+            "axum",
+            "crate::store",
+            "crate::daemon",
+            "crate::web",
+            "crate::cli",
+            "crate::hands",
+        ],
+    ),
+    ("src/daemon", &["rusqlite::", "std::process::Command", "crate::cli"]),
+    (
+        "src/web",
+        &[
+            "rusqlite::",
+            "std::process::Command",
+            "crate::cli",
+            "scheduler.cancel",
+            "scheduler.submit",
+        ],
+    ),
+    ("src/cli", &["rusqlite::", "std::process::Command", "crate::web"]),
+];
+
+/// Lines of a source file. A file on this list may not grow beyond its number; everything else stays under 400.
+const LONG: &[(&str, usize, &str)] = &[];
+const LINES_MAX: usize = 400;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(below: &str) -> Vec<(PathBuf, String)> {
+    let files = WalkDir::new(root().join(below)).into_iter().map(Result::unwrap);
+    files
+        .filter(|entry| entry.path().extension().is_some_and(|ending| ending == "rs"))
+        .map(|entry| {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            (entry.path().strip_prefix(root()).unwrap().to_owned(), text)
+        })
+        .collect()
+}
+
+/// A file's code without its comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .map(|(index, line)| (index + 1, line))
+}
+
+#[test]
+fn layers_name_only_what_is_below_them() {
+    let mut wrong = Vec::new();
+    for (layer, forbidden) in DIRECTIONS {
+        let files = rust_files(layer);
+        assert!(!files.is_empty(), "{layer} has no files: mend this table");
+        for (path, text) in files {
+            for (number, line) in code(&text) {
+                wrong.extend(
+                    forbidden
+                        .iter()
+                        .filter(|word| line.contains(*word))
+                        .map(|word| format!("{}:{number}: {word}", path.display())),
+                );
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are_for() {
+    let mut wrong = Vec::new();
+    for (path, text) in rust_files("src").into_iter().chain(rust_files("tests/it")) {
+        let shown = path.display().to_string();
+        let lines = text.lines().count();
+        let most =
+            LONG.iter().find(|(name, ..)| *name == shown).map_or(LINES_MAX, |(_, most, _)| *most);
+        if lines > most {
+            wrong.push(format!("{shown} has {lines} lines, {most} are allowed"));
+        }
+        if !text.starts_with("//!") {
+            wrong.push(format!("{shown} does not begin with what it is for"));
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn no_test_is_skipped_and_no_work_left_for_later() {
+    let mut wrong = Vec::new();
+    let words = [
+        concat!("#[", "ignore"),
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("dbg", "!("),
+    ];
+    for (path, text) in rust_files("src").into_iter().chain(rust_files("tests/it")) {
+        for (number, line) in code(&text) {
+            wrong.extend(
+                words
+                    .iter()
+                    .filter(|word| line.contains(*word))
+                    .map(|word| format!("{}:{number}: {word}", path.display())),
+            );
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn the_top_level_is_the_agreed_one() {
+    let agreed = [
+        "Cargo.lock",
+        "Cargo.toml",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "README.md",
+        "askama.toml",
+        "deny.toml",
+        "docs",
+        "examples",
+        "site-config",
+        "src",
+        "target",
+        "templates",
+        "tests",
+    ];
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(
+            name.starts_with('.') || agreed.contains(&name.as_str()),
+            "{name} is not on the agreed top level"
+        );
+    }
+}
