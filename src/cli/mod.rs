@@ -13,6 +13,7 @@ mod diagnostic;
 mod doctor;
 mod error;
 mod events;
+mod first_run;
 mod init;
 mod list;
 mod logs;

@@ -7,6 +7,7 @@ use crate::cli::check::check;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::TerminalText;
 use crate::cli::wait::{Patience, conclusion, wait_for};
@@ -50,7 +51,11 @@ fn if_active(text: &str) -> Result<IfActive, String> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let site = context.site()?;
+    let mut site = context.site()?;
+    if !args.dry_run {
+        ask_run_root(context, &site.site)?;
+        site = context.site()?;
+    }
     let spec = args.spec.read(context)?;
     let resolved = check(context, &spec, &site.site)
         .map_err(|(problems, sources)| CliError::invalid(problems, sources))?;
