@@ -33,7 +33,7 @@ impl Client {
     /// Finds the daemon, or starts it.
     pub(super) async fn connect(context: &Context) -> Result<Self, CliError> {
         let client = Self::without_starting(context);
-        match client.reach().await {
+        match client.reach() {
             Ok(_) => Ok(client),
             Err(error) if is_nobody(&error) => client.start(context).await.map(|()| client),
             Err(error) => Err(client.unreachable(&error)),
@@ -46,7 +46,7 @@ impl Client {
         Self { socket: context.socket(), site }
     }
 
-    async fn reach(&self) -> io::Result<UnixStream> {
+    fn reach(&self) -> io::Result<UnixStream> {
         // Resolved to an open file at once: the short name lives only as long as its directory is open.
         let stream =
             short_path(&self.socket, |short| std::os::unix::net::UnixStream::connect(short))?;
@@ -55,8 +55,8 @@ impl Client {
     }
 
     /// Whether a daemon answers.
-    pub(super) async fn is_there(&self) -> bool {
-        self.reach().await.is_ok()
+    pub(super) fn is_there(&self) -> bool {
+        self.reach().is_ok()
     }
 
     fn unreachable(&self, error: &io::Error) -> CliError {
@@ -85,7 +85,7 @@ impl Client {
         let started = Instant::now();
         let mut last_words = None;
         while started.elapsed() < START_PATIENCE {
-            if self.reach().await.is_ok() {
+            if self.reach().is_ok() {
                 return Ok(());
             }
             match last_words {
@@ -139,7 +139,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, CliError> {
-        let stream = self.reach().await.map_err(|error| self.unreachable(&error))?;
+        let stream = self.reach().map_err(|error| self.unreachable(&error))?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| lost(&error))?;

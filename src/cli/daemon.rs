@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
             Command::Stop => stop(context).await,
             Command::Status => {
                 let client = Client::without_starting(context);
-                if !client.is_there().await {
+                if !client.is_there() {
                     let message =
                         format!("no daemon serves {}", context.state_dir().path().display());
                     return Err(CliError::new(Exit::NoDaemon, message)
@@ -72,14 +72,14 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
     /// A drain waits for what is under way, each for ten seconds.
     const PATIENCE: Duration = Duration::from_secs(30);
     let client = Client::without_starting(context);
-    if !client.is_there().await {
+    if !client.is_there() {
         context.say("no daemon was serving");
         return Ok(Exit::Done);
     }
     let status: DaemonStatus = client.get("/daemon").await?;
     client.post::<()>("/daemon/stop", &()).await?;
     let asked = Instant::now();
-    while client.is_there().await {
+    while client.is_there() {
         if asked.elapsed() > PATIENCE {
             return Err(CliError::new(
                 Exit::TimedOut,

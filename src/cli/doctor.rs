@@ -153,7 +153,7 @@ fn run_root(context: &Context) -> Finding {
 async fn daemon(context: &Context) -> Finding {
     const WHAT: &str = "daemon";
     let client = Client::without_starting(context);
-    if !client.is_there().await {
+    if !client.is_there() {
         return Finding::fine(WHAT, "none serves now; the first command that needs one starts it");
     }
     match client.get::<DaemonStatus>("/daemon").await {

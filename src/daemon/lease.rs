@@ -49,7 +49,6 @@ impl Lease {
         let path = dir.lease();
         let failed = |source| LeaseError::File { path: path.clone(), source };
         let lock = File::options().create(true).append(true).open(dir.lock()).map_err(failed)?;
-        #[expect(clippy::disallowed_methods, reason = "the one place that locks a file")]
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

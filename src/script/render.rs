@@ -1,6 +1,6 @@
 //! Fills the templates: what a resolved spec looks like as a job script.
 //!
-//! The templates escape nothing, so the fields of [`Job`] hold only what is safe by its type: the types of
+//! The templates escape nothing, so the fields of `Job` hold only what is safe by its type: the types of
 //! [`crate::script::shell`] and [`crate::script::directive`], numbers, and words of our own.
 
 use std::fmt;

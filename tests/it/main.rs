@@ -3,5 +3,6 @@
 
 mod env;
 mod local;
+mod script;
 mod stories;
 mod tidy;

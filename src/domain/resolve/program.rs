@@ -293,19 +293,30 @@ fn check_variable_name(name: &str) -> Result<(), &'static str> {
         "MASTER_ADDR",
         "MASTER_PORT",
     ];
-    /// Read-only in bash, or changing how the script itself is read.
+    /// Read-only in bash, changed by bash itself, or changing how the script is read.
     const BASH: &[&str] = &[
         "BASHOPTS",
-        "EUID",
-        "GROUPS",
-        "IFS",
-        "PPID",
-        "SHELLOPTS",
-        "UID",
-        "ENV",
-        "POSIXLY_CORRECT",
-        "FUNCNAME",
         "DIRSTACK",
+        "ENV",
+        "EPOCHREALTIME",
+        "EPOCHSECONDS",
+        "EUID",
+        "FUNCNAME",
+        "GROUPS",
+        "HISTCMD",
+        "IFS",
+        "LINENO",
+        "OPTIND",
+        "PIPESTATUS",
+        "POSIXLY_CORRECT",
+        "PPID",
+        "RANDOM",
+        "SECONDS",
+        "SHELLOPTS",
+        "SHLVL",
+        "SRANDOM",
+        "UID",
+        "_",
     ];
     let mut characters = name.chars();
     let first = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');

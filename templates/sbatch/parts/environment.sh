@@ -67,7 +67,9 @@ ty_activate_venv() {
 {%- endif %}
 
 ty_environment() {
+{%- if prologue.is_empty() && modules.is_empty() && conda.is_none() && venv.is_none() %}
   :
+{%- endif %}
 {%- for piece in prologue %}
   ty_outside "the site's prologue" site_prologue{% if prologue.len() > 1 %}_{{ loop.index }}{% endif %}
 {%- endfor %}

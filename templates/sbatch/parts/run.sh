@@ -16,26 +16,30 @@ ty_run() {
 # `wait` is asked only for what has ended: a signal that comes while it waits can cost it the status of what ends at the
 # same moment. Until then the script sleeps on a pipe that never says anything, and traps run at once.
 ty_wait() {
-  local ty_warned=''
+  ty_warned=''
   ty_open_clock
   while kill -0 "$ty_training" 2>/dev/null; do
-    if [[ -n $ty_signal && -z $ty_warned ]]; then
-      ty_warned=1
-      ty_emit warned "SIG$ty_signal"
-    fi
+    ty_tell_warning
     ty_pause
   done
   ty_state=ended
   trap '' TERM INT HUP USR1
+  ty_tell_warning
   wait "$ty_training"
   ty_code=$?
   ty_settle
   ty_say "the training ended with exit code $ty_code"
 }
 
+ty_tell_warning() {
+  [[ -n $ty_signal && -z $ty_warned ]] || return 0
+  ty_warned=1
+  ty_emit warned "SIG$ty_signal"
+}
+
 ty_open_clock() { exec {ty_clock}<> <(:); }
 
-ty_pause() { read -r -t 0.2 -u "$ty_clock"; }
+ty_pause() { read -r -t 0.1 -u "$ty_clock"; }
 {%- if !epilogue.is_empty() %}
 {%- for piece in epilogue %}
 

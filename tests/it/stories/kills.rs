@@ -9,6 +9,10 @@ use crate::env::{TestEnv, wait_until};
 /// Kills and runs of the everyday round; `TRAINYARD_TEST_KILLS=300` makes it the campaign.
 const ROUNDS: usize = 40;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long the campaign is, is told to the test itself"
+)]
 fn rounds() -> usize {
     std::env::var("TRAINYARD_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS)
 }

@@ -1,0 +1,11 @@
+//! The job script: how it reads, that nothing in it can be misread, and what it does when bash runs it.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(clippy::disallowed_methods, reason = "the scripts are run as a scheduler would run them")]
+
+mod environment;
+mod local;
+mod looks;
+mod quoting;
+mod ranks;
+mod slurm;
+mod world;
