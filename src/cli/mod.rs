@@ -64,7 +64,7 @@ pub struct Global {
     /// The daemon's socket, when it is not in the state directory
     #[arg(long, global = true, value_name = "PATH", env = "TRAINYARD_SOCKET")]
     pub socket: Option<PathBuf>,
-    /// Another machine: ssh://[USER@]HOST (not supported by this version)
+    /// Another machine: `ssh://[USER@]HOST` (not supported by this version)
     #[arg(long, global = true, value_name = "URL", env = "TRAINYARD_HOST")]
     pub host: Option<String>,
     /// When to use colour

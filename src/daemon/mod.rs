@@ -1,7 +1,7 @@
 //! The daemon: a reconciler behind a socket.
 //!
 //! [`serve()`] runs until it is told to stop; [`pass`] is one look at everything: woken by a timer and by nudges, it takes
-//! no input, does no retries inside, and records before it acts. [`accept`] takes new runs; everything else that people
+//! no input, does no retries inside, and records before it acts. [`accept()`] takes new runs; everything else that people
 //! want is a wish in the database.
 
 mod accept;

@@ -1,6 +1,6 @@
 //! What is remembered: `SQLite`, written by one thread.
 //!
-//! Only the daemon opens the database; everybody else goes through the API. [`open`] decides how it is opened, [`Store`]
+//! Only the daemon opens the database; everybody else goes through the API. [`open()`] decides how it is opened, [`Store`]
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
 mod events;

@@ -1,6 +1,6 @@
 //! What happens to a run: its state, what can be seen of it, and the one function that decides.
 //!
-//! [`decide`] folds everything that was seen in one pass into events and gives them to [`step`], which is the
+//! [`decide()`] folds everything that was seen in one pass into events and gives them to [`step()`], which is the
 //! state × event table of docs/ARCHITECTURE.md. Both are pure and total: safe to call at any time, any number of times,
 //! on anything the scheduler may have said.
 

@@ -138,8 +138,19 @@ fn without_nodes_or_srun_nothing_is_trained() {
         world.install("scontrol", scontrol);
         world.run().launch_failed(&world, "scontrol cannot tell the job's nodes");
     }
-    let world = slurm("echo trained", Launcher::Srun, 1);
+    let mut world = slurm("echo trained", Launcher::Srun, 1);
     fs::remove_file(world.path("bin/srun")).unwrap();
+    // The machine of the tests may have a Slurm of its own.
+    let without = world.path("without-srun");
+    fs::create_dir(&without).unwrap();
+    for tool in fs::read_dir("/usr/bin")
+        .unwrap()
+        .map(Result::unwrap)
+        .filter(|tool| tool.file_name() != "srun")
+    {
+        std::os::unix::fs::symlink(tool.path(), without.join(tool.file_name())).unwrap();
+    }
+    world.set("PATH", &format!("{}:{}", world.path("bin").display(), without.display()));
     world.run().launch_failed(&world, "there is no `srun` on ");
 
     let mut world = slurm("echo trained", Launcher::Srun, 1);
