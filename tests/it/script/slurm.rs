@@ -143,10 +143,8 @@ fn without_nodes_or_srun_nothing_is_trained() {
     // The machine of the tests may have a Slurm of its own.
     let without = world.path("without-srun");
     fs::create_dir(&without).unwrap();
-    for tool in fs::read_dir("/usr/bin")
-        .unwrap()
-        .map(Result::unwrap)
-        .filter(|tool| tool.file_name() != "srun")
+    for tool in
+        fs::read_dir("/usr/bin").unwrap().flatten().filter(|tool| tool.file_name() != "srun")
     {
         std::os::unix::fs::symlink(tool.path(), without.join(tool.file_name())).unwrap();
     }
