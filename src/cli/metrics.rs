@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::METRICS_PAGE;
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -18,12 +19,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let mut path = format!("/runs/{}/metrics", encoded(&args.run));
-    if let Some(name) = &args.name {
-        path.push_str(&format!("?name={}", encoded(name)));
-    }
-    let points: Vec<MetricPoint> =
-        Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
+    let points = Context::block_on(async { fetch(&Client::connect(context).await?, args).await })?;
     let output = context.output();
     if context.global.json {
         output.json(&points)?;
@@ -51,6 +47,26 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let rows = by_name.into_iter().filter_map(|(name, points)| summary(name, &points)).collect();
     output.table(&["METRIC", "FIRST", "LAST", "LEAST", "MOST", "VALUES", "COURSE"], rows)?;
     Ok(Exit::Done)
+}
+
+/// All values, page by page.
+async fn fetch(client: &Client, args: &Args) -> Result<Vec<MetricPoint>, CliError> {
+    let name =
+        args.name.as_ref().map(|name| format!("&name={}", encoded(name))).unwrap_or_default();
+    let mut points: Vec<MetricPoint> = Vec::new();
+    loop {
+        let after = points
+            .last()
+            .map(|last| format!("&after_name={}&after_step={}", encoded(&last.name), last.step))
+            .unwrap_or_default();
+        let path = format!("/runs/{}/metrics?{name}{after}", encoded(&args.run));
+        let page: Vec<MetricPoint> = client.get(&path).await?;
+        let is_full = page.len() == METRICS_PAGE as usize;
+        points.extend(page);
+        if !is_full {
+            return Ok(points);
+        }
+    }
 }
 
 fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {

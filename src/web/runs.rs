@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use crate::api::{ErrorCode, LIST_MAX, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX};
+use crate::api::{
+    ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX,
+};
 use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_view};
 use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
@@ -120,6 +122,9 @@ pub(super) async fn events(
 #[derive(Debug, Deserialize)]
 pub(super) struct MetricsQuery {
     name: Option<String>,
+    /// Go on behind this name and step.
+    after_name: Option<String>,
+    after_step: Option<i64>,
 }
 
 pub(super) async fn metrics(
@@ -128,7 +133,8 @@ pub(super) async fn metrics(
     Query(query): Query<MetricsQuery>,
 ) -> Answer<Vec<MetricPoint>> {
     let run = resolve(&app.world, &reference).await?;
-    Ok(Json(app.world.store.metrics(run, query.name).await?))
+    let after = query.after_name.zip(query.after_step);
+    Ok(Json(app.world.store.metrics(run, query.name, after, METRICS_PAGE).await?))
 }
 
 /// Records the wish; the next pass carries it out.
