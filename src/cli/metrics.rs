@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::client::{Client, encoded};
+use crate::cli::client::{Client, encoded, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
 use crate::cli::text::{TerminalText, moment, value};
 use crate::store::MetricPoint;
 
@@ -18,7 +19,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let mut path = format!("/runs/{}/metrics", encoded(&args.run));
+    let mut path = run_path(&args.run)? + "/metrics";
     if let Some(name) = &args.name {
         path.push_str(&format!("?name={}", encoded(name)));
     }
@@ -41,7 +42,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let row = |point: &MetricPoint| {
             vec![point.step.to_string(), value(point.value), moment(point.at)]
         };
-        output.table(&["STEP", "VALUE", "SEEN"], points.iter().map(row).collect())?;
+        output.table(ONE, points.iter().map(row).collect())?;
         return Ok(Exit::Done);
     }
     let mut by_name: BTreeMap<&str, Vec<&MetricPoint>> = BTreeMap::new();
@@ -49,9 +50,20 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         by_name.entry(&point.name).or_default().push(point);
     }
     let rows = by_name.into_iter().filter_map(|(name, points)| summary(name, &points)).collect();
-    output.table(&["METRIC", "FIRST", "LAST", "LEAST", "MOST", "VALUES", "COURSE"], rows)?;
+    output.table(ALL, rows)?;
     Ok(Exit::Done)
 }
+
+const ONE: &[Column] = &[Column::Whole("STEP"), Column::Whole("VALUE"), Column::Whole("SEEN")];
+const ALL: &[Column] = &[
+    Column::Elastic("METRIC"),
+    Column::Whole("FIRST"),
+    Column::Whole("LAST"),
+    Column::Whole("LEAST"),
+    Column::Whole("MOST"),
+    Column::Whole("VALUES"),
+    Column::Elastic("COURSE"),
+];
 
 fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {
     let values: Vec<f64> = points.iter().map(|point| point.value).collect();
