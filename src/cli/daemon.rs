@@ -6,6 +6,7 @@ use crate::api::DaemonStatus;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::text::TerminalText;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -62,7 +63,10 @@ fn show(context: &Context, status: &DaemonStatus) -> Result<Exit, CliError> {
     } else {
         let DaemonStatus { pid, socket, state_dir, version, host } = status;
         context.output().line(&format!(
-            "daemon {version} serves {state_dir}\n  process {pid} on {host}\n  socket {socket}"
+            "daemon {version} serves {}\n  process {pid} on {}\n  socket {}",
+            TerminalText(state_dir),
+            TerminalText(host),
+            TerminalText(socket)
         ))?;
     }
     Ok(Exit::Done)
@@ -74,7 +78,7 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
     let client = Client::without_starting(context);
     if !client.is_there() {
         context.say("no daemon was serving");
-        return Ok(Exit::Done);
+        return stopped(context, None);
     }
     let status: DaemonStatus = client.get("/daemon").await?;
     client.post::<()>("/daemon/stop", &()).await?;
@@ -84,10 +88,18 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
             return Err(CliError::new(
                 Exit::TimedOut,
                 format!("daemon {} is still draining", status.pid),
-            ));
+            )
+            .hint("it ends once what is under way has ended; `trainyard daemon status` tells"));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     context.say(&format!("daemon {} has ended; runs go on", status.pid));
+    stopped(context, Some(status.pid))
+}
+
+fn stopped(context: &Context, pid: Option<u32>) -> Result<Exit, CliError> {
+    if context.global.json {
+        context.output().json(&serde_json::json!({ "stopped": pid }))?;
+    }
     Ok(Exit::Done)
 }

@@ -29,6 +29,11 @@ pub struct Args {
 const IDLE_AFTER: Duration = Duration::from_mins(30);
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    if context.socket() != context.state_dir().socket() {
+        let message = "another socket than the state directory's is not supported by this version";
+        return Err(CliError::usage(message)
+            .hint("leave out `--socket` and TRAINYARD_SOCKET, or choose with `--state-dir`"));
+    }
     let log = if args.detached { Some(detach(context)?) } else { None };
     start_logging(context, log.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

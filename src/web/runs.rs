@@ -50,6 +50,8 @@ pub(super) struct ListQuery {
     name: Option<String>,
     /// Seconds back from now.
     since: Option<u64>,
+    /// Only runs with a lower number.
+    before: Option<i64>,
     limit: Option<u32>,
 }
 
@@ -77,6 +79,7 @@ pub(super) async fn list(
         project: query.project,
         name_glob: query.name,
         since,
+        before: query.before.map(RunId),
         limit: query.limit.unwrap_or(LIMIT_DEFAULT).min(LIST_MAX),
     };
     Ok(Json(list_views(&app.world, filter).await?))
@@ -149,7 +152,8 @@ pub(super) async fn cancel(
         return Err(ApiError::new(
             ErrorCode::Conflict,
             format!("run {run} is over already: {}", before.state),
-        ));
+        )
+        .hint(format!("`trainyard show {run}` tells how it ended")));
     }
     world.store.wish(run, WishKind::Cancel, world.asker.user.clone(), world.clock.now()).await?;
     world.nudge.notify_one();
