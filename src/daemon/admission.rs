@@ -27,7 +27,6 @@ pub(super) async fn admit_waiting(
     };
     let waiting: Vec<Waiting> = pending
         .iter()
-        .filter(|waiting| !world.is_held_back(waiting.run))
         .filter_map(|waiting| {
             // A run accepted after this pass began is met by the next one.
             let cluster = cluster_of(waiting)?;

@@ -8,7 +8,7 @@ use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::collect_metrics;
 use crate::daemon::observe::observe;
 use crate::daemon::world::World;
-use crate::domain::run::{Act, Answer, Decision, Look, Run, Seen, State, decide};
+use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
 use crate::store::{RunRow, StoreError};
 
 /// What a pass did: its status, and what the ticker goes by.
@@ -46,11 +46,6 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
             continue;
         }
         report.decided += 1;
-        match &seen.answer {
-            Some(Answer::Refused { for_now: true, .. }) => world.hold_back(row.run.id),
-            Some(Answer::Acknowledged { .. }) => world.let_go(row.run.id),
-            Some(Answer::Refused { .. } | Answer::Lost { .. }) | None => {}
-        }
         tell(row, &decision);
         let (acts, after) = (decision.acts.clone(), decision.run.clone());
         world.store.record(decision, wishes, now).await?;

@@ -62,8 +62,6 @@ pub struct World {
     pub last_touched: watch::Sender<tokio::time::Instant>,
     /// Jobs whose end this process has asked for.
     pub cancelled: Mutex<HashSet<JobKey>>,
-    /// Runs that were refused for now: how often, and when they may be tried again.
-    held_back: Mutex<HashMap<RunId, (u32, jiff::Timestamp)>>,
     /// When each run's metrics were last read.
     pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
     /// Run roots of live runs, for the watcher.
@@ -100,7 +98,6 @@ impl World {
             under_way: Mutex::default(),
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
             cancelled: Mutex::default(),
-            held_back: Mutex::default(),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
             tasks: TaskTracker::new(),
@@ -120,28 +117,6 @@ impl World {
         } else {
             under_way.remove(&submission);
         }
-    }
-
-    /// A submission was refused for now: the run waits longer each time before it is tried again.
-    pub(super) fn hold_back(&self, run: RunId) {
-        const FIRST_SECONDS: i64 = 5;
-        const LONGEST_SECONDS: i64 = 300;
-        let mut held = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
-        let tries = held.get(&run).map_or(0, |(tries, _)| *tries);
-        let wait = LONGEST_SECONDS.min(FIRST_SECONDS << tries.min(6));
-        let now = self.clock.now();
-        let until = now.saturating_add(jiff::SignedDuration::from_secs(wait)).unwrap_or(now);
-        held.insert(run, (tries + 1, until));
-    }
-
-    /// Whether a run that was refused for now must wait still. A daemon that forgot it by ending tries once more.
-    pub(super) fn is_held_back(&self, run: RunId) -> bool {
-        let held = self.held_back.lock().unwrap_or_else(PoisonError::into_inner);
-        held.get(&run).is_some_and(|(_, until)| self.clock.now() < *until)
-    }
-
-    pub(super) fn let_go(&self, run: RunId) {
-        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
     }
 
     /// Whether this process still waits for the answer to a submission.

@@ -126,11 +126,7 @@ impl Inner {
         match self.hand_over(order) {
             Ok(true) => Answer::Acknowledged { job, notices: String::new() },
             Ok(false) => Answer::Lost { message: "it was submitted before".to_owned() },
-            // A full disk, no more processes, a file system that does not answer: all of that passes. A path does not.
-            Err(error) => {
-                let for_now = !matches!(error, NotSubmitted::Path);
-                Answer::Refused { message: chain(&error), for_now }
-            }
+            Err(error) => Answer::Refused { message: chain(&error), for_now: false },
         }
     }
 

@@ -215,7 +215,7 @@ fn a_supervisor_without_an_order_says_so() {
 fn a_supervisor_that_cannot_be_launched_refuses_the_submission() {
     let yard = Yard::launching("/no/such/program");
     let (order, job) = yard.order(7, HOUR, "true");
-    let Answer::Refused { message, for_now: true } = yard.answer(order) else {
+    let Answer::Refused { message, for_now: false } = yard.answer(order) else {
         panic!("it should be refused")
     };
     assert!(message.starts_with("cannot launch the job's supervisor: cannot start /no/such/"));
