@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::admission::PutOff;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::resolve::Asker;
@@ -53,6 +54,8 @@ pub struct World {
     pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
     /// Run roots of live runs, for the watcher.
     pub watched: watch::Sender<Vec<PathBuf>>,
+    /// Runs that the scheduler refused for now.
+    pub(super) put_off: PutOff,
     /// Submissions and other work that a drain waits for.
     pub tasks: TaskTracker,
     mounts: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
@@ -86,6 +89,7 @@ impl World {
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
+            put_off: PutOff::default(),
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),
         }
