@@ -142,8 +142,12 @@ pub trait Hands: Send + Sync {
     /// Starts a program that outlives this process; it is not waited for.
     fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
 
-    /// Makes a run directory with everything that is known before the submission, durably.
-    fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<()>;
+    /// Makes a run directory with everything that is known before the submission, durably. `false` when there is one of
+    /// that name.
+    fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<bool>;
+
+    /// Removes a run directory that was made for a run which was not recorded.
+    fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;
 
     /// Lists the events of a run root's inbox, oldest first, at most `max`.
     fn read_inbox(&self, run_root: &Path, max: usize) -> std::io::Result<Vec<InboxItem>>;

@@ -11,7 +11,8 @@ use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::TerminalText;
 use crate::cli::wait::{Patience, conclusion, wait_for};
-use crate::daemon::{IfActive, SubmitRequest};
+use crate::daemon::SubmitRequest;
+use crate::domain::request::IfActive;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 

@@ -34,8 +34,12 @@ impl Hands for InProcess {
         program::launch(&self.runtime, program)
     }
 
-    fn make_run_dir(&self, order: &NewRunDir) -> io::Result<()> {
+    fn make_run_dir(&self, order: &NewRunDir) -> io::Result<bool> {
         run_dir::make(order)
+    }
+
+    fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
+        fs_err::remove_dir_all(run_dir)
     }
 
     fn read_inbox(&self, run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
