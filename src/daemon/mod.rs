@@ -7,6 +7,7 @@
 mod accept;
 mod admission;
 mod collect;
+mod inboxes;
 mod lease;
 mod observe;
 mod reconcile;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use tracing::{debug, warn};
 
 use crate::daemon::world::World;
-use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::{Answer, Look, Revocation, Seen, Sighting, State, Wish};
 use crate::ports::{Asked, Hands, Silence};
@@ -125,17 +125,16 @@ fn is_of(row: &RunRow, event: &ScriptEvent) -> bool {
 }
 
 async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
-    let roots: BTreeSet<&Path> = live.iter().map(|row| row.resolved.run_root.as_path()).collect();
-    let owners: HashMap<&str, RunId> = live
-        .iter()
-        .filter_map(|row| {
-            row.run.submission.as_ref().map(|submission| (submission.token.as_str(), row.run.id))
-        })
-        .collect();
-    for root in roots {
+    let mut owners: BTreeMap<&Path, BTreeMap<&Token, RunId>> = BTreeMap::new();
+    for row in live {
+        let tokens = owners.entry(row.resolved.run_root.as_path()).or_default();
+        tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, row.run.id)));
+    }
+    for (root, owners) in owners {
         let path = root.to_owned();
+        let tokens: BTreeSet<Token> = owners.keys().copied().cloned().collect();
         let items = match world
-            .with_hands(root, move |hands| hands.read_inbox(&path, EVENTS_PER_PASS))
+            .with_hands(root, move |hands| hands.read_inbox(&path, &tokens, EVENTS_PER_PASS))
             .await
         {
             Ok(items) => items,
@@ -145,9 +144,9 @@ async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
                 continue;
             }
         };
-        for item in items {
+        for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
             if let Some(event) = item.event
-                && let Some(run) = owners.get(event.token.as_str())
+                && let Some(run) = owners.get(&event.token)
                 && let Some(seen) = observed.seen.get_mut(run)
             {
                 seen.script.push(event);

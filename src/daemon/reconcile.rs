@@ -6,6 +6,7 @@ use tracing::{error, info, instrument, warn};
 
 use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::collect_metrics;
+use crate::daemon::inboxes;
 use crate::daemon::observe::observe;
 use crate::daemon::world::World;
 use crate::domain::run::{Act, Decision, Run, decide};
@@ -53,12 +54,9 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
             forget(world, &after).await;
         }
     }
-    for (root, files) in observed.taken {
-        if let Err(silence) = world.with_hands(&root, move |hands| hands.remove(&files)).await {
-            warn!(inbox.root = %root.display(), "cannot clear an inbox: {silence}");
-        }
-    }
+    inboxes::clear(world, observed.taken).await;
     report.submitted = admit_waiting(world, &live).await?;
+    inboxes::sweep(world, &live).await?;
     Ok(report)
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::admission::PutOff;
+use crate::daemon::inboxes::Inboxes;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::resolve::Asker;
@@ -54,6 +55,7 @@ pub struct World {
     pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
     /// Run roots of live runs, for the watcher.
     pub watched: watch::Sender<Vec<PathBuf>>,
+    pub(super) inboxes: Inboxes,
     /// Runs that the scheduler refused for now.
     pub(super) put_off: PutOff,
     /// Submissions and other work that a drain waits for.
@@ -89,6 +91,7 @@ impl World {
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
+            inboxes: Inboxes::default(),
             put_off: PutOff::default(),
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),

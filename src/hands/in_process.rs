@@ -1,9 +1,11 @@
 //! [`Hands`] of personal mode: what is done for the user is done by this process, which is the user's.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::domain::ids::Token;
@@ -42,8 +44,26 @@ impl Hands for InProcess {
         fs_err::remove_dir_all(run_dir)
     }
 
-    fn read_inbox(&self, run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
-        inbox::read(run_root, max)
+    fn read_inbox(
+        &self,
+        run_root: &Path,
+        tokens: &BTreeSet<Token>,
+        max: usize,
+    ) -> io::Result<Vec<InboxItem>> {
+        inbox::read(run_root, tokens, max)
+    }
+
+    fn inbox_tokens(&self, run_root: &Path) -> io::Result<BTreeSet<Token>> {
+        inbox::tokens(run_root)
+    }
+
+    fn sweep_inbox(
+        &self,
+        run_root: &Path,
+        over: &BTreeSet<Token>,
+        then: Timestamp,
+    ) -> io::Result<()> {
+        inbox::sweep(run_root, over, then)
     }
 
     fn remove(&self, files: &[PathBuf]) -> io::Result<()> {
