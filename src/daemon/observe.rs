@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::{Answer, Look, Revocation, Seen, Sighting, State, Wish};
+use crate::domain::run::{Answer, Look, Phase, Revocation, Seen, Sighting, State, Wish};
 use crate::ports::{Asked, Hands, Silence};
 use crate::store::{RunRow, StoreError};
 
@@ -192,10 +192,12 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
         else {
             continue;
         };
-        // A job that came into sight keeps its claim.
-        if observed.seen.get(&row.run.id).is_some_and(|seen| matches!(seen.look, Look::Job(_))) {
-            continue;
-        }
+        // A job that came into sight keeps its claim; one that is over may have ended because it found none.
+        let is_over = match observed.seen.get(&row.run.id).map(|seen| &seen.look) {
+            Some(Look::Job(job)) if !matches!(job.phase, Phase::Ended { .. }) => continue,
+            Some(Look::Job(_)) => true,
+            Some(Look::NotAsked | Look::Silence { .. } | Look::Absent) | None => false,
+        };
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
         let revoke = move |hands: &dyn Hands| hands.revoke(&run_dir, &token);
         match world.with_hands(&row.resolved.run_root, revoke).await {
@@ -203,6 +205,10 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
             Ok(Revocation::Won) if world.is_under_way(submission.id) => {}
             Ok(revocation) => {
                 if let Some(seen) = observed.seen.get_mut(&row.run.id) {
+                    if is_over && revocation == Revocation::Won {
+                        // It never had the claim: how it ended is nothing to the run.
+                        seen.look = Look::NotAsked;
+                    }
                     seen.revocation = Some(revocation);
                 }
             }

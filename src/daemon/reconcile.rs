@@ -9,6 +9,7 @@ use crate::daemon::collect::collect_metrics;
 use crate::daemon::inboxes;
 use crate::daemon::observe::observe;
 use crate::daemon::world::World;
+use crate::domain::ids::JobKey;
 use crate::domain::run::{Act, Decision, Run, decide};
 use crate::store::{RunRow, StoreError};
 
@@ -44,14 +45,14 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         }
         report.decided += 1;
         tell(row, &decision);
-        let (acts, after) = (decision.acts.clone(), decision.run.clone());
+        let (acts, after, over) = (decision.acts.clone(), decision.run.clone(), over(&decision));
         world.store.record(decision, wishes, now).await?;
         world.changed();
         for act in acts {
             perform(world, &after, act).await;
         }
-        if after.state.is_final() {
-            forget(world, &after).await;
+        for job in over {
+            forget(world, &job).await;
         }
     }
     inboxes::clear(world, observed.taken).await;
@@ -88,11 +89,20 @@ async fn perform(world: &World, run: &Run, act: Act) {
     }
 }
 
-async fn forget(world: &World, run: &Run) {
-    let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
-    if let Some(job) = job
-        && let Some(scheduler) = world.schedulers.get(&job.cluster)
-    {
-        scheduler.forget(&job).await;
+/// The jobs that nobody will ask for again: those of closed attempts, and the run's own when it is final.
+fn over(decision: &Decision) -> Vec<JobKey> {
+    let current = decision.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
+    let closed = decision.closed.iter().map(|attempt| &attempt.job);
+    // A job that the scheduler started again has a closed attempt and goes on.
+    let mut over: Vec<JobKey> = closed.filter(|job| Some(*job) != current).cloned().collect();
+    if decision.run.state.is_final() {
+        over.extend(current.cloned());
+    }
+    over
+}
+
+async fn forget(world: &World, job: &JobKey) {
+    if let Some(scheduler) = world.schedulers.get(&job.cluster) {
+        scheduler.forget(job).await;
     }
 }
