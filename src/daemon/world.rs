@@ -30,6 +30,8 @@ const FILE_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Paths {
     pub state: StateDir,
+    /// Where the daemon listens: in the state directory, unless told otherwise.
+    pub socket: PathBuf,
     /// The site file that was asked for, as the client must ask for it too.
     pub site_asked: Option<PathBuf>,
 }
