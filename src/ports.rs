@@ -7,6 +7,7 @@
 //!
 //! `SQLite` and the file system are used for real, in tests too.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,11 +143,32 @@ pub trait Hands: Send + Sync {
     /// Starts a program that outlives this process; it is not waited for.
     fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
 
-    /// Makes a run directory with everything that is known before the submission, durably.
-    fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<()>;
+    /// Makes a run directory with everything that is known before the submission, durably. `false` when there is one of
+    /// that name.
+    fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<bool>;
 
-    /// Lists the events of a run root's inbox, oldest first, at most `max`.
-    fn read_inbox(&self, run_root: &Path, max: usize) -> std::io::Result<Vec<InboxItem>>;
+    /// Removes a run directory that was made for a run which was not recorded.
+    fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;
+
+    /// Reads the events that a run root's inbox has for these submissions, oldest first, at most `max`. Others are not
+    /// opened: they may belong to another state directory.
+    fn read_inbox(
+        &self,
+        run_root: &Path,
+        tokens: &BTreeSet<Token>,
+        max: usize,
+    ) -> std::io::Result<Vec<InboxItem>>;
+
+    /// The submissions that a run root's inbox has events of.
+    fn inbox_tokens(&self, run_root: &Path) -> std::io::Result<BTreeSet<Token>>;
+
+    /// Removes from a run root's inbox the events of these submissions, and whatever else lies there since before `then`.
+    fn sweep_inbox(
+        &self,
+        run_root: &Path,
+        over: &BTreeSet<Token>,
+        then: Timestamp,
+    ) -> std::io::Result<()>;
 
     /// Removes files that were recorded.
     fn remove(&self, files: &[PathBuf]) -> std::io::Result<()>;

@@ -16,12 +16,14 @@ use crate::api::{ProblemBody, SITE_HEADER};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::daemon::short_path;
-use crate::hands::start_daemon;
+use crate::hands::{LastWords, StartedDaemon, start_daemon};
 
 /// Answers longer than this are no answers of ours.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 /// How long a daemon may take to start: a network file system and a large database included.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// Before a daemon is started again that another one kept out.
+const START_PAUSE: Duration = Duration::from_millis(200);
 
 /// A way to a daemon that answers.
 pub(super) struct Client {
@@ -72,6 +74,35 @@ impl Client {
                 "`--socket` and TRAINYARD_SOCKET only find a daemon that is there; without them one is started",
             ));
         }
+        // Its problems are told here, each at its place; the daemon would only tell how many there are.
+        context.site()?;
+        let started = Instant::now();
+        let mut daemon = self.launch(context)?;
+        let mut held_up = None;
+        while started.elapsed() < START_PATIENCE {
+            if self.reach().is_ok() {
+                return Ok(());
+            }
+            match daemon.last_words() {
+                // Another one starts, drains or makes its one pass at this moment: then it is tried again.
+                Some(words) if may_try_again(context, &words) => {
+                    held_up = Some(words);
+                    tokio::time::sleep(START_PAUSE).await;
+                    daemon = self.launch(context)?;
+                }
+                Some(words) => return Err(not_started(&words.said)),
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+        Err(match held_up {
+            Some(words) => not_started(&words.said),
+            None => {
+                not_started(&format!("it did not answer within {} s", START_PATIENCE.as_secs()))
+            }
+        })
+    }
+
+    fn launch(&self, context: &Context) -> Result<StartedDaemon, CliError> {
         let surroundings = &context.surroundings;
         let mut arguments = vec!["serve".to_owned(), "--detached".to_owned()];
         arguments
@@ -79,35 +110,8 @@ impl Client {
         if let Some(site) = &self.site {
             arguments.extend(["--site".to_owned(), site.clone()]);
         }
-        let mut daemon = start_daemon(&surroundings.program, &arguments, &surroundings.environment)
-            .map_err(|error| {
-                CliError::new(Exit::NoDaemon, format!("cannot start the daemon: {error}"))
-            })?;
-        let started = Instant::now();
-        let mut last_words = None;
-        while started.elapsed() < START_PATIENCE {
-            if self.reach().is_ok() {
-                return Ok(());
-            }
-            match last_words {
-                None => last_words = daemon.last_words(),
-                // Another command may have started one at the same moment: it is given a second to answer.
-                Some((at, _)) if Instant::now().duration_since(at) > Duration::from_secs(1) => {
-                    break;
-                }
-                Some(_) => {}
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let why = match last_words {
-            Some((_, words)) => words,
-            None => format!("it did not answer within {} s", START_PATIENCE.as_secs()),
-        };
-        Err(CliError::new(
-            Exit::NoDaemon,
-            format!("the daemon could not be started: {}", why.trim()),
-        )
-        .hint("`trainyard doctor` looks for the cause"))
+        start_daemon(&surroundings.program, &arguments, &surroundings.environment)
+            .map_err(|error| not_started(&error.to_string()))
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
@@ -160,9 +164,32 @@ impl Client {
     }
 }
 
+/// Whether a daemon was kept out by another process of this machine, which will answer or end soon.
+fn may_try_again(context: &Context, words: &LastWords) -> bool {
+    let is_elsewhere = || {
+        let holder = crate::daemon::read_lease(&context.state_dir()).ok().flatten();
+        holder.is_some_and(|holder| holder.host != context.surroundings.host)
+    };
+    words.code == Some(Exit::Conflict as i32) && !is_elsewhere()
+}
+
+/// The daemon's own words as ours: its error, then its hints.
+fn not_started(said: &str) -> CliError {
+    let mut parts = said.trim().split("\nhint: ");
+    let why = parts.next().unwrap_or_default();
+    let error = CliError::new(Exit::NoDaemon, format!("the daemon could not be started: {why}"));
+    let error = parts.fold(error, CliError::hint);
+    if error.hints.is_empty() {
+        error.hint("`trainyard doctor` looks for the cause")
+    } else {
+        error
+    }
+}
+
 /// Nobody listens, as opposed to somebody who may not be asked.
 fn is_nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused | NotADirectory)
 }
 
 fn lost(error: &hyper::Error) -> CliError {

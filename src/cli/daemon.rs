@@ -7,6 +7,7 @@ use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::text::TerminalText;
+use crate::daemon::Holder;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -72,6 +73,13 @@ fn show(context: &Context, status: &DaemonStatus) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
+/// Whether a daemon that answers no more is still draining.
+fn holds(context: &Context, status: &DaemonStatus) -> bool {
+    let holder = crate::daemon::read_lease(&context.state_dir()).ok().flatten();
+    let is_it = |holder: &Holder| holder.host == status.host && holder.process.pid == status.pid;
+    holder.filter(is_it).is_some_and(|holder| holder.process.is_alive().unwrap_or(false))
+}
+
 async fn stop(context: &Context) -> Result<Exit, CliError> {
     /// A drain waits for what is under way, each for ten seconds.
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,7 +91,7 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
     let status: DaemonStatus = client.get("/daemon").await?;
     client.post::<()>("/daemon/stop", &()).await?;
     let asked = Instant::now();
-    while client.is_there() {
+    while client.is_there() || holds(context, &status) {
         if asked.elapsed() > PATIENCE {
             return Err(CliError::new(
                 Exit::TimedOut,

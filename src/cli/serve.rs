@@ -5,15 +5,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::submit::duration;
 use crate::daemon::{Holder, LeaseError, Paths, ServeConfig, ServeError, serve, serve_once};
+use crate::domain::units::Seconds;
 use crate::files::ProcessId;
 use crate::hands::InProcess;
+use crate::store::StoreError;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -23,17 +27,14 @@ pub struct Args {
     /// In the background, for the command that needs it; ends when idle for 30 minutes
     #[arg(long, hide = true)]
     detached: bool,
+    /// With --detached: how long to stay when nobody needs it
+    #[arg(long, hide = true, value_name = "DURATION", default_value = "30m", value_parser = duration)]
+    idle_after: Seconds,
 }
 
-/// A daemon that a command started ends when nobody needs it.
-const IDLE_AFTER: Duration = Duration::from_mins(30);
-
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    if context.socket() != context.state_dir().socket() {
-        let message = "another socket than the state directory's is not supported by this version";
-        return Err(CliError::usage(message)
-            .hint("leave out `--socket` and TRAINYARD_SOCKET, or choose with `--state-dir`"));
-    }
+    // What the daemon makes is its owner's alone, from the moment it is there.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = if args.detached { Some(detach(context)?) } else { None };
     start_logging(context, log.as_ref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -92,14 +93,28 @@ fn once(
 }
 
 fn failed(error: &ServeError) -> CliError {
-    let message = crate::chain(error);
+    let told = |exit| CliError::new(exit, crate::chain(error));
     match error {
-        ServeError::Lease(_) => CliError::new(Exit::Conflict, message),
-        ServeError::StateDir(_) | ServeError::Store(_) | ServeError::Listen { .. } => {
-            CliError::new(Exit::Internal, message)
+        ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked) => {
+            told(Exit::Conflict).hint("every command uses it: `trainyard daemon status` shows it")
         }
+        ServeError::Lease(LeaseError::Elsewhere { .. }) => told(Exit::Conflict).hint(
+            "stop it there, or, if that machine is gone for good, `trainyard daemon start --take-over`",
+        ),
+        ServeError::StateDir(_) | ServeError::Lease(LeaseError::File { .. }) => {
+            told(Exit::Internal).hint(ELSEWHERE)
+        }
+        ServeError::Store(StoreError::TooNew { .. }) => told(Exit::Internal)
+            .hint("use that version; the copy made before its change ends in .schema-N.db"),
+        ServeError::Store(StoreError::Damaged { .. }) => told(Exit::Internal)
+            .hint("put a copy in its place, or move it away to begin anew; run directories stay"),
+        ServeError::Store(_) => told(Exit::Internal).hint(ELSEWHERE),
+        ServeError::Listen { .. } => told(Exit::Internal).hint("`--socket` names another place"),
     }
 }
+
+/// What to do about a state directory that cannot be used.
+const ELSEWHERE: &str = "make room or mend its permissions, or give another place with --state-dir";
 
 fn config(
     context: &Context,
@@ -109,7 +124,11 @@ fn config(
     let surroundings = &context.surroundings;
     let process = ProcessId::current().map_err(|error| CliError::internal(&error))?;
     Ok(ServeConfig {
-        paths: Paths { state: context.state_dir(), site_asked: context.site_asked() },
+        paths: Paths {
+            state: context.state_dir(),
+            socket: context.socket(),
+            site_asked: context.site_asked(),
+        },
         site: context.site()?,
         asker: surroundings.asker.clone(),
         holder: Holder { host: surroundings.host.clone(), process },
@@ -117,7 +136,7 @@ fn config(
         hands: Arc::new(InProcess::new(runtime.clone())),
         program: surroundings.program.clone(),
         environment: surroundings.environment.clone(),
-        idle_after: args.detached.then_some(IDLE_AFTER),
+        idle_after: args.detached.then(|| Duration::from_secs(args.idle_after.0)),
         take_over: false,
     })
 }
@@ -125,8 +144,7 @@ fn config(
 /// Leaves the terminal and the directory of the command that started us; gives the log to write to.
 fn detach(context: &Context) -> Result<File, CliError> {
     let dir = context.state_dir();
-    dir.prepare(context.surroundings.asker.uid)
-        .map_err(|error| CliError::new(Exit::Internal, crate::chain(&error)))?;
+    dir.prepare(context.surroundings.asker.uid).map_err(|error| failed(&error.into()))?;
     let log = File::options().create(true).append(true).open(dir.log());
     let log = log.map_err(|error| {
         CliError::new(Exit::Internal, format!("cannot write {}: {error}", dir.log().display()))
@@ -142,7 +160,11 @@ fn start_logging(context: &Context, log: Option<&File>) -> Result<(), CliError> 
     let filter = context.surroundings.log_filter.as_deref().unwrap_or(DEFAULT);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| CliError::usage(format!("TRAINYARD_LOG cannot be understood: {error}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // A line that cannot be written is lost. Told on stderr, which is the same full disk, it would be a panic.
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .log_internal_errors(false);
     match log {
         Some(log) => {
             let log = log.try_clone()?;
@@ -153,11 +175,13 @@ fn start_logging(context: &Context, log: Option<&File>) -> Result<(), CliError> 
     Ok(())
 }
 
-/// SIGTERM and SIGINT drain; SIGHUP is for a reload that is not built yet, and must not kill.
+/// SIGTERM and SIGINT drain; SIGHUP is for a reload that is not built yet, and must not kill. A file that reaches
+/// `ulimit -f` is an error of its write, like a full disk.
 fn end_on_signals(shutdown: &CancellationToken) -> Result<(), CliError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    let mut too_long = signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?;
     let shutdown = shutdown.clone();
     tokio::spawn(async move {
         loop {
@@ -165,6 +189,7 @@ fn end_on_signals(shutdown: &CancellationToken) -> Result<(), CliError> {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => {}
+                _ = too_long.recv() => {}
             }
         }
         drop(sd_notify::notify(&[sd_notify::NotifyState::Stopping]));

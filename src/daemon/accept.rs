@@ -1,33 +1,19 @@
 //! Taking a new run: checked, captured and on disk before its number is told.
 
-use jiff::Timestamp;
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, run_dir_name};
-use crate::domain::keys::choice;
 use crate::domain::problem::{Problem, Sources};
-use crate::domain::request::{Checked, SpecRequest};
+use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::resolved::{Resolved, Target};
 use crate::files::verify;
-use crate::ports::{NewRunDir, Silence};
+use crate::ports::{Hands, NewRunDir, Silence};
 use crate::script::render;
-use crate::store::{NewRun, StoreError};
-
-choice! {
-    /// What `submit` does when a run of the same name is active.
-    pub enum IfActive {
-        /// Goes ahead.
-        Submit = "submit",
-        /// Gives the newest active one instead.
-        Skip = "skip",
-        /// Waits until they are final.
-        Queue = "queue",
-        /// Cancels them, and waits until they are final.
-        Replace = "replace",
-    }
-    later {}
-}
+use crate::store::{Acceptance, NewRun, StoreError};
 
 /// What a client asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -77,19 +63,15 @@ pub enum AcceptError {
 
 /// Accepts a run. The key is looked up before anything else.
 pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, AcceptError> {
+    let SubmitRequest { spec, key, if_active } = request;
     let owner = world.asker.user.clone();
-    let checked = request.spec.check(&world.site.site, &world.asker);
-    if let Some(key) = &request.key {
+    let Checked { sources, outcome, digest, recorded } = spec.check(&world.site.site, &world.asker);
+    if let Some(key) = &key {
         check_key(key)?;
-        if let Some((run, digest)) = world.store.with_key(owner.clone(), key.clone()).await? {
-            return if digest == checked.digest {
-                Ok(Accepted::OfKey(run))
-            } else {
-                Err(AcceptError::KeyTaken { key: key.clone(), run })
-            };
+        if let Some(known) = world.store.with_key(owner.clone(), key.clone()).await? {
+            return of_key(key, known, &digest);
         }
     }
-    let Checked { sources, outcome, digest, recorded } = checked;
     let mut problems = outcome.problems;
     problems.extend(verify(&outcome.expectations));
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
@@ -98,37 +80,90 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     if resolved.compute.target != Target::Local {
         return Err(AcceptError::NoSlurm);
     }
-    let active = active_runs(world, &owner, &resolved.name).await?;
-    if let (IfActive::Skip, Some(newest)) = (request.if_active, active.first()) {
-        return Ok(Accepted::Skipped(*newest));
+    if if_active == IfActive::Skip {
+        // Asked again when the run is recorded; here it spares the directory.
+        let active = world.store.active(owner.clone(), resolved.name.clone()).await?;
+        if let Some(newest) = active.first() {
+            return Ok(Accepted::Skipped(*newest));
+        }
     }
-    let waits = matches!(request.if_active, IfActive::Queue | IfActive::Replace);
-    let waits_for = if waits { active.clone() } else { Vec::new() };
-    let cancels = if request.if_active == IfActive::Replace { active } else { Vec::new() };
-
-    let id = world.store.next_number().await?;
-    let run_dir = resolved.run_root.join(run_dir_name(id, &resolved.name));
-    let new_dir = run_dir_files(&resolved, run_dir.clone(), &recorded)?;
-    let make = move |hands: &dyn crate::ports::Hands| hands.make_run_dir(&new_dir);
-    world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)?;
-    let now: Timestamp = world.clock.now();
-    let spec = recorded;
+    let (id, run_dir) = make_run_dir(world, &resolved, &recorded).await?;
     let new = NewRun {
         id,
         owner,
-        key: request.key,
-        spec_digest: digest,
-        spec,
+        key: key.clone(),
+        spec_digest: digest.clone(),
+        spec: recorded,
         resolved,
         run_dir,
-        waits_for,
-        cancels,
-        now,
+        if_active,
+        now: world.clock.now(),
     };
-    let accepted = world.store.accept(new).await?;
-    world.changed();
-    world.nudge.notify_one();
-    Ok(if accepted == id { Accepted::New(id) } else { Accepted::OfKey(accepted) })
+    match record(world, new).await? {
+        Acceptance::Recorded => {
+            world.changed();
+            world.nudge.notify_one();
+            Ok(Accepted::New(id))
+        }
+        Acceptance::KeyTaken { run, digest: known } => {
+            of_key(&key.unwrap_or_default(), (run, known), &digest)
+        }
+        Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
+    }
+}
+
+/// The run that has the key already, when it was asked for with the same spec.
+fn of_key(key: &str, known: (RunId, String), digest: &str) -> Result<Accepted, AcceptError> {
+    let (run, given_to) = known;
+    if given_to == digest {
+        return Ok(Accepted::OfKey(run));
+    }
+    Err(AcceptError::KeyTaken { key: key.to_owned(), run })
+}
+
+/// Takes a number and makes its directory. Another state directory may share the run root and have had the number first.
+async fn make_run_dir(
+    world: &World,
+    resolved: &Resolved,
+    spec: &str,
+) -> Result<(RunId, PathBuf), AcceptError> {
+    /// A state directory that was begun anew counts from 1 again.
+    const NUMBERS_MAX: u32 = 1_000;
+    for _ in 0..NUMBERS_MAX {
+        let id = world.store.next_number().await?;
+        let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
+        let order = run_dir_files(resolved, path.clone(), spec)?;
+        let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
+        if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
+            return Ok((id, path));
+        }
+    }
+    let who = resolved.run_root.display().to_string();
+    let why = format!("it has directories of other runs for {NUMBERS_MAX} numbers in a row");
+    Err(AcceptError::RunDir(Silence { who, why }))
+}
+
+/// Records the run. Where none comes of it, its directory goes, too.
+async fn record(world: &World, new: NewRun) -> Result<Acceptance, StoreError> {
+    let (id, root, run_dir) = (new.id, new.resolved.run_root.clone(), new.run_dir.clone());
+    let acceptance = match world.store.accept(new).await {
+        Ok(Acceptance::Recorded) => return Ok(Acceptance::Recorded),
+        // It was written, and only the answer was lost.
+        Err(error) => match world.store.run(id).await {
+            Ok(Some(_)) => return Ok(Acceptance::Recorded),
+            Ok(None) => Err(error),
+            Err(_) => return Err(error),
+        },
+        other => other,
+    };
+    let discard = move |hands: &dyn Hands| hands.discard_run_dir(&run_dir);
+    if let Err(silence) = world.with_hands(&root, discard).await {
+        warn!(
+            run.id = id.0,
+            "cannot remove the directory of run {id}, which was not recorded: {silence}"
+        );
+    }
+    acceptance
 }
 
 fn check_key(key: &str) -> Result<(), AcceptError> {
@@ -138,21 +173,9 @@ fn check_key(key: &str) -> Result<(), AcceptError> {
     if fine { Ok(()) } else { Err(AcceptError::BadKey) }
 }
 
-/// The owner's runs of a name that are not final, newest first.
-async fn active_runs(world: &World, owner: &str, name: &str) -> Result<Vec<RunId>, StoreError> {
-    let live = world.store.live().await?;
-    let mut active: Vec<RunId> = live
-        .iter()
-        .filter(|row| row.owner == owner && row.name == name)
-        .map(|row| row.run.id)
-        .collect();
-    active.reverse();
-    Ok(active)
-}
-
 fn run_dir_files(
     resolved: &Resolved,
-    path: std::path::PathBuf,
+    path: PathBuf,
     spec: &str,
 ) -> Result<NewRunDir, serde_json::Error> {
     Ok(NewRunDir {

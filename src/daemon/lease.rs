@@ -1,7 +1,9 @@
 //! One daemon per state directory: a lock among processes of this machine, a lease among machines.
 //!
 //! Node-local locks do not see other machines, so the lease names its holder: host, process and boot. It is broken only
-//! when its holder is provably dead on this host, or by `daemon start --take-over`; never by age.
+//! when its holder is provably dead on this host, or by `daemon start --take-over`; never by age. The lock only settles
+//! who is first among processes of one machine, so it does not matter whether a mount hands locks on to others (NFS with
+//! `nolock` or `local_lock`, Lustre with `localflock`): where it does not, the lease decides alone.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -34,10 +36,7 @@ pub enum LeaseError {
     Served { pid: u32 },
     #[error("a daemon is already starting or serving in this state directory")]
     Locked,
-    #[error(
-        "a daemon on {host} (process {pid}) serves this state directory; stop it there, or, if that machine is gone \
-         for good, take over with `trainyard daemon start --take-over`"
-    )]
+    #[error("a daemon on {host} (process {pid}) serves this state directory")]
     Elsewhere { host: String, pid: u32 },
     #[error("cannot use the lease {}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -52,34 +51,52 @@ impl Lease {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(match read(dir) {
-                    Ok(Some(other)) => LeaseError::Served { pid: other.process.pid },
-                    Ok(None) | Err(_) => LeaseError::Locked,
-                });
+                return Err(read(dir).ok().flatten().map_or(LeaseError::Locked, |other| {
+                    other.refusal(&holder).unwrap_or(LeaseError::Locked)
+                }));
             }
             // Some network file systems have no locks; the lease decides alone.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        if let Some(other) = read(dir).map_err(failed)? {
-            if other.host != holder.host && !take_over {
-                return Err(LeaseError::Elsewhere { host: other.host, pid: other.process.pid });
-            }
-            if other.host == holder.host && other.process.is_alive().map_err(failed)? {
-                return Err(LeaseError::Served { pid: other.process.pid });
-            }
-            std::fs::remove_file(&path).map_err(failed)?;
+        match read(dir).map_err(failed)?.and_then(|other| other.refusal(&holder)) {
+            Some(LeaseError::Elsewhere { .. }) if take_over => {}
+            Some(refusal) => return Err(refusal),
+            None => {}
+        }
+        // What is there now is nobody's: its holder is dead, or it was cut by a full disk.
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(()) | Err(_) => {}
         }
         write(dir, &holder).map_err(failed)?;
         Ok(Self { path, holder, _lock: lock })
     }
 
-    /// Whether the lease still names us; another machine may have taken over.
-    pub fn is_ours(&self) -> bool {
+    /// Whether another daemon has taken over, or is about to. A lease that cannot be read is no news.
+    pub fn is_lost(&self) -> bool {
+        match std::fs::read(&self.path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).is_ok_and(|now: Holder| now != self.holder),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    fn is_ours(&self) -> bool {
         std::fs::read(&self.path)
             .ok()
             .and_then(|bytes| serde_json::from_slice::<Holder>(&bytes).ok())
             .is_some_and(|holder| holder == self.holder)
+    }
+}
+
+impl Holder {
+    /// Why this holder keeps `asking` out; `None` when it is dead. One that cannot be asked about counts as living.
+    fn refusal(&self, asking: &Self) -> Option<LeaseError> {
+        let pid = self.process.pid;
+        if self.host != asking.host {
+            return Some(LeaseError::Elsewhere { host: self.host.clone(), pid });
+        }
+        self.process.is_alive().unwrap_or(true).then_some(LeaseError::Served { pid })
     }
 }
 

@@ -7,6 +7,7 @@
 mod accept;
 mod admission;
 mod collect;
+mod inboxes;
 mod lease;
 mod observe;
 mod reconcile;
@@ -16,7 +17,7 @@ mod ticker;
 mod views;
 mod world;
 
-pub use accept::{AcceptError, Accepted, IfActive, SubmitRequest, accept};
+pub use accept::{AcceptError, Accepted, SubmitRequest, accept};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use reconcile::{PassReport, pass};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use tracing::{debug, warn};
 
 use crate::daemon::world::World;
-use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::{Answer, Look, Revocation, Seen, Sighting, State, Wish};
+use crate::domain::run::{Answer, Look, Phase, Revocation, Seen, Sighting, State, Wish};
 use crate::ports::{Asked, Hands, Silence};
 use crate::store::{RunRow, StoreError};
 
@@ -126,17 +126,16 @@ fn is_of(row: &RunRow, event: &ScriptEvent) -> bool {
 }
 
 async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
-    let roots: BTreeSet<&Path> = live.iter().map(|row| row.resolved.run_root.as_path()).collect();
-    let owners: HashMap<&str, RunId> = live
-        .iter()
-        .filter_map(|row| {
-            row.run.submission.as_ref().map(|submission| (submission.token.as_str(), row.run.id))
-        })
-        .collect();
-    for root in roots {
+    let mut owners: BTreeMap<&Path, BTreeMap<&Token, RunId>> = BTreeMap::new();
+    for row in live {
+        let tokens = owners.entry(row.resolved.run_root.as_path()).or_default();
+        tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, row.run.id)));
+    }
+    for (root, owners) in owners {
         let path = root.to_owned();
+        let tokens: BTreeSet<Token> = owners.keys().copied().cloned().collect();
         let items = match world
-            .with_hands(root, move |hands| hands.read_inbox(&path, EVENTS_PER_PASS))
+            .with_hands(root, move |hands| hands.read_inbox(&path, &tokens, EVENTS_PER_PASS))
             .await
         {
             Ok(items) => items,
@@ -146,9 +145,9 @@ async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
                 continue;
             }
         };
-        for item in items {
+        for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
             if let Some(event) = item.event
-                && let Some(run) = owners.get(event.token.as_str())
+                && let Some(run) = owners.get(&event.token)
                 && let Some(seen) = observed.seen.get_mut(run)
             {
                 seen.script.push(event);
@@ -194,10 +193,12 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
         else {
             continue;
         };
-        // A job that came into sight keeps its claim.
-        if observed.seen.get(&row.run.id).is_some_and(|seen| matches!(seen.look, Look::Job(_))) {
-            continue;
-        }
+        // A job that came into sight keeps its claim; one that is over may have ended because it found none.
+        let is_over = match observed.seen.get(&row.run.id).map(|seen| &seen.look) {
+            Some(Look::Job(job)) if !matches!(job.phase, Phase::Ended { .. }) => continue,
+            Some(Look::Job(_)) => true,
+            Some(Look::NotAsked | Look::Silence { .. } | Look::Absent) | None => false,
+        };
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
         let revoke = move |hands: &dyn Hands| hands.revoke(&run_dir, &token);
         match world.with_hands(&row.resolved.run_root, revoke).await {
@@ -205,6 +206,10 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
             Ok(Revocation::Won) if world.is_under_way(submission.id) => {}
             Ok(revocation) => {
                 if let Some(seen) = observed.seen.get_mut(&row.run.id) {
+                    if is_over && revocation == Revocation::Won {
+                        // It never had the claim: how it ended is nothing to the run.
+                        seen.look = Look::NotAsked;
+                    }
                     seen.revocation = Some(revocation);
                 }
             }

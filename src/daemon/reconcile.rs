@@ -6,8 +6,10 @@ use tracing::{error, info, instrument, warn};
 
 use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::collect_metrics;
+use crate::daemon::inboxes;
 use crate::daemon::observe::observe;
 use crate::daemon::world::World;
+use crate::domain::ids::JobKey;
 use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
 use crate::store::{RunRow, StoreError};
 
@@ -47,22 +49,19 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         }
         report.decided += 1;
         tell(row, &decision);
-        let (acts, after) = (decision.acts.clone(), decision.run.clone());
+        let (acts, after, over) = (decision.acts.clone(), decision.run.clone(), over(&decision));
         world.store.record(decision, wishes, now).await?;
         world.changed();
         for act in acts {
             perform(world, &after, act).await;
         }
-        if after.state.is_final() {
-            forget(world, &after).await;
+        for job in over {
+            forget(world, &job).await;
         }
     }
-    for (root, files) in observed.taken {
-        if let Err(silence) = world.with_hands(&root, move |hands| hands.remove(&files)).await {
-            warn!(inbox.root = %root.display(), "cannot clear an inbox: {silence}");
-        }
-    }
+    inboxes::clear(world, observed.taken).await;
     report.submitted = admit_waiting(world, &live).await?;
+    inboxes::sweep(world, &live).await?;
     // Last: metrics never hold up a decision.
     for row in &live {
         collect_metrics(world, row, false).await;
@@ -114,14 +113,21 @@ async fn perform(world: &World, run: &Run, act: Act) {
     }
 }
 
-async fn forget(world: &World, run: &Run) {
-    let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
-    if let Some(job) = &job {
-        world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
+/// The jobs that nobody will ask for again: those of closed attempts, and the run's own when it is final.
+fn over(decision: &Decision) -> Vec<JobKey> {
+    let current = decision.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
+    let closed = decision.closed.iter().map(|attempt| &attempt.job);
+    // A job that the scheduler started again has a closed attempt and goes on.
+    let mut over: Vec<JobKey> = closed.filter(|job| Some(*job) != current).cloned().collect();
+    if decision.run.state.is_final() {
+        over.extend(current.cloned());
     }
-    if let Some(job) = job
-        && let Some(scheduler) = world.schedulers.get(&job.cluster)
-    {
-        scheduler.forget(&job).await;
+    over
+}
+
+async fn forget(world: &World, job: &JobKey) {
+    world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
+    if let Some(scheduler) = world.schedulers.get(&job.cluster) {
+        scheduler.forget(job).await;
     }
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::daemon::lease::{Holder, Lease, LeaseError};
 use crate::daemon::reconcile::{PassReport, pass};
-use crate::daemon::state_dir::{StateDir, StateDirError};
+use crate::daemon::state_dir::StateDirError;
 use crate::daemon::ticker;
 use crate::daemon::world::{Paths, World, WorldParts};
 use crate::domain::resolve::Asker;
@@ -65,7 +66,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let idle_after = config.idle_after;
     let (world, lease) = build(config)?;
-    let listener = listen(&world.paths.state)?;
+    let (listener, name) = listen(&world.paths.socket)?;
     let router = crate::web::router(Arc::clone(&world), shutdown.clone());
     let stopping = shutdown.clone();
     let server = axum::serve(listener, router)
@@ -84,7 +85,10 @@ pub async fn serve(
         // Their answers are found again by the next daemon.
         warn!("submissions are still under way");
     }
-    drop(std::fs::remove_file(world.paths.state.socket()));
+    // A daemon that took over has a socket of its own under the same name.
+    if identity(&world.paths.socket).is_ok_and(|now| now == name) {
+        drop(std::fs::remove_file(&world.paths.socket));
+    }
     drop(lease);
     Ok(())
 }
@@ -132,18 +136,32 @@ fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
     Ok((Arc::new(World::new(parts)), lease))
 }
 
-/// Binds the socket for its owner alone. A socket that a dead daemon left is replaced: the lease says that it is dead.
-fn listen(dir: &StateDir) -> Result<UnixListener, ServeError> {
-    let path = dir.socket();
-    let failed = |source| ServeError::Listen { path: path.clone(), source };
-    match std::fs::remove_file(&path) {
-        Ok(()) => {}
+/// Which socket it is: device and inode.
+type Identity = (u64, u64);
+
+fn identity(path: &Path) -> io::Result<Identity> {
+    let meta = std::fs::symlink_metadata(path)?;
+    Ok((meta.dev(), meta.ino()))
+}
+
+/// Binds the socket for its owner alone. One that a dead daemon left is replaced; anything else under its name is not.
+fn listen(path: &Path) -> Result<(UnixListener, Identity), ServeError> {
+    let failed = |source| ServeError::Listen { path: path.to_owned(), source };
+    match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
+        Ok(there) if !there.file_type().is_socket() => {
+            return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "it is no socket")));
+        }
+        Ok(_) if short_path(path, |short| UnixStream::connect(short)).is_ok() => {
+            let why = "another process listens there";
+            return Err(failed(io::Error::new(io::ErrorKind::AddrInUse, why)));
+        }
+        Ok(_) => std::fs::remove_file(path).map_err(failed)?,
     }
-    let listener = short_path(&path, |short| UnixListener::bind(short)).map_err(failed)?;
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    Ok(listener)
+    let listener = short_path(path, |short| UnixListener::bind(short)).map_err(failed)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok((listener, identity(path).map_err(failed)?))
 }
 
 /// Gives a socket's path in at most the 107 bytes that the kernel takes: a longer one through its open directory.

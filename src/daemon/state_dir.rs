@@ -1,6 +1,6 @@
 //! The state directory: everything of one personal daemon, found from its path alone.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -72,8 +72,7 @@ impl StateDir {
         }
         // Said here, a full or read-only disk is one clear sentence instead of an error of the database.
         let probe = tempfile::NamedTempFile::new_in(&self.0);
-        let written =
-            probe.and_then(|mut file| io::Write::write_all(&mut file, &[0; 4096]).map(|()| file));
-        written.map(drop).map_err(|source| StateDirError::Write { path: path(), source })
+        let written = probe.and_then(|mut probe| probe.as_file_mut().write_all(&[0; 4096]));
+        written.map_err(|source| StateDirError::Write { path: path(), source })
     }
 }

@@ -11,11 +11,12 @@ use tracing::{debug, error, info};
 use crate::daemon::lease::Lease;
 use crate::daemon::reconcile::{PassReport, pass};
 use crate::daemon::world::World;
+use crate::store::StoreError;
 
 /// Between passes while runs are live: inboxes and local jobs are looked at this often.
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Between looks at the lease, which another machine may have taken over.
-const LEASE_INTERVAL: Duration = Duration::from_secs(10);
+const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Why the loop ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,14 +35,9 @@ pub(super) async fn run(
 ) -> Ended {
     let _watcher = watch(world, shutdown);
     let mut lease_look = tokio::time::interval(LEASE_INTERVAL);
+    let mut trouble = None;
     loop {
-        let report = match pass(world).await {
-            Ok(report) => report,
-            Err(error) => {
-                error!("a pass failed and is tried again: {}", crate::chain(&error));
-                PassReport { live: 1, ..PassReport::default() }
-            }
-        };
+        let report = told(pass(world).await, &mut trouble);
         let idle = idle_after.filter(|_| report.live == 0 && world.tasks.is_empty());
         let due = match idle {
             _ if report.live > 0 => tokio::time::Instant::now() + INTERVAL,
@@ -57,12 +53,32 @@ pub(super) async fn run(
                 }
             }
             _ = lease_look.tick() => {
-                if !lease.is_ours() {
+                if lease.is_lost() {
                     error!("another daemon has taken over this state directory: this one ends");
                     return Ended::TakenOver;
                 }
             }
             () = shutdown.cancelled() => return Ended::ToldTo,
+        }
+    }
+}
+
+/// What the loop goes by after a pass. A fault that lasts is logged once, not once a second: the disk may be full.
+fn told(passed: Result<PassReport, StoreError>, trouble: &mut Option<String>) -> PassReport {
+    match passed {
+        Ok(report) => {
+            if trouble.take().is_some() {
+                info!("passes succeed again");
+            }
+            report
+        }
+        Err(error) => {
+            let now = crate::chain(&error);
+            if trouble.as_ref() != Some(&now) {
+                error!("a pass failed and is tried again: {now}");
+                *trouble = Some(now);
+            }
+            PassReport { live: 1, ..PassReport::default() }
         }
     }
 }

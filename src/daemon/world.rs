@@ -8,6 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::admission::PutOff;
+use crate::daemon::inboxes::Inboxes;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{JobKey, RunId, SubmissionId};
 use crate::domain::resolve::Asker;
@@ -39,6 +41,8 @@ struct Mount {
 #[derive(Debug, Clone)]
 pub struct Paths {
     pub state: StateDir,
+    /// Where the daemon listens: in the state directory, unless told otherwise.
+    pub socket: PathBuf,
     /// The site file that was asked for, as the client must ask for it too.
     pub site_asked: Option<PathBuf>,
 }
@@ -66,6 +70,9 @@ pub struct World {
     pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
     /// Run roots of live runs, for the watcher.
     pub watched: watch::Sender<Vec<PathBuf>>,
+    pub(super) inboxes: Inboxes,
+    /// Runs that the scheduler refused for now.
+    pub(super) put_off: PutOff,
     /// Submissions and other work that a drain waits for.
     pub tasks: TaskTracker,
     mounts: Mutex<HashMap<PathBuf, Mount>>,
@@ -100,6 +107,8 @@ impl World {
             cancelled: Mutex::default(),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
+            inboxes: Inboxes::default(),
+            put_off: PutOff::default(),
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),
         }

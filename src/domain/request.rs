@@ -5,9 +5,25 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::document::{Table, parse, parse_value};
+use crate::domain::keys::choice;
 use crate::domain::problem::{Place, Problem, Source, Sources};
 use crate::domain::resolve::{Asker, Context, Outcome, resolve};
 use crate::domain::site::Site;
+
+choice! {
+    /// What `submit` does when a run of the same name is active.
+    pub enum IfActive {
+        /// Goes ahead.
+        Submit = "submit",
+        /// Gives the newest active one instead.
+        Skip = "skip",
+        /// Waits until they are final.
+        Queue = "queue",
+        /// Cancels them, and waits until they are final.
+        Replace = "replace",
+    }
+    later {}
+}
 
 /// One `--set key=value`, or a flag that stands for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

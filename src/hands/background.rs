@@ -3,7 +3,6 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 /// A daemon that was just started and may still fail.
 #[derive(Debug)]
@@ -22,9 +21,17 @@ pub fn start_daemon(
     command.spawn().map(StartedDaemon)
 }
 
+/// What a daemon left that did not come to serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastWords {
+    /// `None` when it was killed.
+    pub code: Option<i32>,
+    pub said: String,
+}
+
 impl StartedDaemon {
-    /// When and why it ended, if it did.
-    pub fn last_words(&mut self) -> Option<(Instant, String)> {
+    /// How and why it ended, if it did.
+    pub fn last_words(&mut self) -> Option<LastWords> {
         /// An error message is short; a flood is not read to its end.
         const WORDS_BYTES_MAX: u64 = 64 << 10;
         match self.0.try_wait() {
@@ -36,9 +43,10 @@ impl StartedDaemon {
                     drop(stderr.take(WORDS_BYTES_MAX).read_to_string(&mut words));
                 }
                 let words = words.trim().trim_start_matches("error: ").to_owned();
-                Some((Instant::now(), if words.is_empty() { status.to_string() } else { words }))
+                let said = if words.is_empty() { status.to_string() } else { words };
+                Some(LastWords { code: status.code(), said })
             }
-            Err(error) => Some((Instant::now(), error.to_string())),
+            Err(error) => Some(LastWords { code: None, said: error.to_string() }),
         }
     }
 }

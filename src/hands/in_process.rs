@@ -1,9 +1,11 @@
 //! [`Hands`] of personal mode: what is done for the user is done by this process, which is the user's.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use crate::domain::ids::Token;
@@ -34,12 +36,34 @@ impl Hands for InProcess {
         program::launch(&self.runtime, program)
     }
 
-    fn make_run_dir(&self, order: &NewRunDir) -> io::Result<()> {
+    fn make_run_dir(&self, order: &NewRunDir) -> io::Result<bool> {
         run_dir::make(order)
     }
 
-    fn read_inbox(&self, run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
-        inbox::read(run_root, max)
+    fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
+        fs_err::remove_dir_all(run_dir)
+    }
+
+    fn read_inbox(
+        &self,
+        run_root: &Path,
+        tokens: &BTreeSet<Token>,
+        max: usize,
+    ) -> io::Result<Vec<InboxItem>> {
+        inbox::read(run_root, tokens, max)
+    }
+
+    fn inbox_tokens(&self, run_root: &Path) -> io::Result<BTreeSet<Token>> {
+        inbox::tokens(run_root)
+    }
+
+    fn sweep_inbox(
+        &self,
+        run_root: &Path,
+        over: &BTreeSet<Token>,
+        then: Timestamp,
+    ) -> io::Result<()> {
+        inbox::sweep(run_root, over, then)
     }
 
     fn remove(&self, files: &[PathBuf]) -> io::Result<()> {

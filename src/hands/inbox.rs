@@ -1,8 +1,13 @@
 //! What scripts leave behind: events in the inbox, exit markers in the run directory.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use fs_err::DirEntry;
+use jiff::Timestamp;
+
+use crate::domain::ids::Token;
 use crate::domain::inbox::{EVENT_BYTES_MAX, ScriptEvent};
 use crate::hands::regular::{self, Opened};
 use crate::ports::InboxItem;
@@ -10,16 +15,31 @@ use crate::ports::InboxItem;
 /// Names that are looked at in one reading; the rest waits for the next.
 const LISTED_MAX: usize = 65_536;
 
-/// Lists the events of a run root's inbox, oldest first, at most `max`.
+/// Reads the events of these submissions, oldest first, at most `max`: with more, the first by name.
 ///
-/// With more files than `max` the first by name are taken, whatever the directory's own order is.
-pub(super) fn read(run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
+/// A file's name begins with its token, so that the events of others cost no more than their names.
+pub(super) fn read(
+    run_root: &Path,
+    tokens: &BTreeSet<Token>,
+    max: usize,
+) -> io::Result<Vec<InboxItem>> {
+    let mut files: Vec<(Token, PathBuf)> = Vec::new();
+    each(run_root, |entry, token| {
+        files.extend(
+            token.filter(|token| tokens.contains(token)).map(|token| (token, entry.path())),
+        );
+    })?;
+    files.sort_by(|(_, a), (_, b)| a.cmp(b));
+    files.truncate(max);
     let mut items = Vec::new();
-    for file in names(&run_root.join(".inbox"), max)? {
-        match content(&file)? {
-            Content::Event(event) => items.push(InboxItem { file, event: Some(event) }),
-            Content::Rubbish => items.push(InboxItem { file, event: None }),
-            Content::Missing => {}
+    for (token, file) in files {
+        // What cannot be read now is read later; it does not hide the others.
+        match content(&file) {
+            Ok(Content::Event(event)) if event.token == token => {
+                items.push(InboxItem { file, event: Some(event) });
+            }
+            Ok(Content::Event(_) | Content::Rubbish) => items.push(InboxItem { file, event: None }),
+            Ok(Content::Missing) | Err(_) => {}
         }
     }
     items.sort_by(|a, b| {
@@ -29,15 +49,57 @@ pub(super) fn read(run_root: &Path, max: usize) -> io::Result<Vec<InboxItem>> {
     Ok(items)
 }
 
-/// Removes files; one that is gone already is as good.
+/// The submissions that have events here.
+pub(super) fn tokens(run_root: &Path) -> io::Result<BTreeSet<Token>> {
+    let mut tokens = BTreeSet::new();
+    each(run_root, |_, token| tokens.extend(token))?;
+    Ok(tokens)
+}
+
+/// Removes the events of these submissions, and what is older than `then`, whatever it is; directories stay.
+pub(super) fn sweep(run_root: &Path, over: &BTreeSet<Token>, then: Timestamp) -> io::Result<()> {
+    let then = std::time::SystemTime::from(then);
+    let mut files = Vec::new();
+    each(run_root, |entry, token| {
+        let is_over = token.is_some_and(|token| over.contains(&token));
+        let is_old = || {
+            let metadata = entry.metadata();
+            metadata
+                .is_ok_and(|there| !there.is_dir() && there.modified().is_ok_and(|at| at < then))
+        };
+        if is_over || is_old() {
+            files.push(entry.path());
+        }
+    })?;
+    remove(&files)
+}
+
+/// Looks at each name of the inbox, with the token it begins with.
+fn each(run_root: &Path, mut look: impl FnMut(&DirEntry, Option<Token>)) -> io::Result<()> {
+    let entries = match fs_err::read_dir(run_root.join(".inbox")) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries.take(LISTED_MAX) {
+        let entry = entry?;
+        let name = entry.file_name();
+        let token = name.to_str().and_then(|name| name.split('.').next()?.parse().ok());
+        look(&entry, token);
+    }
+    Ok(())
+}
+
+/// Removes files; one that is gone already is as good, and one that cannot be removed does not keep the others.
 pub(super) fn remove(files: &[PathBuf]) -> io::Result<()> {
+    let mut first = Ok(());
     for file in files {
         match fs_err::remove_file(file) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => first = first.and(Err(error)),
             Ok(()) | Err(_) => {}
         }
     }
-    Ok(())
+    first
 }
 
 /// The exit marker of an attempt; none also when something else has its name.
@@ -47,26 +109,6 @@ pub(super) fn exit_marker(run_dir: &Path, attempt: u32) -> io::Result<Option<Scr
         Content::Event(event) => Ok(Some(event)),
         Content::Rubbish | Content::Missing => Ok(None),
     }
-}
-
-fn names(inbox: &Path, max: usize) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs_err::read_dir(inbox) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut files = Vec::new();
-    for entry in entries.take(LISTED_MAX) {
-        let entry = entry?;
-        let unfinished = entry.file_name().as_encoded_bytes().starts_with(b".");
-        // A directory is none of a script's and cannot be removed like a file.
-        if !unfinished && !entry.file_type()?.is_dir() {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    files.truncate(max);
-    Ok(files)
 }
 
 /// What is in an event file.
@@ -102,58 +144,101 @@ mod tests {
 
     use super::*;
 
+    const TOKEN: &str = "tybaaaaaaaaaaaaaaaaaaa";
+
     fn event(at: i64) -> String {
         format!(
-            r#"{{"token":"tybaaaaaaaaaaaaaaaaaaa","job":"local:7","attempt":1,"restart":0,"event":"ended","at":{at}}}"#
+            r#"{{"token":"{TOKEN}","job":"local:7","attempt":1,"restart":0,"event":"ended","at":{at}}}"#
         )
     }
 
-    fn names_of(items: &[InboxItem]) -> Vec<(&str, Option<i64>)> {
-        let of = |item: &'_ InboxItem| item.event.as_ref().map(|event| event.at);
-        items.iter().map(|i| (i.file.file_name().unwrap().to_str().unwrap(), of(i))).collect()
+    fn ours() -> BTreeSet<Token> {
+        BTreeSet::from([TOKEN.parse().unwrap()])
+    }
+
+    fn inbox_of(root: &Path, files: &[(&str, &str)]) -> PathBuf {
+        let inbox = root.join(".inbox");
+        fs_err::create_dir(&inbox).unwrap();
+        for (name, text) in files {
+            fs_err::write(inbox.join(name.replace("OURS", TOKEN)), text).unwrap();
+        }
+        inbox
+    }
+
+    fn names_of(items: &[InboxItem]) -> Vec<(String, Option<i64>)> {
+        let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().replace(TOKEN, "OURS");
+        items.iter().map(|i| (name(&i.file), i.event.as_ref().map(|event| event.at))).collect()
     }
 
     #[test]
     fn events_come_oldest_first_and_rubbish_is_told_apart() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(read(root.path(), 10).unwrap(), []);
-        let inbox = root.path().join(".inbox");
-        fs_err::create_dir(&inbox).unwrap();
-        for (name, text) in [
-            ("b", event(20)),
-            ("a", event(20)),
-            ("z", event(10)),
-            (".unfinished", event(1)),
-            ("huge", format!("{}{}", event(5), " ".repeat(1 << 20))),
-            ("rubbish", "{".to_owned()),
-        ] {
-            fs_err::write(inbox.join(name), text).unwrap();
-        }
-        fs_err::write(inbox.join("bytes"), [0xff, 0xfe]).unwrap();
-        fs_err::create_dir(inbox.join("directory")).unwrap();
-        fs_err::os::unix::fs::symlink(inbox.join("a"), inbox.join("link")).unwrap();
-        nix::unistd::mkfifo(&inbox.join("pipe"), Mode::S_IRWXU).unwrap();
-        let items = read(root.path(), 100).unwrap();
-        assert_eq!(
-            names_of(&items),
-            [
-                ("bytes", None),
-                ("huge", None),
-                ("link", None),
-                ("pipe", None),
-                ("rubbish", None),
-                ("z", Some(10)),
-                ("a", Some(20)),
-                ("b", Some(20)),
-            ]
+        assert_eq!(read(root.path(), &ours(), 10).unwrap(), []);
+        let huge = format!("{}{}", event(5), " ".repeat(1 << 20));
+        let other = event(5).replace(TOKEN, Token::from_bits(9).as_str());
+        let inbox = inbox_of(
+            root.path(),
+            &[
+                ("OURS.b", &event(20)),
+                ("OURS.a", &event(20)),
+                ("OURS.z", &event(10)),
+                (".OURS.unfinished", &event(1)),
+                ("OURS.huge", &huge),
+                ("OURS.forged", &other),
+                ("OURS.rubbish", "{"),
+            ],
         );
-        assert_eq!(names_of(&read(root.path(), 1).unwrap()), [("a", Some(20))]);
+        let at = |name: &str| inbox.join(format!("{TOKEN}.{name}"));
+        fs_err::write(at("bytes"), [0xff, 0xfe]).unwrap();
+        fs_err::os::unix::fs::symlink(at("a"), at("link")).unwrap();
+        nix::unistd::mkfifo(&at("pipe"), Mode::S_IRWXU).unwrap();
+        let items = read(root.path(), &ours(), 100).unwrap();
+        insta::assert_debug_snapshot!(names_of(&items).iter().map(|(name, at)| format!("{name} {at:?}")).collect::<Vec<_>>(), @r#"
+        [
+            "OURS.bytes None",
+            "OURS.forged None",
+            "OURS.huge None",
+            "OURS.link None",
+            "OURS.pipe None",
+            "OURS.rubbish None",
+            "OURS.z Some(10)",
+            "OURS.a Some(20)",
+            "OURS.b Some(20)",
+        ]
+        "#);
+        assert_eq!(names_of(&read(root.path(), &ours(), 1).unwrap()).len(), 1);
 
         let mut files: Vec<_> = items.into_iter().map(|item| item.file).collect();
-        files.push(inbox.join("never-was"));
-        remove(&files).unwrap();
-        assert_eq!(read(root.path(), 100).unwrap(), []);
-        assert!(inbox.join(".unfinished").exists());
+        files.push(at("never-was"));
+        fs_err::create_dir(at("directory")).unwrap();
+        files.insert(0, at("directory"));
+        assert!(remove(&files).is_err(), "a directory is no event");
+        fs_err::remove_dir(at("directory")).unwrap();
+        assert_eq!(read(root.path(), &ours(), 100).unwrap(), []);
+        assert!(inbox.join(format!(".{TOKEN}.unfinished")).exists());
+    }
+
+    #[test]
+    fn the_events_of_others_are_left_alone_until_they_are_old() {
+        let root = tempfile::tempdir().unwrap();
+        let other = Token::from_bits(9);
+        let others = format!("{other}.0.0.ended.json");
+        let inbox = inbox_of(
+            root.path(),
+            &[("OURS.0.0.ended.json", &event(1)), (&others, "x"), ("notes", "y"), (".old", "z")],
+        );
+        fs_err::create_dir(inbox.join("directory")).unwrap();
+        assert_eq!(read(root.path(), &ours(), 100).unwrap().len(), 1);
+        assert_eq!(tokens(root.path()).unwrap(), ours().into_iter().chain([other]).collect());
+        let names = || {
+            let name =
+                |e: io::Result<std::fs::DirEntry>| e.unwrap().file_name().into_string().unwrap();
+            inbox.read_dir().unwrap().map(name).collect::<BTreeSet<String>>()
+        };
+        sweep(root.path(), &ours(), Timestamp::UNIX_EPOCH).unwrap();
+        assert_eq!(names(), [others, "notes".into(), ".old".into(), "directory".into()].into());
+        sweep(root.path(), &BTreeSet::new(), Timestamp::MAX).unwrap();
+        assert_eq!(names(), ["directory".to_owned()].into());
     }
 
     #[test]

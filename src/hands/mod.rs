@@ -14,7 +14,7 @@ mod regular;
 mod run_dir;
 mod session;
 
-pub use background::{StartedDaemon, start_daemon};
+pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;
 pub use in_process::InProcess;
 pub use program::OUTPUT_BYTES_MAX;

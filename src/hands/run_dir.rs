@@ -15,8 +15,8 @@ const RUN_ROOT_MODE: u32 = 0o700;
 
 const SETGID: u32 = 0o2000;
 
-/// Makes the directory, durably and whole: where that fails nothing stays behind.
-pub(super) fn make(order: &NewRunDir) -> io::Result<()> {
+/// Makes the directory, durably and whole: where that fails nothing stays behind. `false` when there is one already.
+pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
     let Some(run_root) = order.path.parent() else {
         return Err(invalid(format!("`{}` is no place for a run", order.path.display())));
     };
@@ -24,11 +24,16 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<()> {
         return Err(invalid(format!("the code's path `{}` is relative", order.code.display())));
     }
     durable::create_dir_all(&run_root.join(".inbox"), RUN_ROOT_MODE)?;
-    durable::create_dir(&order.path, order.mode)?;
-    fill(order).inspect_err(|_| {
+    match durable::create_dir(&order.path, order.mode) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let filled = fill(order).inspect_err(|_| {
         // The first error is the one to tell; what cannot be removed now is seen in the listing.
         fs_err::remove_dir_all(&order.path).ok();
-    })
+    });
+    filled.map(|()| true)
 }
 
 fn fill(order: &NewRunDir) -> io::Result<()> {
@@ -117,7 +122,7 @@ mod tests {
         fs_err::write(code.join("train.py"), "print()").unwrap();
         fs_err::write(code.join(".env"), "").unwrap();
         let order = order(dir.path().join("root/deep/1-x"), code.clone());
-        make(&order).unwrap();
+        assert!(make(&order).unwrap());
         insta::assert_debug_snapshot!(names_in(&order.path), @r#"
         [
             "checkpoints",
@@ -144,7 +149,7 @@ mod tests {
         ] {
             assert_eq!(mode_of(&order.path.join(name)), mode, "{name}");
         }
-        assert_eq!(make(&order).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert!(!make(&order).unwrap(), "a directory is made once");
         assert_eq!(fs_err::read_to_string(order.path.join("run.toml")).unwrap(), "spec");
     }
 
@@ -157,7 +162,7 @@ mod tests {
         let code = dir.path().join("code");
         fs_err::create_dir(&code).unwrap();
         let order = NewRunDir { mode: 0o770, ..order(root.join("1-x"), code) };
-        make(&order).unwrap();
+        assert!(make(&order).unwrap());
         for (name, mode) in [("", 0o2770), ("logs", 0o2770), ("run.toml", 0o660), ("job.sh", 0o770)]
         {
             assert_eq!(mode_of(&order.path.join(name)), mode, "{name}");

@@ -17,7 +17,7 @@ use crate::local::order::Order;
 use crate::local::record::{JobState, Record};
 use crate::local::spool::{Spool, SpoolError};
 use crate::local::supervisor::{chain, host};
-use crate::ports::{Asked, Clock, Hands, Program, Scheduler, Silence, SubmitOrder};
+use crate::ports::{Asked, Clock, Hands, Program, ProgramError, Scheduler, Silence, SubmitOrder};
 
 /// The cluster in the job keys of local jobs.
 pub const CLUSTER: &str = "local";
@@ -43,10 +43,31 @@ enum NotSubmitted {
     Occupied(SubmissionId),
     #[error("cannot tell whether an earlier local job of this number still runs")]
     Process(#[source] io::Error),
+    #[error("the run's script {} is gone", .0.display())]
+    NoScript(PathBuf),
+    #[error("cannot look at the run's script")]
+    Script(#[source] io::Error),
     #[error("the state directory's path is not UTF-8")]
     Path,
     #[error("cannot launch the job's supervisor")]
-    Launch(#[source] crate::ports::ProgramError),
+    Launch(#[source] ProgramError),
+}
+
+impl NotSubmitted {
+    /// Whether it is a trouble of this machine that may pass: a full disk, too many processes. The run is not to blame.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Spool(_) | Self::Occupied(_) | Self::Process(_) | Self::Script(_) => true,
+            Self::Path | Self::NoScript(_) => false,
+            Self::Launch(error) => match error {
+                ProgramError::Start { source, .. } => !matches!(
+                    source.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ),
+                ProgramError::Deadline { .. } | ProgramError::Hear { .. } => true,
+            },
+        }
+    }
 }
 
 /// Whether the job of a RUNNING record runs.
@@ -126,7 +147,7 @@ impl Inner {
         match self.hand_over(order) {
             Ok(true) => Answer::Acknowledged { job, notices: String::new() },
             Ok(false) => Answer::Lost { message: "it was submitted before".to_owned() },
-            Err(error) => Answer::Refused { message: chain(&error), for_now: false },
+            Err(error) => Answer::Refused { for_now: error.may_pass(), message: chain(&error) },
         }
     }
 
@@ -144,6 +165,9 @@ impl Inner {
             submitted_at: self.clock.now(),
         };
         let directory = spool.directory().to_str().ok_or(NotSubmitted::Path)?.to_owned();
+        if !order.script().try_exists().map_err(NotSubmitted::Script)? {
+            return Err(NotSubmitted::NoScript(order.script()));
+        }
         if !spool.make()? {
             if spool.order()?.is_some_and(|before| before.token == order.token) {
                 return Ok(false);

@@ -75,6 +75,11 @@ impl Spool {
         self.0.join("trouble.txt")
     }
 
+    /// Whether it was removed, as opposed to being out of reach.
+    pub(super) fn is_gone(&self) -> bool {
+        self.0.try_exists().is_ok_and(|exists| !exists)
+    }
+
     /// Makes the directory; `false` when there is one of that name.
     pub(super) fn make(&self) -> Result<bool, SpoolError> {
         if let Some(above) = self.0.parent() {

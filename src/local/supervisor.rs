@@ -87,7 +87,8 @@ fn carry_out(spool: &Spool, clock: &dyn Clock) -> Result<bool, Trouble> {
     loop {
         match spool.replace_record(&record) {
             Ok(()) => return Ok(true),
-            Err(error) if tries == END_TRIES_MAX => return Err(error.into()),
+            // Without a spool there is nobody who would read it.
+            Err(error) if tries == END_TRIES_MAX || spool.is_gone() => return Err(error.into()),
             Err(_) => tries += 1,
         }
         signals.wait(Some(END_TRY_PAUSE));

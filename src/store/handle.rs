@@ -31,14 +31,27 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the disk is full: a fault of the machine that passes when room is made.
+    /// An error of opening the database at `path`.
+    pub(super) fn opening(path: &Path, source: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(DatabaseCorrupt | NotADatabase) => Self::Damaged { path, why: source.to_string() },
+            _ => Self::Open { path, source },
+        }
+    }
+
+    /// Whether the disk takes no more: full, over quota, or a file at `ulimit -f`. It passes when room is made.
     pub fn is_disk_full(&self) -> bool {
         let (Self::Statement { source, .. } | Self::Open { source, .. } | Self::Backup(source)) =
             self
         else {
             return false;
         };
+        // SQLite knows ENOSPC only; a quota and a limit are failed writes to it.
         source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+            || source.sqlite_error().map(|error| error.extended_code)
+                == Some(rusqlite::ffi::SQLITE_IOERR_WRITE)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Only the daemon opens the database; everybody else goes through the API. [`open()`] decides how it is opened, [`Store`]
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
+mod acceptance;
 mod events;
 mod handle;
 mod listing;
@@ -12,12 +13,13 @@ mod runs;
 mod submissions;
 mod wishes;
 
+pub use acceptance::{Acceptance, NewRun};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
 pub use listing::Filter;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
-pub use runs::{NewRun, RunRow, Submittable};
+pub use runs::{RunRow, Submittable};
 pub use submissions::{Intending, Intent};
 
 #[cfg(test)]

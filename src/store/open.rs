@@ -3,6 +3,7 @@
 //! "All processes using a database must be on the same host computer; WAL does not work over a network filesystem"
 //! (sqlite.org/wal.html): WAL shares memory between processes through a mapped file.
 
+use std::io;
 use std::path::Path;
 
 use nix::sys::statfs::{FsType, statfs};
@@ -12,7 +13,6 @@ use rusqlite_migration::{M, Migrations};
 use crate::store::handle::{During, StoreError};
 
 const MIGRATIONS_SLICE: &[M<'_>] = &[M::up(include_str!("migrations/001-frame.sql"))];
-const MIGRATIONS: Migrations<'_> = Migrations::from_slice(MIGRATIONS_SLICE);
 
 /// How changes reach the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,34 +48,49 @@ pub fn journal_for(path: &Path) -> Journal {
 }
 
 /// The name of the network file system that `path` is on; `None` on a local disk.
+///
+/// Mount options do not matter here: [`Journal::Careful`] needs no lock that other machines see, for the lease keeps them
+/// out.
 pub fn network_name(path: &Path) -> Option<&'static str> {
     let existing = path.ancestors().find(|part| part.exists())?;
     let Ok(found) = statfs(existing) else { return Some("an unknown file system") };
-    NETWORK
-        .iter()
-        .find(|(magic, _)| FsType(*magic as _) == found.filesystem_type())
-        .map(|(_, name)| *name)
+    network_of(found.filesystem_type())
+}
+
+/// The network file system that a magic number stands for.
+pub(super) fn network_of(found: FsType) -> Option<&'static str> {
+    NETWORK.iter().find(|(magic, _)| FsType(*magic as _) == found).map(|(_, name)| *name)
 }
 
 /// Opens the database and brings its schema up to date; a copy is kept before a schema is changed.
 pub fn open(path: &Path, journal: Journal) -> Result<Connection, StoreError> {
+    open_with(path, journal, MIGRATIONS_SLICE)
+}
+
+pub(super) fn open_with(
+    path: &Path,
+    journal: Journal,
+    migrations: &[M<'_>],
+) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |source| StoreError::Open { path: path.to_owned(), source };
+    let failed = |source| StoreError::opening(path, source);
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
-    configure(&connection, journal).map_err(failed)?;
+    settle_locks(&connection, journal).map_err(failed)?;
+    // Before anything is written: a newer database is left as it is.
     let found: i64 =
         connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(failed)?;
-    let known = i64::try_from(MIGRATIONS_SLICE.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
     if found > known {
         return Err(StoreError::TooNew { path: path.to_owned(), found, known });
     }
+    configure(&connection, journal).map_err(failed)?;
     if found < known {
         if found > 0 {
             backup(&connection, path, found)?;
         }
-        MIGRATIONS
+        Migrations::from_slice(migrations)
             .to_latest(&mut connection)
             .map_err(|source| StoreError::Migrate { path: path.to_owned(), source })?;
     }
@@ -83,18 +98,23 @@ pub fn open(path: &Path, journal: Journal) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
+/// What must be settled before the first read: how others are waited for, and that nothing is mapped.
+fn settle_locks(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
     /// Another process holds the database only for moments: a backup, a look with sqlite3.
     const BUSY_MILLISECONDS: u32 = 5_000;
     connection.pragma_update(None, "busy_timeout", BUSY_MILLISECONDS)?;
-    // Nothing is mapped anywhere: a file system that fails under a mapping kills the process with SIGBUS.
+    // A file system that fails under a mapping kills the process with SIGBUS.
     connection.pragma_update(None, "mmap_size", 0)?;
     match journal {
+        Journal::Wal => Ok(()),
+        Journal::Careful => connection.pragma_update(None, "locking_mode", "EXCLUSIVE"),
+    }
+}
+
+fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
+    match journal {
         Journal::Wal => connection.pragma_update(None, "journal_mode", "WAL")?,
-        Journal::Careful => {
-            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-            connection.pragma_update(None, "journal_mode", "DELETE")?;
-        }
+        Journal::Careful => connection.pragma_update(None, "journal_mode", "DELETE")?,
     }
     // An intent that was told must survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -108,8 +128,21 @@ fn backup(connection: &Connection, path: &Path, version: i64) -> Result<(), Stor
     if copy.exists() {
         return Ok(());
     }
-    let Some(copy) = copy.to_str() else { return Ok(()) };
-    connection.execute("VACUUM INTO ?1", [copy]).map(drop).map_err(StoreError::Backup)
+    // Under another name until it is whole: a copy that was cut is no copy.
+    let unfinished = copy.with_extension("unfinished");
+    let failed = |error: io::Error| {
+        StoreError::Backup(rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
+    };
+    match std::fs::remove_file(&unfinished) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let name = unfinished
+        .to_str()
+        .ok_or_else(|| StoreError::Backup(rusqlite::Error::InvalidPath(unfinished.clone())))?;
+    connection.execute("VACUUM INTO ?1", [name]).map_err(StoreError::Backup)?;
+    let synced = std::fs::File::open(&unfinished).and_then(|file| file.sync_all());
+    synced.and_then(|()| std::fs::rename(&unfinished, &copy)).map_err(failed)
 }
 
 /// Asks `SQLite` whether the file is whole.
@@ -125,7 +158,8 @@ mod tests {
 
     #[test]
     fn the_migrations_are_valid_sql() {
-        MIGRATIONS.validate().expect("all statements run in order");
+        let migrations = Migrations::from_slice(MIGRATIONS_SLICE);
+        migrations.validate().expect("all statements run in order");
     }
 
     #[test]

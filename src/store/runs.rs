@@ -1,4 +1,4 @@
-//! Runs and their attempts: accepted, recorded, found.
+//! Runs and their attempts: recorded and found.
 
 use std::path::PathBuf;
 
@@ -7,27 +7,10 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Attempt, Decision, Note, Run, State};
+use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::wishes;
-
-/// A run that is about to be accepted; its directory is made already.
-#[derive(Debug, Clone)]
-pub struct NewRun {
-    pub id: RunId,
-    pub owner: String,
-    pub key: Option<String>,
-    pub spec_digest: String,
-    pub spec: String,
-    pub resolved: Resolved,
-    pub run_dir: PathBuf,
-    /// Runs that must be final first.
-    pub waits_for: Vec<RunId>,
-    /// Runs that are to be cancelled in the same transaction.
-    pub cancels: Vec<RunId>,
-    pub now: Timestamp,
-}
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,56 +110,6 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Stor
 }
 
 impl Store {
-    /// Takes the next number.
-    pub async fn next_number(&self) -> Result<RunId, StoreError> {
-        self.call(|connection| {
-            connection
-                .execute("INSERT INTO number DEFAULT VALUES", [])
-                .during("take a run number")?;
-            Ok(RunId(connection.last_insert_rowid()))
-        })
-        .await
-    }
-
-    /// Records an accepted run; with its key taken meanwhile, the run that has it is given back instead.
-    pub async fn accept(&self, new: NewRun) -> Result<RunId, StoreError> {
-        self.call(move |connection| {
-            let tx = begin(connection)?;
-            if let Some(known) = of_key(&tx, &new.owner, new.key.as_deref())? {
-                return Ok(known.0);
-            }
-            insert(&tx, &new)?;
-            for other in &new.waits_for {
-                tx.execute(
-                    "INSERT INTO waits_for (run, other) VALUES (?1, ?2)",
-                    params![new.id.0, other.0],
-                )
-                .during("record what a run waits for")?;
-            }
-            for other in &new.cancels {
-                wishes::insert(
-                    &tx,
-                    *other,
-                    crate::domain::run::WishKind::Cancel,
-                    &new.owner,
-                    new.now,
-                )?;
-            }
-            tx.commit().during("accept a run")?;
-            Ok(new.id)
-        })
-        .await
-    }
-
-    /// The run and spec digest that a key was given to.
-    pub async fn with_key(
-        &self,
-        owner: String,
-        key: String,
-    ) -> Result<Option<(RunId, String)>, StoreError> {
-        self.call(move |connection| of_key(connection, &owner, Some(&key))).await
-    }
-
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
         self.call(move |connection| {
             let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
@@ -293,47 +226,6 @@ impl Store {
         })
         .await
     }
-}
-
-fn of_key(
-    connection: &Connection,
-    owner: &str,
-    key: Option<&str>,
-) -> Result<Option<(RunId, String)>, StoreError> {
-    let Some(key) = key else { return Ok(None) };
-    connection
-        .query_row(
-            "SELECT id, spec_digest FROM run WHERE owner = ?1 AND key = ?2",
-            [owner, key],
-            |row| Ok((RunId(row.get(0)?), row.get(1)?)),
-        )
-        .optional()
-        .during("look up a key")
-}
-
-fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<(), StoreError> {
-    let run = Run::accepted(new.id);
-    tx.execute(
-        "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
-         resolved, spec) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-        params![
-            new.id.0,
-            new.resolved.name,
-            new.owner,
-            new.resolved.project,
-            run.state.as_str(),
-            new.now.as_millisecond(),
-            new.run_dir.display().to_string(),
-            new.key,
-            new.spec_digest,
-            to_json(&run, "a new run")?,
-            to_json(&new.resolved, "a resolved spec")?,
-            new.spec,
-        ],
-    )
-    .during("record a new run")?;
-    let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
-    events::insert(tx, new.id, &accepted, new.now)
 }
 
 /// Writes what a decision changed.

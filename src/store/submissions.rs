@@ -1,5 +1,7 @@
 //! Submissions: the intent is on disk before the act, the answer before it is taken.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
@@ -79,6 +81,29 @@ impl Store {
                 )
                 .map(drop)
                 .during("record an answer")
+        })
+        .await
+    }
+
+    /// Which of these tokens are of submissions of ours.
+    pub async fn known_tokens(
+        &self,
+        tokens: BTreeSet<Token>,
+    ) -> Result<BTreeSet<Token>, StoreError> {
+        self.call(move |connection| {
+            let mut statement = connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM submission WHERE token = ?1)")
+                .during("look up tokens")?;
+            let mut known = BTreeSet::new();
+            for token in tokens {
+                let is_known: bool = statement
+                    .query_row([token.as_str()], |row| row.get(0))
+                    .during("look up tokens")?;
+                if is_known {
+                    known.insert(token);
+                }
+            }
+            Ok(known)
         })
         .await
     }

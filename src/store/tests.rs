@@ -1,1 +1,5 @@
 //! Runs through the database: what is recorded is what is read.
+
+mod lives;
+mod opening;
+mod world;

@@ -7,11 +7,11 @@ use crate::api::DaemonStatus;
 use crate::web::App;
 
 pub(super) async fn status(State(app): State<App>) -> Json<DaemonStatus> {
-    let state = &app.world.paths.state;
+    let paths = &app.world.paths;
     Json(DaemonStatus {
         pid: std::process::id(),
-        socket: state.socket().display().to_string(),
-        state_dir: state.path().display().to_string(),
+        socket: paths.socket.display().to_string(),
+        state_dir: paths.state.path().display().to_string(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())

@@ -50,7 +50,7 @@ impl From<StoreError> for ApiError {
         if error.is_disk_full() {
             return Self::new(
                 ErrorCode::StorageFull,
-                "the disk of the state directory is full; nothing was recorded",
+                "the disk of the state directory takes no more: it is full, over quota or failing; nothing was recorded",
             )
             .hint("make room and try again; runs that are running go on");
         }

@@ -120,10 +120,7 @@ impl TestEnv {
 
     /// The process that serves this world, if one does.
     pub(crate) fn daemon_pid(&self) -> Option<Pid> {
-        let lease = std::fs::read(self.state_dir().join("lease.json")).ok()?;
-        let lease: serde_json::Value = serde_json::from_slice(&lease).ok()?;
-        let pid = lease["process"]["pid"].as_i64()?;
-        Some(Pid::from_raw(i32::try_from(pid).ok()?))
+        daemon_of(&self.state_dir())
     }
 
     /// Kills the daemon as a machine would: without a word.
@@ -149,22 +146,37 @@ impl TestEnv {
 }
 
 impl Drop for TestEnv {
-    /// Ends what this world started: the daemon first, then the supervisors it left, each with its own.
     fn drop(&mut self) {
-        if let Some(pid) = self.daemon_pid() {
-            kill(pid, Signal::SIGKILL).ok();
-        }
-        let Ok(spools) = std::fs::read_dir(self.state_dir().join("local")) else { return };
-        for spool in spools.flatten() {
-            let Ok(record) = std::fs::read(spool.path().join("job.json")) else { continue };
-            let Ok(record) = serde_json::from_slice::<serde_json::Value>(&record) else { continue };
-            let Some(pid) = record["process"]["pid"].as_i64() else { continue };
-            if record["state"] == "RUNNING" {
-                std::fs::write(spool.path().join("cancel-now"), "").ok();
-                kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGTERM).ok();
-            }
+        end_what_serves(&self.state_dir());
+    }
+}
+
+/// Ends what a world started: the daemon first, then the supervisors it left, each with its own.
+pub(crate) fn end_what_serves(state_dir: &Path) {
+    if let Some(pid) = daemon_of(state_dir) {
+        kill(pid, Signal::SIGKILL).ok();
+    }
+    let Ok(spools) = std::fs::read_dir(state_dir.join("local")) else { return };
+    for spool in spools.flatten() {
+        let Ok(record) = std::fs::read(spool.path().join("job.json")) else { continue };
+        let Ok(record) = serde_json::from_slice::<serde_json::Value>(&record) else { continue };
+        let Some(pid) = record["process"]["pid"].as_i64() else { continue };
+        if record["state"] == "RUNNING" {
+            std::fs::write(spool.path().join("cancel-now"), "").ok();
+            kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGTERM).ok();
         }
     }
+}
+
+/// The process on this machine that a state directory's lease names.
+pub(crate) fn daemon_of(state_dir: &Path) -> Option<Pid> {
+    let lease = std::fs::read(state_dir.join("lease.json")).ok()?;
+    let lease: serde_json::Value = serde_json::from_slice(&lease).ok()?;
+    let here = nix::unistd::gethostname().ok()?;
+    if lease["host"].as_str() != here.to_str() {
+        return None;
+    }
+    Some(Pid::from_raw(i32::try_from(lease["process"]["pid"].as_i64()?).ok()?))
 }
 
 impl Said {
@@ -215,5 +227,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 pub(crate) fn is_alive(pid: Pid) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
+    // The first thread may be over while others still hold the process's files, its socket among them.
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    threads > 1 || !stat.rsplit(')').next().unwrap_or_default().trim_start().starts_with('Z')
 }

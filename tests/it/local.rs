@@ -60,11 +60,22 @@ fn a_scripts_exit_code_and_signal_are_kept() {
 fn a_script_that_cannot_be_started_fails_with_the_reason() {
     let yard = Yard::new();
     let (order, job) = yard.order(7, HOUR, "true");
-    fs_err::remove_dir_all(&job.run_dir).unwrap();
+    fs_err::remove_dir_all(job.run_dir.join("logs")).unwrap();
     assert!(matches!(yard.answer(order), Answer::Acknowledged { .. }));
     yard.ends(&job, "FAILED", (JobEnd::Failed, Some(127), None));
     let message = job.spool.record().unwrap().unwrap().message;
     assert!(message.contains("could not be started") && message.contains("logs/"), "{message}");
+}
+
+#[test]
+fn a_script_that_is_gone_is_refused() {
+    let yard = Yard::new();
+    let (order, job) = yard.order(7, HOUR, "true");
+    fs_err::remove_dir_all(&job.run_dir).unwrap();
+    let Answer::Refused { message, for_now: false } = yard.answer(order) else {
+        panic!("it should be refused")
+    };
+    assert!(message.contains("job.sh is gone"), "{message}");
 }
 
 #[test]
@@ -199,6 +210,17 @@ fn a_job_cancelled_before_it_started_never_does() {
         yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, None, None));
         assert!(!job.file("logs/local-7.out").exists());
     }
+}
+
+#[test]
+fn a_supervisor_whose_spool_is_gone_does_not_stay() {
+    let yard = Yard::new();
+    let job = yard.submit(HOUR, "until [ -e go ]; do sleep 0.01; done");
+    let supervisor = yard.running(&job).process;
+    fs_err::remove_dir_all(job.spool.directory()).unwrap();
+    fs_err::write(job.file("go"), "").unwrap();
+    // It would try for ten minutes to write the end down.
+    eventually("its end", || (!supervisor.is_alive().unwrap()).then_some(()));
 }
 
 #[test]

@@ -1,0 +1,155 @@
+//! Taking a run in: its number, and whether its key or an active run of its name has the last word.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use crate::domain::ids::RunId;
+use crate::domain::request::IfActive;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Note, Run, WishKind};
+use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::{begin, to_json};
+use crate::store::{events, wishes};
+
+/// A run that is about to be accepted; its directory is made already.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    pub id: RunId,
+    pub owner: String,
+    pub key: Option<String>,
+    pub spec_digest: String,
+    pub spec: String,
+    pub resolved: Resolved,
+    pub run_dir: PathBuf,
+    /// What the owner's active runs of the same name mean for it.
+    pub if_active: IfActive,
+    pub now: Timestamp,
+}
+
+/// What became of a new run. Decided in the transaction that would record it, so that of several at once each sees the
+/// others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acceptance {
+    Recorded,
+    /// The key was given to this run, with this spec digest.
+    KeyTaken {
+        run: RunId,
+        digest: String,
+    },
+    /// The newest active run, instead of a new one.
+    Active(RunId),
+}
+
+impl Store {
+    /// Takes the next number.
+    pub async fn next_number(&self) -> Result<RunId, StoreError> {
+        self.call(|connection| {
+            connection
+                .execute("INSERT INTO number DEFAULT VALUES", [])
+                .during("take a run number")?;
+            Ok(RunId(connection.last_insert_rowid()))
+        })
+        .await
+    }
+
+    /// Records an accepted run, unless its key or an active run of its name has the last word.
+    pub async fn accept(&self, new: NewRun) -> Result<Acceptance, StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            if let Some((run, digest)) = of_key(&tx, &new.owner, new.key.as_deref())? {
+                return Ok(Acceptance::KeyTaken { run, digest });
+            }
+            let active = active(&tx, &new.owner, &new.resolved.name)?;
+            if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
+                return Ok(Acceptance::Active(*newest));
+            }
+            insert(&tx, &new)?;
+            if matches!(new.if_active, IfActive::Queue | IfActive::Replace) {
+                wait_for(&tx, new.id, &active)?;
+            }
+            if new.if_active == IfActive::Replace {
+                for other in active {
+                    wishes::insert(&tx, other, WishKind::Cancel, &new.owner, new.now)?;
+                }
+            }
+            tx.commit().during("accept a run")?;
+            Ok(Acceptance::Recorded)
+        })
+        .await
+    }
+
+    /// An owner's runs of a name that are not final, newest first.
+    pub async fn active(&self, owner: String, name: String) -> Result<Vec<RunId>, StoreError> {
+        self.call(move |connection| active(connection, &owner, &name)).await
+    }
+
+    /// The run and spec digest that a key was given to.
+    pub async fn with_key(
+        &self,
+        owner: String,
+        key: String,
+    ) -> Result<Option<(RunId, String)>, StoreError> {
+        self.call(move |connection| of_key(connection, &owner, Some(&key))).await
+    }
+}
+
+fn of_key(
+    connection: &Connection,
+    owner: &str,
+    key: Option<&str>,
+) -> Result<Option<(RunId, String)>, StoreError> {
+    let Some(key) = key else { return Ok(None) };
+    connection
+        .query_row(
+            "SELECT id, spec_digest FROM run WHERE owner = ?1 AND key = ?2",
+            [owner, key],
+            |row| Ok((RunId(row.get(0)?), row.get(1)?)),
+        )
+        .optional()
+        .during("look up a key")
+}
+
+fn active(connection: &Connection, owner: &str, name: &str) -> Result<Vec<RunId>, StoreError> {
+    let sql = "SELECT id FROM run WHERE owner = ?1 AND name = ?2 \
+               AND state NOT IN ('completed', 'failed', 'cancelled') ORDER BY id DESC";
+    let mut statement = connection.prepare_cached(sql).during("find active runs")?;
+    let rows = statement
+        .query_map([owner, name], |row| row.get(0).map(RunId))
+        .during("find active runs")?;
+    rows.collect::<rusqlite::Result<_>>().during("find active runs")
+}
+
+fn wait_for(tx: &Transaction<'_>, run: RunId, others: &[RunId]) -> Result<(), StoreError> {
+    for other in others {
+        tx.execute("INSERT INTO waits_for (run, other) VALUES (?1, ?2)", params![run.0, other.0])
+            .during("record what a run waits for")?;
+    }
+    Ok(())
+}
+
+fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<(), StoreError> {
+    let run = Run::accepted(new.id);
+    tx.execute(
+        "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
+         resolved, spec) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            new.id.0,
+            new.resolved.name,
+            new.owner,
+            new.resolved.project,
+            run.state.as_str(),
+            new.now.as_millisecond(),
+            new.run_dir.display().to_string(),
+            new.key,
+            new.spec_digest,
+            to_json(&run, "a new run")?,
+            to_json(&new.resolved, "a resolved spec")?,
+            new.spec,
+        ],
+    )
+    .during("record a new run")?;
+    let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
+    events::insert(tx, new.id, &accepted, new.now)
+}

@@ -1,0 +1,219 @@
+//! Acceptance, intents, decisions, lists and wishes.
+
+use crate::domain::ids::{RunId, SubmissionId, Token};
+use crate::domain::request::IfActive;
+use crate::domain::run::{
+    Answer, Event, Granted, JobEnd, Phase, Reason, Sighting, State, WishKind, step,
+};
+use crate::store::tests::world::{Yard, job, policy, t};
+use crate::store::{Acceptance, Filter, NewRun, StoreError};
+
+fn sighting(n: u64, token: Token, phase: Phase) -> Event {
+    let is_over = matches!(phase, Phase::Ended { .. });
+    let at = i64::try_from(n).unwrap() * 100;
+    Event::Found(Box::new(Sighting {
+        job: job(n),
+        token,
+        phase,
+        word: "WORD".into(),
+        restart: 0,
+        submitted_at: Some(t(at)),
+        eligible_at: Some(t(at)),
+        started_at: Some(t(at + 10)),
+        ended_at: is_over.then(|| t(at + 20)),
+        nodes: vec!["n1".into()],
+        granted: Granted::default(),
+    }))
+}
+
+#[tokio::test]
+async fn an_accepted_run_is_read_as_it_was_written() {
+    let yard = Yard::new();
+    let new = NewRun { key: Some("k".into()), ..yard.new_run("x").await };
+    let (id, resolved) = (new.id, new.resolved.clone());
+    assert_eq!(yard.store.accept(new).await.unwrap(), Acceptance::Recorded);
+    let row = yard.row(id).await;
+    assert_eq!(
+        (row.name.as_str(), row.owner.as_str(), row.key.as_deref()),
+        ("x", "ada", Some("k"))
+    );
+    assert_eq!((row.created_at, row.submitted_at, row.started_at), (t(0), None, None));
+    assert_eq!((row.run.state, row.resolved), (State::Pending { why: None }, resolved));
+    let history = yard.store.events(id).await.unwrap();
+    assert_eq!(history[0].message, "submitted by ada");
+    assert_eq!(yard.store.run(RunId(99)).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_key_is_given_once_per_owner() {
+    let yard = Yard::new();
+    let keyed = |new: NewRun| NewRun { key: Some("k".into()), ..new };
+    let first = keyed(yard.new_run("x").await);
+    let run = first.id;
+    yard.store.accept(first).await.unwrap();
+    let other = NewRun { spec_digest: "other".into(), ..keyed(yard.new_run("y").await) };
+    let number = other.id;
+    let taken = Acceptance::KeyTaken { run, digest: "digest".into() };
+    assert_eq!(yard.store.accept(other).await.unwrap(), taken);
+    assert_eq!(yard.store.run(number).await.unwrap(), None, "nothing was recorded");
+    let theirs = NewRun { owner: "bob".into(), ..keyed(yard.new_run("x").await) };
+    assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded);
+    let found = yard.store.with_key("ada".into(), "k".into()).await.unwrap();
+    assert_eq!(found, Some((run, "digest".into())));
+}
+
+#[tokio::test]
+async fn active_runs_of_the_name_are_looked_for_in_the_transaction_that_records() {
+    let yard = Yard::new();
+    let (one, two) = (yard.accepted("x").await, yard.accepted("x").await);
+    let over = yard.accepted("x").await;
+    yard.tell(over, Event::Cancel { by: "ada".into() }, t(1)).await;
+    yard.accepted("another").await;
+    let with = async |if_active| NewRun { if_active, ..yard.new_run("x").await };
+
+    let skipped = yard.store.accept(with(IfActive::Skip).await).await.unwrap();
+    assert_eq!(skipped, Acceptance::Active(two));
+    let queued = with(IfActive::Queue).await;
+    let three = queued.id;
+    assert_eq!(yard.store.accept(queued).await.unwrap(), Acceptance::Recorded);
+    assert_eq!(yard.store.open_wishes().await.unwrap(), []);
+    let replacing = with(IfActive::Replace).await;
+    let four = replacing.id;
+    assert_eq!(yard.store.accept(replacing).await.unwrap(), Acceptance::Recorded);
+
+    let pending = yard.store.pending().await.unwrap();
+    let waits = |id| &pending.iter().find(|found| found.run == id).unwrap().waits_for;
+    assert_eq!((waits(one).len(), waits(three)), (0, &vec![one, two]));
+    assert_eq!(waits(four), &vec![one, two, three]);
+    let wishes = yard.store.open_wishes().await.unwrap();
+    let cancelled: Vec<RunId> = wishes.iter().map(|(run, _)| *run).collect();
+    assert_eq!(cancelled, [three, two, one]);
+    // What is over is not waited for.
+    yard.tell(one, Event::Cancel { by: "ada".into() }, t(2)).await;
+    let pending = yard.store.pending().await.unwrap();
+    assert_eq!(pending.iter().find(|found| found.run == three).unwrap().waits_for, [two]);
+}
+
+#[tokio::test]
+async fn an_intent_is_one_transaction_and_its_token_is_given_once() {
+    let yard = Yard::new();
+    let (one, two) = (yard.accepted("x").await, yard.accepted("y").await);
+    let decision = yard.intend(one, 1, t(1)).await;
+    let submission = decision.run.submission.as_ref().unwrap();
+    assert_eq!((submission.id, submission.attempt_base), (SubmissionId(1), 1));
+    assert_eq!(yard.row(one).await.run, decision.run);
+    assert_eq!(yard.row(one).await.submitted_at, Some(t(1)));
+    let tokens = [Token::from_bits(1), Token::from_bits(2)].into();
+    let known = yard.store.known_tokens(tokens).await.unwrap();
+    assert_eq!(known, [Token::from_bits(1)].into());
+
+    let row = yard.row(two).await;
+    let again = crate::store::Intending {
+        run: row.run.clone(),
+        run_dir: "2-y".into(),
+        owner: "ada".into(),
+        cluster: "local".into(),
+        token: Token::from_bits(1),
+    };
+    let refused = yard.store.intend(again, policy(), t(2)).await;
+    assert!(matches!(refused, Err(StoreError::Statement { what: "record a submission", .. })));
+    assert_eq!(yard.row(two).await, row, "nothing of it is kept");
+}
+
+#[tokio::test]
+async fn an_answer_is_kept_until_it_is_asked_for() {
+    let yard = Yard::new();
+    let run = yard.accepted("x").await;
+    let submission = yard.intend(run, 1, t(1)).await.run.submission.unwrap().id;
+    let asked = vec![SubmissionId(99), submission];
+    assert_eq!(yard.store.answers(asked.clone()).await.unwrap(), [None, None]);
+    let answer = Answer::Acknowledged { job: job(7), notices: "note".into() };
+    yard.store.answered(submission, answer.clone()).await.unwrap();
+    assert_eq!(yard.store.answers(asked).await.unwrap(), [None, Some(answer)]);
+}
+
+#[tokio::test]
+async fn a_second_attempt_keeps_the_first_and_the_first_times_stand() {
+    let yard = Yard::new();
+    let run = yard.accepted("x").await;
+    for n in 1..=2_u8 {
+        let (at, bits) = (i64::from(n) * 100, u128::from(n));
+        yard.intend(run, bits, t(at)).await;
+        let acknowledged = Event::Acknowledged { job: job(n.into()), notices: String::new() };
+        yard.tell(run, acknowledged, t(at + 1)).await;
+        yard.tell(run, sighting(n.into(), Token::from_bits(bits), Phase::Running), t(at + 11))
+            .await;
+        let phase =
+            Phase::Ended { end: JobEnd::Failed, exit_code: Some(74 + i32::from(n)), signal: None };
+        yard.tell(run, sighting(n.into(), Token::from_bits(bits), phase), t(at + 21)).await;
+        yard.tell(run, Event::TimerDue, t(at + 90)).await;
+    }
+    let row = yard.row(run).await;
+    assert!(row.run.state.is_final(), "{:?}", row.run.state);
+    assert_eq!(
+        (row.submitted_at, row.started_at, row.ended_at),
+        (Some(t(100)), Some(t(110)), Some(t(220)))
+    );
+    let attempts = yard.store.attempts(run).await.unwrap();
+    let kept: Vec<_> = attempts.iter().map(|a| (a.n, a.exit_code, a.reason, a.ended_at)).collect();
+    let code = Some(Reason::ExitCode);
+    assert_eq!(kept, [(1, Some(75), code, Some(t(120))), (2, Some(76), code, Some(t(220)))]);
+    assert_eq!(yard.store.live().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn lists_go_by_every_filter() {
+    let yard = Yard::new();
+    for name in ["llama-1", "llama-2", "other"] {
+        yard.accepted(name).await;
+    }
+    yard.tell(RunId(2), Event::Cancel { by: "ada".into() }, t(5)).await;
+    let theirs = NewRun { owner: "bob".into(), now: t(60), ..yard.new_run("llama-3").await };
+    yard.store.accept(theirs).await.unwrap();
+    let all = Filter { limit: 10, ..Filter::default() };
+    let check = async |filter: Filter, expected: &[i64]| {
+        let found: Vec<i64> =
+            yard.store.list(filter.clone()).await.unwrap().iter().map(|row| row.run.id.0).collect();
+        assert_eq!(found, expected, "{filter:?}");
+    };
+    check(all.clone(), &[4, 3, 2, 1]).await;
+    check(Filter { limit: 2, ..all.clone() }, &[4, 3]).await;
+    check(Filter { owner: Some("ada".into()), ..all.clone() }, &[3, 2, 1]).await;
+    check(Filter { name_glob: Some("llama-?".into()), ..all.clone() }, &[4, 2, 1]).await;
+    check(Filter { states: vec!["cancelled".into(), "failed".into()], ..all.clone() }, &[2]).await;
+    check(Filter { since: Some(t(30)), ..all.clone() }, &[4]).await;
+    check(Filter { project: Some("none".into()), ..all.clone() }, &[]).await;
+    // A value is a value, whatever it spells.
+    check(Filter { name_glob: Some("x' OR 1=1 --".into()), ..all }, &[]).await;
+    assert_eq!(yard.store.newest("ada".into()).await.unwrap(), Some(RunId(3)));
+    let named = yard.store.named("llama-2".into(), Some("ada".into())).await.unwrap();
+    assert_eq!(named, [(RunId(2), "cancelled".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_wish_stays_open_until_a_decision_takes_it() {
+    let yard = Yard::new();
+    let run = yard.accepted("x").await;
+    for by in ["ada", "root"] {
+        yard.store.wish(run, WishKind::Cancel, by.into(), t(1)).await.unwrap();
+    }
+    let open = yard.store.open_wishes().await.unwrap();
+    let told: Vec<_> = open.iter().map(|(of, wish)| (*of, wish.kind, wish.by.as_str())).collect();
+    assert_eq!(told, [(run, WishKind::Cancel, "ada"), (run, WishKind::Cancel, "root")]);
+    let event = Event::Cancel { by: "ada".into() };
+    let decision = step(&yard.row(run).await.run, &event, &policy(), t(2));
+    yard.store.record(decision, vec![open[0].1.id], t(2)).await.unwrap();
+    assert_eq!(yard.store.open_wishes().await.unwrap(), open[1..]);
+    assert!(yard.row(run).await.run.state.is_final());
+}
+
+#[tokio::test]
+async fn numbers_are_never_given_twice() {
+    let yard = Yard::new();
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        numbers.push(yard.store.next_number().await.unwrap().0);
+    }
+    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(yard.accepted("x").await, RunId(4));
+}

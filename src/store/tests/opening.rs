@@ -1,0 +1,99 @@
+//! Opening: file systems, copies before a change, and files that are no database.
+
+use std::path::Path;
+
+use nix::sys::statfs::FsType;
+use rusqlite::Connection;
+use rusqlite_migration::M;
+
+use crate::store::open::{network_of, open_with};
+use crate::store::{Journal, StoreError, journal_for};
+
+#[test]
+fn network_file_systems_are_known_by_their_number() {
+    #[track_caller]
+    fn check(number: i64, name: Option<&str>) {
+        assert_eq!(network_of(FsType(number as _)), name, "{number:#x}");
+    }
+    check(0x6969, Some("NFS"));
+    check(0x0BD0_0BD0, Some("Lustre"));
+    check(0x1983_0326, Some("BeeGFS"));
+    // ext4, XFS, tmpfs, overlayfs.
+    for local in [0xEF53, 0x5846_5342, 0x0102_1994, 0x794C_7630] {
+        check(local, None);
+    }
+    assert_eq!(journal_for(Path::new("/proc/self")), Journal::Wal);
+}
+
+const FIRST: &[M<'_>] = &[M::up("CREATE TABLE one (x); INSERT INTO one VALUES (7);")];
+const SECOND: &[M<'_>] = &[
+    M::up("CREATE TABLE one (x); INSERT INTO one VALUES (7);"),
+    M::up("CREATE TABLE two (y); DELETE FROM one;"),
+];
+const BROKEN: &[M<'_>] = &[
+    M::up("CREATE TABLE one (x); INSERT INTO one VALUES (7);"),
+    M::up("DELETE FROM one; CREATE TABLE one (x);"),
+];
+
+fn count(connection: &Connection) -> i64 {
+    connection.query_row("SELECT count(*) FROM one", [], |row| row.get(0)).unwrap()
+}
+
+fn version(connection: &Connection) -> i64 {
+    connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn a_copy_is_kept_before_a_schema_changes() {
+    for journal in [Journal::Wal, Journal::Careful] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.db");
+        let copy = dir.path().join("t.schema-1.db");
+        drop(open_with(&path, journal, FIRST).unwrap());
+        assert!(!copy.exists(), "a new database has nothing to keep");
+        // A copy that was cut is made again.
+        std::fs::write(dir.path().join("t.schema-1.unfinished"), "half").unwrap();
+        let now = open_with(&path, journal, SECOND).unwrap();
+        assert_eq!((count(&now), version(&now)), (0, 2));
+        let kept = Connection::open(&copy).unwrap();
+        assert_eq!((count(&kept), version(&kept)), (1, 1));
+        assert!(!dir.path().join("t.schema-1.unfinished").exists());
+        drop(now);
+        drop(open_with(&path, journal, SECOND).unwrap());
+    }
+}
+
+#[test]
+fn a_change_that_fails_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    drop(open_with(&path, Journal::Wal, FIRST).unwrap());
+    let failed = open_with(&path, Journal::Wal, BROKEN);
+    assert!(matches!(failed, Err(StoreError::Migrate { .. })), "{failed:?}");
+    let before = open_with(&path, Journal::Wal, FIRST).unwrap();
+    assert_eq!((count(&before), version(&before)), (1, 1));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_damaged_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    let garbage = "garbage ".repeat(1_000);
+    std::fs::write(&path, &garbage).unwrap();
+    for journal in [Journal::Wal, Journal::Careful] {
+        let failed = open_with(&path, journal, FIRST);
+        assert!(matches!(failed, Err(StoreError::Damaged { .. })), "{failed:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), garbage);
+}
+
+#[test]
+fn a_newer_database_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    drop(open_with(&path, Journal::Careful, SECOND).unwrap());
+    let before = std::fs::read(&path).unwrap();
+    let failed = open_with(&path, Journal::Wal, FIRST);
+    assert!(matches!(failed, Err(StoreError::TooNew { found: 2, known: 1, .. })), "{failed:?}");
+    assert_eq!(std::fs::read(&path).unwrap(), before, "not even its journal mode is changed");
+}

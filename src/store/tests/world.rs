@@ -1,0 +1,117 @@
+//! A database of its own for each test, and runs to put into it.
+
+use std::path::PathBuf;
+
+use jiff::{SignedDuration, Timestamp};
+use tempfile::TempDir;
+
+use crate::domain::ids::{JobKey, RunId, Token};
+use crate::domain::request::{IfActive, SpecRequest};
+use crate::domain::resolve::Asker;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Decision, Event, Policy, step};
+use crate::domain::site::effective;
+use crate::domain::units::Seconds;
+use crate::store::{Acceptance, Intending, NewRun, RunRow, Store};
+
+pub(super) struct Yard {
+    pub(super) store: Store,
+    _dir: TempDir,
+}
+
+pub(super) fn t(seconds: i64) -> Timestamp {
+    Timestamp::constant(1_790_000_000, 0) + SignedDuration::from_secs(seconds)
+}
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        max_restarts: 3,
+        restart_on: Vec::new(),
+        restart_exit_codes: vec![75],
+        backoff: Seconds(10),
+        in_doubt_wait: Seconds(2),
+        absent_grace: Seconds(5),
+        stop_patience: Seconds(30),
+    }
+}
+
+pub(super) fn job(n: u64) -> JobKey {
+    JobKey { cluster: "local".into(), job: n, array_task: None }
+}
+
+fn resolved(name: &str) -> Resolved {
+    let request = SpecRequest {
+        file: "run.toml".into(),
+        text: format!("name = \"{name}\"\n[code]\ncommand = [\"true\"]\n"),
+        base: PathBuf::from("/specs"),
+        stem: "run".into(),
+        changes: Vec::new(),
+    };
+    let asker = Asker {
+        user: "ada".into(),
+        uid: 1000,
+        group: "ada".into(),
+        groups: vec!["ada".into()],
+        home: PathBuf::from("/home/ada"),
+    };
+    let (site, _, problems) = effective(Vec::new());
+    assert_eq!(problems, []);
+    let outcome = request.check(&site, &asker).outcome;
+    assert_eq!(outcome.problems, []);
+    outcome.resolved.unwrap()
+}
+
+impl Yard {
+    pub(super) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::start(&dir.path().join("t.db")).unwrap();
+        Self { store, _dir: dir }
+    }
+
+    pub(super) async fn new_run(&self, name: &str) -> NewRun {
+        let id = self.store.next_number().await.unwrap();
+        NewRun {
+            id,
+            owner: "ada".into(),
+            key: None,
+            spec_digest: "digest".into(),
+            spec: "as asked".into(),
+            resolved: resolved(name),
+            run_dir: PathBuf::from(format!("/runs/{id}-{name}")),
+            if_active: IfActive::Submit,
+            now: t(0),
+        }
+    }
+
+    /// Accepts a run of this name and gives its number.
+    pub(super) async fn accepted(&self, name: &str) -> RunId {
+        let new = self.new_run(name).await;
+        let id = new.id;
+        assert_eq!(self.store.accept(new).await.unwrap(), Acceptance::Recorded);
+        id
+    }
+
+    pub(super) async fn row(&self, id: RunId) -> RunRow {
+        self.store.run(id).await.unwrap().unwrap()
+    }
+
+    /// Records the intent to submit a run.
+    pub(super) async fn intend(&self, id: RunId, bits: u128, now: Timestamp) -> Decision {
+        let row = self.row(id).await;
+        let intending = Intending {
+            run: row.run,
+            run_dir: format!("{id}-{}", row.name),
+            owner: row.owner,
+            cluster: "local".into(),
+            token: Token::from_bits(bits),
+        };
+        self.store.intend(intending, policy(), now).await.unwrap().0
+    }
+
+    /// Records what an event makes of a run.
+    pub(super) async fn tell(&self, id: RunId, event: Event, now: Timestamp) -> Decision {
+        let decision = step(&self.row(id).await.run, &event, &policy(), now);
+        self.store.record(decision.clone(), Vec::new(), now).await.unwrap();
+        decision
+    }
+}
