@@ -94,6 +94,11 @@ fn once(
 fn failed(error: &ServeError) -> CliError {
     let message = crate::chain(error);
     match error {
+        ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked) => {
+            CliError::new(Exit::Conflict, message).hint(
+                "`trainyard daemon status` shows it, `trainyard daemon stop` ends it; runs go on",
+            )
+        }
         ServeError::Lease(_) => CliError::new(Exit::Conflict, message),
         ServeError::StateDir(_) | ServeError::Store(_) | ServeError::Listen { .. } => {
             CliError::new(Exit::Internal, message)

@@ -177,7 +177,7 @@ fn told(context: &Context, run: &RunView) -> Exit {
         return Exit::NotAcknowledged;
     }
     if run.state == "pending" {
-        context.say(&format!("run {} waits: {}", run.id, TerminalText(&run.message)));
+        context.say(&format!("run {} is pending: {}", run.id, TerminalText(&run.message)));
     }
     Exit::Done
 }
