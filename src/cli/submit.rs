@@ -177,7 +177,9 @@ fn told(context: &Context, run: &RunView) -> Exit {
         return Exit::NotAcknowledged;
     }
     if run.state == "pending" {
-        context.say(&format!("run {} is pending: {}", run.id, TerminalText(&run.message)));
+        let why = TerminalText(&run.message).to_string();
+        let why = if why.starts_with("waits ") { why } else { format!("waits: {why}") };
+        context.say(&format!("run {} {why}", run.id));
     }
     Exit::Done
 }
