@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::{ProblemBody, SITE_HEADER};
+use crate::api::{ProblemBody, SITE_HEADER, WAIT_SECONDS_MAX};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::daemon::short_path;
@@ -20,6 +20,8 @@ use crate::hands::{LastWords, StartedDaemon, start_daemon};
 
 /// Answers longer than this are no answers of ours.
 const ANSWER_BYTES_MAX: usize = 1 << 30;
+/// How long the beginning of an answer may take: the longest wait for a change, and what a busy machine adds.
+const HEAD_PATIENCE: Duration = Duration::from_secs(WAIT_SECONDS_MAX + 20);
 /// How long a daemon may take to start: a network file system and a large database included.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// Before a daemon is started again that another one kept out.
@@ -160,7 +162,16 @@ impl Client {
             request = request.header(SITE_HEADER, site.as_bytes());
         }
         let request = request.body(Full::new(body)).map_err(|error| CliError::internal(&error))?;
-        sender.send_request(request).await.map_err(|error| lost(&error))
+        if let Ok(answered) =
+            tokio::time::timeout(HEAD_PATIENCE, sender.send_request(request)).await
+        {
+            answered.map_err(|error| lost(&error))
+        } else {
+            let message =
+                format!("the daemon has not answered within {} s", HEAD_PATIENCE.as_secs());
+            Err(CliError::new(Exit::NoDaemon, message)
+                .hint("`trainyard daemon status` and daemon.log in the state directory"))
+        }
     }
 }
 

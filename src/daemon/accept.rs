@@ -57,6 +57,8 @@ pub enum AcceptError {
     RunDir(#[source] Silence),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("cannot look at the files that the spec names")]
+    Files(#[source] Silence),
     #[error("cannot write the resolved spec")]
     Record(#[from] serde_json::Error),
 }
@@ -73,7 +75,10 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
         }
     }
     let mut problems = outcome.problems;
-    problems.extend(verify(&outcome.expectations));
+    // The user's files may lie on a mount that hangs.
+    let (base, expectations) = (spec.base.clone(), outcome.expectations);
+    let look = move |_: &dyn Hands| Ok(verify(&expectations));
+    problems.extend(world.with_hands(&base, look).await.map_err(AcceptError::Files)?);
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };

@@ -26,6 +26,8 @@ const CALLS_PER_MOUNT: usize = 4;
 /// A file call that takes longer is silence.
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Places that are remembered; those without a call under way are forgotten beyond this.
+const MOUNTS_MAX: usize = 1_000;
 /// After a call without an answer a mount is taken for silent this long, so that a hung one costs a pass one deadline, not
 /// one for each run.
 const SILENT_FOR: Duration = Duration::from_secs(15);
@@ -178,6 +180,9 @@ impl World {
         let silence = |why: String| Silence { who: root.display().to_string(), why };
         let mount = {
             let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+            if mounts.len() >= MOUNTS_MAX {
+                mounts.retain(|_, mount| mount.workers.available_permits() < CALLS_PER_MOUNT);
+            }
             let new =
                 || Mount { workers: Arc::new(Semaphore::new(CALLS_PER_MOUNT)), silent_until: None };
             mounts.entry(root.to_owned()).or_insert_with(new).clone()

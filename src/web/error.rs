@@ -72,7 +72,7 @@ impl From<AcceptError> for ApiError {
                 .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
             AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
             AcceptError::NoSlurm => Self::new(ErrorCode::NotSupported, told),
-            AcceptError::RunDir(_) => {
+            AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
             }
             AcceptError::Store(source) => source.into(),

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -53,9 +54,12 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
 /// Notes that somebody needs the daemon, and turns away a client that goes by another site file.
 async fn welcome(State(app): State<App>, request: Request, next: Next) -> Response {
     app.world.touched();
+    // Only a submission is decided by the site config.
+    let is_submission = request.method() == Method::POST && request.uri().path() == "/api/v1/runs";
     let asked = request
         .headers()
         .get(SITE_HEADER)
+        .filter(|_| is_submission)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let ours = app.world.paths.site_asked.as_ref().map(|path| path.display().to_string());
     if let Some(asked) = asked.filter(|asked| Some(asked) != ours.as_ref()) {

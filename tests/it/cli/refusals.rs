@@ -174,7 +174,10 @@ fn another_site_file_than_the_daemons_is_a_conflict() {
     let env = TestEnv::new();
     env.write("other.toml", "[site]\nname = \"other\"\n");
     drop(env.line("daemon start").success());
-    assert_told!(env, env.line("list --site other.toml").ended(11));
+    env.bash_spec("fine", "exit 0\n");
+    assert_told!(env, env.line("submit fine.toml --site other.toml").ended(11));
+    // Nothing else is decided by it.
+    drop(env.line("list --site other.toml").success());
 }
 
 #[test]
