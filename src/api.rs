@@ -10,6 +10,8 @@ use crate::domain::view::RunView;
 pub const BODY_BYTES_MAX: usize = 4 << 20;
 /// Runs of one list.
 pub const LIST_MAX: u32 = 1_000;
+/// Metric values of one answer; clients go on behind the last one.
+pub const METRICS_PAGE: u32 = 10_000;
 /// The longest that one request waits for a change; clients ask again.
 pub const WAIT_SECONDS_MAX: u64 = 25;
 /// The header that says which site file the client goes by.

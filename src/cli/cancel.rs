@@ -1,6 +1,6 @@
 //! `cancel`: record the wish; the daemon carries it out.
 
-use crate::cli::client::{Client, encoded};
+use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::domain::view::RunView;
@@ -18,8 +18,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let mut cancelled = Vec::new();
         let mut first_error = None;
         for reference in &args.runs {
-            match client.post::<RunView>(&format!("/runs/{}/cancel", encoded(reference)), &()).await
-            {
+            match cancel(&client, reference).await {
                 Ok(run) => {
                     context.say(&format!("run {} is being cancelled", run.id));
                     cancelled.push(run);
@@ -34,4 +33,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         }
         first_error.map_or(Ok(Exit::Done), Err)
     })
+}
+
+async fn cancel(client: &Client, reference: &str) -> Result<RunView, CliError> {
+    client.post(&(run_path(reference)? + "/cancel"), &()).await
 }

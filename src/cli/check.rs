@@ -1,11 +1,12 @@
 //! `check`: all problems of specs against the site.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::cli::diagnostic;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::spec_args::read_file;
+use crate::cli::text::TerminalText;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::SpecRequest;
 use crate::domain::resolved::Resolved;
@@ -39,14 +40,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut documents = Vec::new();
     let mut count = 0;
     for spec in &args.specs {
-        let request = read_file(context, spec, Vec::new())?;
-        let (problems, sources) = check(context, &request, &site).err().unwrap_or_default();
+        let file = spec.display().to_string();
+        let (problems, sources) = check_file(context, spec, &site);
         count += problems.len();
         if context.global.json {
             let problems = diagnostic::to_json(&problems, &sources);
-            documents.push(serde_json::json!({ "spec": request.file, "problems": problems }));
+            documents.push(serde_json::json!({ "spec": file, "problems": problems }));
         } else if problems.is_empty() {
-            context.output().line(&format!("{}: fine", request.file))?;
+            context.output().line(&format!("{}: fine", TerminalText(&file)))?;
         } else {
             diagnostic::show(context, &problems, &sources);
         }
@@ -57,7 +58,17 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     match count {
         0 => Ok(Exit::Done),
         _ if context.global.json => Ok(Exit::Invalid),
-        1 => Err(CliError::new(Exit::Invalid, "1 problem")),
-        _ => Err(CliError::new(Exit::Invalid, format!("{count} problems"))),
+        _ => {
+            let message = format!("{count} problem{}", plural(count));
+            Err(CliError::new(Exit::Invalid, message))
+        }
+    }
+}
+
+/// All problems of one file; that it cannot be read is one of them, so that the other files are checked all the same.
+fn check_file(context: &Context, spec: &Path, site: &Site) -> (Vec<Problem>, Sources) {
+    match read_file(context, spec, Vec::new()) {
+        Ok(request) => check(context, &request, site).err().unwrap_or_default(),
+        Err(error) => (vec![Problem::nowhere(error.message)], Sources::default()),
     }
 }

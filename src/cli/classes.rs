@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
 use crate::cli::text::TerminalText;
 use crate::domain::keys::Named;
 use crate::domain::site::{Class, LOCAL, Site};
@@ -38,11 +39,20 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let rows = classes.iter().map(row).collect();
-    context
-        .output()
-        .table(&["CLASS", "CLUSTER", "GPUS", "CPUS", "MEMORY", "NODES", "TIME", "RATE"], rows)?;
+    context.output().table(HEADER, rows)?;
     Ok(Exit::Done)
 }
+
+const HEADER: &[Column] = &[
+    Column::Elastic("CLASS"),
+    Column::Elastic("CLUSTER"),
+    Column::Elastic("GPUS"),
+    Column::Whole("CPUS"),
+    Column::Whole("MEMORY"),
+    Column::Whole("NODES"),
+    Column::Whole("TIME"),
+    Column::Whole("RATE"),
+];
 
 fn views(site: &Site) -> Vec<ClassView> {
     let default = site

@@ -70,8 +70,9 @@ impl Client {
     async fn start(&self, context: &Context) -> Result<(), CliError> {
         if context.global.socket.is_some() {
             let message = format!("no daemon answers at {}", self.socket.display());
-            return Err(CliError::new(Exit::NoDaemon, message)
-                .hint("`--socket` only finds a daemon that is there"));
+            return Err(CliError::new(Exit::NoDaemon, message).hint(
+                "`--socket` and TRAINYARD_SOCKET only find a daemon that is there; without them one is started",
+            ));
         }
         // Its problems are told here, each at its place; the daemon would only tell how many there are.
         context.site()?;
@@ -223,6 +224,14 @@ async fn bytes(response: Response<Incoming>) -> Result<Bytes, CliError> {
     collected
         .map(http_body_util::Collected::to_bytes)
         .map_err(|error| CliError::new(Exit::NoDaemon, error.to_string()))
+}
+
+/// The path of a run that a person named.
+pub(super) fn run_path(reference: &str) -> Result<String, CliError> {
+    if reference.is_empty() {
+        return Err(CliError::new(Exit::NotFound, "there is no run with an empty name"));
+    }
+    Ok(format!("/runs/{}", encoded(reference)))
 }
 
 /// A path segment or query value, percent-encoded.

@@ -9,6 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::cli::error::CliError;
 use crate::cli::output::Output;
+use crate::cli::text::TerminalLines;
 use crate::cli::{Color, Global};
 use crate::daemon::StateDir;
 use crate::domain::resolve::Asker;
@@ -101,7 +102,7 @@ impl Context {
         std::io::stderr().is_terminal()
     }
 
-    /// One line of talk.
+    /// One line of talk; text of others in it must be neutralised already.
     pub(super) fn say(&self, line: &str) {
         // Nobody listens: there is nobody to tell.
         drop(writeln!(self.stderr(), "{line}"));
@@ -110,9 +111,9 @@ impl Context {
     pub(super) fn error(&self, message: &str, hints: &[String]) {
         let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let hint = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
-        self.say(&format!("{error}error:{error:#} {message}"));
+        self.say(&format!("{error}error:{error:#} {}", TerminalLines(message)));
         for text in hints {
-            self.say(&format!("{hint}hint:{hint:#} {text}"));
+            self.say(&format!("{hint}hint:{hint:#} {}", TerminalLines(text)));
         }
     }
 

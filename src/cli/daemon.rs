@@ -6,6 +6,7 @@ use crate::api::DaemonStatus;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::text::TerminalText;
 use crate::daemon::Holder;
 
 #[derive(Debug, clap::Subcommand)]
@@ -63,7 +64,10 @@ fn show(context: &Context, status: &DaemonStatus) -> Result<Exit, CliError> {
     } else {
         let DaemonStatus { pid, socket, state_dir, version, host } = status;
         context.output().line(&format!(
-            "daemon {version} serves {state_dir}\n  process {pid} on {host}\n  socket {socket}"
+            "daemon {version} serves {}\n  process {pid} on {}\n  socket {}",
+            TerminalText(state_dir),
+            TerminalText(host),
+            TerminalText(socket)
         ))?;
     }
     Ok(Exit::Done)
@@ -82,7 +86,7 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
     let client = Client::without_starting(context);
     if !client.is_there() {
         context.say("no daemon was serving");
-        return Ok(Exit::Done);
+        return stopped(context, None);
     }
     let status: DaemonStatus = client.get("/daemon").await?;
     client.post::<()>("/daemon/stop", &()).await?;
@@ -92,10 +96,18 @@ async fn stop(context: &Context) -> Result<Exit, CliError> {
             return Err(CliError::new(
                 Exit::TimedOut,
                 format!("daemon {} is still draining", status.pid),
-            ));
+            )
+            .hint("it ends once what is under way has ended; `trainyard daemon status` tells"));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     context.say(&format!("daemon {} has ended; runs go on", status.pid));
+    stopped(context, Some(status.pid))
+}
+
+fn stopped(context: &Context, pid: Option<u32>) -> Result<Exit, CliError> {
+    if context.global.json {
+        context.output().json(&serde_json::json!({ "stopped": pid }))?;
+    }
     Ok(Exit::Done)
 }

@@ -13,10 +13,15 @@ use crate::domain::problem::{Place, Problem, Sources};
 struct Diagnostic<'a> {
     problem: &'a Problem,
     source: Option<NamedSource<String>>,
+    /// The file of a problem that has no place in it.
+    file: Option<&'a str>,
 }
 
 impl fmt::Display for Diagnostic<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = self.file {
+            write!(f, "{}: ", TerminalText(file))?;
+        }
         TerminalText(&self.problem.message).fmt(f)
     }
 }
@@ -51,24 +56,31 @@ pub(super) fn show(context: &Context, problems: &[Problem], sources: &Sources) {
 fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100);
-    let mut ordered: Vec<&Problem> = problems.iter().collect();
-    let order = |place: Option<Place>| {
-        place.map_or((true, None), |place| (false, Some((place.source, place.start))))
-    };
-    ordered.sort_by_key(|problem| order(problem.place));
     let mut text = String::new();
-    for problem in ordered {
+    for problem in ordered(problems) {
         let source = problem.place.and_then(|place| sources.get(place.source));
         let source = source.map(|source| {
             NamedSource::new(TerminalText(&source.name).to_string(), neutral(&source.text))
         });
-        let diagnostic = Diagnostic { problem, source };
+        let whole = sources.0.first().map(|source| source.name.as_str());
+        let file = whole.filter(|_| problem.place.is_none());
+        let diagnostic = Diagnostic { problem, source, file };
         if handler.render_report(&mut text, &diagnostic).is_err() {
             text.push_str(&problem.message);
         }
         text.push('\n');
     }
     text
+}
+
+/// Problems in the order of their places; those without one come last.
+fn ordered(problems: &[Problem]) -> Vec<&Problem> {
+    let mut ordered: Vec<&Problem> = problems.iter().collect();
+    let order = |place: Option<Place>| {
+        place.map_or((true, None), |place| (false, Some((place.source, place.start))))
+    };
+    ordered.sort_by_key(|problem| order(problem.place));
+    ordered
 }
 
 /// A source text with its control characters replaced one for one, so that places stay where they are.
@@ -86,17 +98,18 @@ fn neutral(text: &str) -> String {
 
 /// Problems for programs: file, line and column of each.
 pub(super) fn to_json(problems: &[Problem], sources: &Sources) -> serde_json::Value {
+    let whole = sources.0.first().map(|source| source.name.as_str());
     let one = |problem: &Problem| {
         let location = problem.place.map(|place| sources.locate(place));
         serde_json::json!({
-            "file": location.map(|location| location.name),
+            "file": location.map_or(whole, |location| Some(location.name)),
             "line": location.map(|location| location.line),
             "column": location.map(|location| location.column),
             "message": problem.message,
             "help": problem.help,
         })
     };
-    problems.iter().map(one).collect()
+    ordered(problems).into_iter().map(one).collect()
 }
 
 #[cfg(test)]

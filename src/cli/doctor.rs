@@ -9,7 +9,8 @@ use serde::Serialize;
 use crate::api::DaemonStatus;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, plural};
+use crate::cli::text::TerminalText;
 use crate::store::network_name;
 
 #[derive(Debug, clap::Args)]
@@ -59,11 +60,12 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
             show(context, finding)?;
         }
     }
-    match bad {
-        0 => Ok(Exit::Done),
-        1 => Err(CliError::new(Exit::NotCompleted, "1 thing is wrong")),
-        _ => Err(CliError::new(Exit::NotCompleted, format!("{bad} things are wrong"))),
+    if bad == 0 {
+        return Ok(Exit::Done);
     }
+    let verb = if bad == 1 { "is" } else { "are" };
+    let message = format!("{bad} thing{} {verb} wrong", plural(bad));
+    Err(CliError::new(Exit::NotCompleted, message))
 }
 
 fn show(context: &Context, finding: &Finding) -> Result<(), CliError> {
@@ -74,9 +76,13 @@ fn show(context: &Context, finding: &Finding) -> Result<(), CliError> {
     };
     let style = Style::new().fg_color(Some(colour.into()));
     let output = context.output();
-    output.line(&format!("{style}{mark}{style:#}  {:<10} {}", finding.what, finding.told))?;
+    output.line(&format!(
+        "{style}{mark}{style:#}  {:<10} {}",
+        finding.what,
+        TerminalText(&finding.told)
+    ))?;
     match &finding.mend {
-        Some(mend) => output.line(&format!("                 → {mend}")),
+        Some(mend) => output.line(&format!("                 → {}", TerminalText(mend))),
         None => Ok(()),
     }
 }

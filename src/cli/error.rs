@@ -7,26 +7,31 @@ use crate::cli::context::Context;
 use crate::cli::diagnostic;
 use crate::domain::problem::{Problem, Sources};
 
-/// How the program ends. The numbers are part of the interface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    Done = 0,
-    /// The run that was waited for did not complete.
-    NotCompleted = 1,
-    Usage = 2,
-    /// The spec or the site file is invalid.
-    Invalid = 3,
-    NotFound = 4,
-    /// The daemon cannot be reached.
-    NoDaemon = 5,
-    /// The scheduler refused.
-    Refused = 6,
-    /// Accepted, but not acknowledged yet.
-    NotAcknowledged = 8,
-    Conflict = 11,
-    /// Waiting timed out; the run goes on.
-    TimedOut = 12,
-    Internal = 70,
+macro_rules! exits {
+    ($( $name:ident = $code:literal, $meaning:literal; )*) => {
+        /// How the program ends. The numbers are part of the interface.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Exit { $( #[doc = $meaning] $name = $code, )* }
+
+        impl Exit {
+            /// Every code that this version gives, with what it means.
+            pub const MEANINGS: &[(Self, &str)] = &[$((Self::$name, $meaning)),*];
+        }
+    };
+}
+
+exits! {
+    Done = 0, "what was asked is done";
+    NotCompleted = 1, "the run that was waited for did not complete; `doctor` found something wrong";
+    Usage = 2, "the command line cannot be understood, asks for something that this version does not support, or names a run ambiguously";
+    Invalid = 3, "the spec or the site file is invalid; nothing was submitted";
+    NotFound = 4, "there is no such run, attempt or log";
+    NoDaemon = 5, "the daemon cannot be reached, and none can be started";
+    Refused = 6, "the scheduler refused the run";
+    NotAcknowledged = 8, "the run is accepted, but the scheduler has not acknowledged it yet: its number is printed, and the daemon sees it through";
+    Conflict = 11, "a conflict with what is recorded: the key belongs to another spec, a run that is over was to be cancelled, or a file that is there was to be written";
+    TimedOut = 12, "waiting timed out; the run goes on";
+    Internal = 70, "Trainyard itself failed, or the machine it runs on: a full disk, a directory that cannot be written";
 }
 
 impl From<Exit> for ExitCode {
@@ -68,13 +73,20 @@ impl CliError {
     /// Problems of a spec or a site file.
     pub fn invalid(problems: Vec<Problem>, sources: Sources) -> Self {
         let count = problems.len();
-        let message = if count == 1 { "1 problem".to_owned() } else { format!("{count} problems") };
+        let message = format!("{count} problem{}", plural(count));
         Self { problems, sources, ..Self::new(Exit::Invalid, message) }
     }
 
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// The same, of a verb that would have submitted something.
+    #[must_use]
+    pub(super) fn nothing_submitted(mut self) -> Self {
+        self.message.push_str("; nothing was submitted");
         self
     }
 
@@ -86,6 +98,11 @@ impl CliError {
         context.error(&self.message, &self.hints);
         self.exit.into()
     }
+}
+
+/// The ending of a counted noun.
+pub(super) fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
 }
 
 impl From<ProblemBody> for CliError {
@@ -101,7 +118,9 @@ impl From<ProblemBody> for CliError {
         };
         let hints = body.hints;
         match body.sources {
-            Some(sources) => Self { hints, ..Self::invalid(body.problems, sources) },
+            Some(sources) => {
+                Self { hints, ..Self::invalid(body.problems, sources).nothing_submitted() }
+            }
             None => Self { hints, ..Self::new(exit, body.title) },
         }
     }

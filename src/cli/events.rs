@@ -1,6 +1,6 @@
 //! `events`: a run's history.
 
-use crate::cli::client::{Client, encoded};
+use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::text::{TerminalText, moment};
@@ -13,7 +13,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let path = format!("/runs/{}/events", encoded(&args.run));
+    let path = run_path(&args.run)? + "/events";
     let events: Vec<HistoryEvent> =
         Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
     let output = context.output();

@@ -2,11 +2,13 @@
 
 use jiff::Timestamp;
 
+use crate::api::LIST_MAX;
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
 use crate::cli::submit::duration;
-use crate::cli::text::{TerminalText, ago, length};
+use crate::cli::text::{TerminalText, age, length};
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 
@@ -39,7 +41,45 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if args.sweep.is_some() {
         return Err(CliError::usage("`--sweep` is not supported by this version"));
     }
-    let mut query = format!("/runs?limit={}", args.limit);
+    let runs = fetch(context, args)?;
+    if context.global.json {
+        context.output().json(&runs)?;
+        return Ok(Exit::Done);
+    }
+    if runs.is_empty() {
+        context.say("no runs");
+        return Ok(Exit::Done);
+    }
+    let now = context.surroundings.clock.now();
+    context.output().table(HEADER, runs.iter().map(|run| row(run, now)).collect())?;
+    Ok(Exit::Done)
+}
+
+/// All runs that were asked for, as many requests as that takes.
+fn fetch(context: &Context, args: &Args) -> Result<Vec<RunView>, CliError> {
+    let filter = filter(args);
+    Context::block_on(async {
+        let client = Client::connect(context).await?;
+        let mut runs: Vec<RunView> = Vec::new();
+        let mut left = args.limit;
+        loop {
+            let count = left.min(LIST_MAX);
+            let before = runs.last().map(|run| format!("&before={}", run.id)).unwrap_or_default();
+            let page: Vec<RunView> =
+                client.get(&format!("/runs?limit={count}{before}{filter}")).await?;
+            let got = u32::try_from(page.len()).unwrap_or(u32::MAX);
+            runs.extend(page);
+            left = left.saturating_sub(got);
+            if got < count || left == 0 {
+                return Ok(runs);
+            }
+        }
+    })
+}
+
+/// The filters as the API takes them.
+fn filter(args: &Args) -> String {
+    let mut query = String::new();
     if !args.state.is_empty() {
         query.push_str(&format!("&state={}", encoded(&args.state.join(","))));
     }
@@ -51,23 +91,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if let Some(since) = args.since {
         query.push_str(&format!("&since={}", since.0));
     }
-    let runs: Vec<RunView> =
-        Context::block_on(async { Client::connect(context).await?.get(&query).await })?;
-    if context.global.json {
-        context.output().json(&runs)?;
-        return Ok(Exit::Done);
-    }
-    if runs.is_empty() {
-        context.say("no runs");
-        return Ok(Exit::Done);
-    }
-    let now = context.surroundings.clock.now();
-    let rows = runs.iter().map(|run| row(run, now)).collect();
-    context
-        .output()
-        .table(&["RUN", "NAME", "STATE", "CLASS", "NODES", "QUEUED", "RAN", "SUBMITTED"], rows)?;
-    Ok(Exit::Done)
+    query
 }
+
+const HEADER: &[Column] = &[
+    Column::Whole("RUN"),
+    Column::Elastic("NAME"),
+    Column::Whole("STATE"),
+    Column::Elastic("ON"),
+    Column::Whole("QUEUED"),
+    Column::Whole("RAN"),
+    Column::Whole("AGE"),
+];
 
 fn row(run: &RunView, now: Timestamp) -> Vec<String> {
     let state = match &run.reason {
@@ -76,14 +111,40 @@ fn row(run: &RunView, now: Timestamp) -> Vec<String> {
         _ => run.state.clone(),
     };
     let ran = if run.started_at.is_some() { length(run.elapsed_seconds) } else { "-".to_owned() };
+    let class = TerminalText(&run.class);
+    let on = if run.nodes == 1 { class.to_string() } else { format!("{} × {class}", run.nodes) };
     vec![
         run.id.to_string(),
         TerminalText(&run.name).to_string(),
         state,
-        TerminalText(&run.class).to_string(),
-        run.nodes.to_string(),
+        on,
         run.queue_seconds.map_or_else(|| "-".to_owned(), length),
         ran,
-        ago(run.created_at, now),
+        age(run.created_at, now),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::output::table;
+    use crate::cli::sample::{NOW, run};
+
+    #[test]
+    fn a_list_reads_well_at_80_columns() {
+        let long = "a-name-as-long-as-a-name-may-be-with-63-characters-in-it-seed-7";
+        let runs = [
+            json!({ "id": 100_412, "name": long, "class": "a100-4x-scavenge", "nodes": 16 }),
+            json!({ "id": 100_411, "name": "sft", "state": "stopping", "reason": "cancelled_by_user" }),
+            json!({ "id": 100_410, "name": "sft", "state": "failed", "reason": "out_of_memory" }),
+            json!({ "id": 100_409, "state": "queued", "started_at": null, "queue_seconds": null,
+                    "stale_since": "2026-05-01T11:00:00Z", "stale_who": "cluster main" }),
+            json!({ "id": 100_408, "name": "x\u{1b}[2Jy", "state": "completed", "elapsed_seconds": 190_000.0 }),
+        ];
+        let now = NOW.parse().expect("a time");
+        let rows = runs.into_iter().map(|changes| row(&run(changes), now)).collect();
+        insta::assert_snapshot!(table(HEADER, rows, 80));
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::client::{Client, encoded};
+use crate::api::METRICS_PAGE;
+use crate::cli::client::{Client, encoded, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
 use crate::cli::text::{TerminalText, moment, value};
 use crate::store::MetricPoint;
 
@@ -18,12 +20,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let mut path = format!("/runs/{}/metrics", encoded(&args.run));
-    if let Some(name) = &args.name {
-        path.push_str(&format!("?name={}", encoded(name)));
-    }
-    let points: Vec<MetricPoint> =
-        Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
+    let points = Context::block_on(async { fetch(&Client::connect(context).await?, args).await })?;
     let output = context.output();
     if context.global.json {
         output.json(&points)?;
@@ -41,7 +38,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let row = |point: &MetricPoint| {
             vec![point.step.to_string(), value(point.value), moment(point.at)]
         };
-        output.table(&["STEP", "VALUE", "SEEN"], points.iter().map(row).collect())?;
+        output.table(ONE, points.iter().map(row).collect())?;
         return Ok(Exit::Done);
     }
     let mut by_name: BTreeMap<&str, Vec<&MetricPoint>> = BTreeMap::new();
@@ -49,9 +46,41 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         by_name.entry(&point.name).or_default().push(point);
     }
     let rows = by_name.into_iter().filter_map(|(name, points)| summary(name, &points)).collect();
-    output.table(&["METRIC", "FIRST", "LAST", "LEAST", "MOST", "VALUES", "COURSE"], rows)?;
+    output.table(ALL, rows)?;
     Ok(Exit::Done)
 }
+
+/// All values, page by page.
+async fn fetch(client: &Client, args: &Args) -> Result<Vec<MetricPoint>, CliError> {
+    let name =
+        args.name.as_ref().map(|name| format!("&name={}", encoded(name))).unwrap_or_default();
+    let run = run_path(&args.run)?;
+    let mut points: Vec<MetricPoint> = Vec::new();
+    loop {
+        let after = points
+            .last()
+            .map(|last| format!("&after_name={}&after_step={}", encoded(&last.name), last.step))
+            .unwrap_or_default();
+        let path = format!("{run}/metrics?{name}{after}");
+        let page: Vec<MetricPoint> = client.get(&path).await?;
+        let is_full = page.len() == METRICS_PAGE as usize;
+        points.extend(page);
+        if !is_full {
+            return Ok(points);
+        }
+    }
+}
+
+const ONE: &[Column] = &[Column::Whole("STEP"), Column::Whole("VALUE"), Column::Whole("SEEN")];
+const ALL: &[Column] = &[
+    Column::Elastic("METRIC"),
+    Column::Whole("FIRST"),
+    Column::Whole("LAST"),
+    Column::Whole("LEAST"),
+    Column::Whole("MOST"),
+    Column::Whole("VALUES"),
+    Column::Elastic("COURSE"),
+];
 
 fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {
     let values: Vec<f64> = points.iter().map(|point| point.value).collect();

@@ -21,6 +21,8 @@ mod metrics;
 mod output;
 mod parse;
 mod render;
+#[cfg(test)]
+mod sample;
 mod serve;
 mod show;
 mod site;
@@ -43,7 +45,7 @@ use crate::cli::context::Context;
 
 /// The training-run control plane of a Slurm cluster.
 #[derive(Debug, Parser)]
-#[command(name = "trainyard", version, about, max_term_width = 100, propagate_version = true)]
+#[command(name = "trainyard", version, about, max_term_width = 100)]
 #[command(after_help = "A first run: trainyard init, then trainyard submit run.toml --wait")]
 pub struct Cli {
     #[command(flatten)]
@@ -54,21 +56,48 @@ pub struct Cli {
 
 /// Flags of every verb.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Options of every verb")]
 pub struct Global {
     /// Site config file, over the one in /etc/trainyard
-    #[arg(long, global = true, value_name = "FILE", env = "TRAINYARD_SITE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TRAINYARD_SITE",
+        hide_env_values = true
+    )]
     pub site: Option<PathBuf>,
     /// Where the daemon keeps its state
-    #[arg(long, global = true, value_name = "DIR", env = "TRAINYARD_STATE_DIR")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "TRAINYARD_STATE_DIR",
+        hide_env_values = true
+    )]
     pub state_dir: Option<PathBuf>,
     /// The daemon's socket, when it is not in the state directory
-    #[arg(long, global = true, value_name = "PATH", env = "TRAINYARD_SOCKET")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "TRAINYARD_SOCKET",
+        hide_env_values = true
+    )]
     pub socket: Option<PathBuf>,
     /// Another machine: `ssh://[USER@]HOST` (not supported by this version)
-    #[arg(long, global = true, value_name = "URL", env = "TRAINYARD_HOST")]
+    #[arg(long, global = true, value_name = "URL", env = "TRAINYARD_HOST", hide_env_values = true)]
     pub host: Option<String>,
-    /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t, env = "TRAINYARD_COLOR")]
+    /// Colour; auto is on a terminal, unless `NO_COLOR` is set
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        env = "TRAINYARD_COLOR",
+        hide_env_values = true
+    )]
     pub color: Color,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
@@ -77,7 +106,6 @@ pub struct Global {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set
     #[default]
     Auto,
     Always,

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Write};
 
 use anstream::{AutoStream, ColorChoice};
-use comfy_table::{ContentArrangement, Table};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use crate::cli::error::CliError;
@@ -53,31 +53,47 @@ impl Output {
         self.line(&text)
     }
 
-    /// A table without borders, one line per row.
-    pub(super) fn table(&self, header: &[&str], rows: Vec<Vec<String>>) -> Result<(), CliError> {
-        let mut table = Table::new();
-        table
-            .load_style(comfy_table::presets::NOTHING)
-            .set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(width());
-        table.set_header(header.to_vec());
-        for row in rows {
-            let mut row = comfy_table::Row::from(row);
-            row.max_height(1);
-            table.add_row(row);
-        }
-        let last = header.len().saturating_sub(1);
-        for (index, column) in table.column_iter_mut().enumerate() {
-            column.set_padding((0, if index == last { 0 } else { 2 }));
-        }
-        for line in table.to_string().lines() {
-            self.line(line.trim_end())?;
-        }
-        Ok(())
+    /// A table as wide as the terminal.
+    pub(super) fn table(&self, header: &[Column], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+        self.text(&table(header, rows, width()))
     }
 }
 
+/// A column of a table, by its heading.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Column {
+    /// Always shown whole.
+    Whole(&'static str),
+    /// Cut where the table would be wider than the terminal; what is cut ends in `…`.
+    Elastic(&'static str),
+}
+
+/// A table without borders, one line per row.
+pub(super) fn table(header: &[Column], rows: Vec<Vec<String>>, width: u16) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(width);
+    table.set_header(header.iter().map(|column| match column {
+        Column::Whole(heading) | Column::Elastic(heading) => *heading,
+    }));
+    for row in rows {
+        let mut row = comfy_table::Row::from(row);
+        row.max_height(1);
+        table.add_row(row);
+    }
+    let last = header.len().saturating_sub(1);
+    for (index, (column, kind)) in table.column_iter_mut().zip(header).enumerate() {
+        column.set_padding((0, if index == last { 0 } else { 2 }));
+        if matches!(kind, Column::Whole(_)) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    table.to_string().lines().fold(String::new(), |text, line| text + line.trim_end() + "\n")
+}
+
 /// The width of the terminal, else the default.
-fn width() -> u16 {
+pub(super) fn width() -> u16 {
     terminal_size::terminal_size().map_or(WIDTH_DEFAULT, |(width, _)| width.0)
 }

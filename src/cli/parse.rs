@@ -1,7 +1,7 @@
 //! Reading the command line, with a true answer for verbs that are promised but not built.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 
 use crate::cli::Cli;
 
@@ -27,7 +27,8 @@ const LATER: &[&str] = &[
 
 /// Parses the command line; the error prints itself and knows its exit code.
 pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
-    let mut command = Cli::command();
+    let arguments: Vec<std::ffi::OsString> = arguments.into_iter().collect();
+    let mut command = Cli::command().color(help_colour(&arguments));
     let parsed = command
         .try_get_matches_from_mut(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -37,11 +38,32 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Result<
             _ => None,
         };
         match unknown.filter(|word| LATER.contains(&word.as_str())) {
-            Some(word) => command.error(
+            Some(word) => clap::Error::raw(
                 ErrorKind::InvalidSubcommand,
-                format!("`{word}` is not supported by this version"),
+                format!(
+                    "`{word}` is not supported by this version; `trainyard --help` lists what is\n"
+                ),
             ),
             None => error,
         }
     })
+}
+
+/// Help and usage errors are printed before `--color` is known, so it is looked for here.
+fn help_colour(arguments: &[std::ffi::OsString]) -> ColorChoice {
+    let mut choice = ColorChoice::Auto;
+    let mut words = arguments.iter().filter_map(|word| word.to_str());
+    while let Some(word) = words.next() {
+        let asked = match word.strip_prefix("--color") {
+            Some("") => words.next(),
+            Some(rest) => rest.strip_prefix('='),
+            None => None,
+        };
+        match asked {
+            Some("always") => choice = ColorChoice::Always,
+            Some("never") => choice = ColorChoice::Never,
+            Some(_) | None => {}
+        }
+    }
+    choice
 }

@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use crate::api::RunAnswer;
-use crate::cli::client::{Client, encoded};
+use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::text::{TerminalText, ago, length, moment, value};
+use crate::cli::output::{Column, table, width};
+use crate::cli::text::{TerminalText, ago, length, moment, path, value};
 use crate::domain::view::{AttemptView, RunView};
 
 #[derive(Debug, clap::Args)]
@@ -16,26 +17,41 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let path = format!("/runs/{}", encoded(&args.run));
+    let path = run_path(&args.run)?;
     let answer: RunAnswer =
         Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
     if context.global.json {
         context.output().json(&answer.run)?;
         return Ok(Exit::Done);
     }
-    let output = context.output();
-    output.text(&text(&answer.run, context.surroundings.clock.now()))?;
-    let attempts = answer.run.attempts.as_deref().unwrap_or_default();
-    if !attempts.is_empty() {
-        output.line("")?;
-        let header = ["ATTEMPT", "JOB", "STATE", "REASON", "EXIT", "NODES", "QUEUED", "RAN"];
-        output.table(&header, attempts.iter().map(attempt_row).collect())?;
-    }
+    context.output().text(&whole(&answer.run, context.surroundings.clock.now(), width()))?;
     Ok(Exit::Done)
 }
 
+const HEADER: &[Column] = &[
+    Column::Whole("ATTEMPT"),
+    Column::Whole("JOB"),
+    Column::Whole("STATE"),
+    Column::Whole("REASON"),
+    Column::Whole("EXIT"),
+    Column::Elastic("NODES"),
+    Column::Whole("QUEUED"),
+    Column::Whole("RAN"),
+];
+
+/// The run, and a table of its attempts.
+fn whole(run: &RunView, now: Timestamp, width: u16) -> String {
+    let mut whole = text(run, now);
+    let attempts = run.attempts.as_deref().unwrap_or_default();
+    if !attempts.is_empty() {
+        whole.push('\n');
+        whole.push_str(&table(HEADER, attempts.iter().map(attempt_row).collect(), width));
+    }
+    whole
+}
+
 /// Everything but the attempts, a line each.
-pub(super) fn text(run: &RunView, now: Timestamp) -> String {
+fn text(run: &RunView, now: Timestamp) -> String {
     let mut lines: Vec<(&str, String)> = vec![("state", state(run))];
     if !run.message.is_empty() {
         lines.push(("why", TerminalText(&run.message).to_string()));
@@ -90,8 +106,8 @@ pub(super) fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
-    lines.push(("files", run.run_dir.display().to_string()));
-    lines.push(("code", run.code.path.display().to_string()));
+    lines.push(("files", path(&run.run_dir)));
+    lines.push(("code", path(&run.code.path)));
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
 }
@@ -110,7 +126,13 @@ fn plural(count: u32) -> &'static str {
 fn used(run: &RunView) -> String {
     let estimated = if run.charge_estimated { ", still growing" } else { "" };
     let charge = run.charge.map(|charge| format!(", charge {charge:.4} {}s", run.charge_unit));
-    format!("{:.4}{}{estimated}", run.node_hours, charge.unwrap_or_default())
+    /// What is less is shown as that, not as nothing.
+    const LEAST: f64 = 0.0001;
+    let used = match run.node_hours {
+        hours if hours > 0.0 && hours < LEAST => format!("under {LEAST}"),
+        hours => format!("{hours:.4}"),
+    };
+    format!("{used}{}{estimated}", charge.unwrap_or_default())
 }
 
 fn progress(run: &RunView) -> Option<String> {
@@ -150,4 +172,43 @@ fn attempt_row(attempt: &AttemptView) -> Vec<String> {
         attempt.queue_seconds.map_or_else(dash, length),
         if attempt.started_at.is_some() { length(attempt.elapsed_seconds) } else { dash() },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::sample::{NOW, run};
+
+    fn shown(changes: serde_json::Value) -> String {
+        whole(&run(changes), NOW.parse().expect("a time"), 80)
+    }
+
+    /// Moments are shown in the reader's own time zone.
+    const MOMENTS: &[(&str, &str)] = &[(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<moment>")];
+
+    #[test]
+    fn a_running_run_is_shown_whole() {
+        insta::with_settings!({ filters => MOMENTS.to_vec() }, {
+            insta::assert_snapshot!(shown(json!({
+                "stale_since": "2026-05-01T11:55:00Z", "stale_who": "cluster main does not answer",
+            })));
+        });
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_and_not_obeyed() {
+        let tricks = "\u{1b}[2J\u{9b}31m\u{7}\u{202e}";
+        let metric = json!({ "last": 1.0, "step": 1, "at": "2026-05-01T11:59:00Z" });
+        let text = shown(json!({
+            "name": tricks, "owner": tricks, "project": tricks, "experiment": tricks, "strategy": tricks,
+            "message": tricks, "stale_since": "2026-05-01T11:55:00Z", "stale_who": tricks, "class": tricks,
+            "metrics": { tricks: metric }, "run_dir": tricks, "code": { "path": tricks },
+        }));
+        let control = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(control, None, "{}", text.escape_debug());
+        assert!(!text.contains('\u{202e}'), "{}", text.escape_debug());
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 11, "{text}");
+    }
 }

@@ -6,6 +6,8 @@ use crate::cli::text::TerminalText;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::join;
 use crate::domain::problem::{At, Sources};
+use crate::domain::resolve::default_run_root;
+use crate::domain::site::Site;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -13,10 +15,17 @@ pub enum Command {
     Show,
     /// Check the config against the live cluster (not supported by this version)
     #[command(hide = true)]
-    Check,
+    Check(Later),
     /// Write a config by asking Slurm (not supported by this version)
     #[command(hide = true)]
-    Init,
+    Init(Later),
+}
+
+/// Whatever is said to a verb that is not built yet.
+#[derive(Debug, clap::Args)]
+pub struct Later {
+    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    words: Vec<String>,
 }
 
 /// One value and where it was set.
@@ -33,16 +42,17 @@ struct Setting {
 pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Show => {}
-        Command::Check => {
+        Command::Check(_) => {
             return Err(CliError::usage("`site check` is not supported by this version"));
         }
-        Command::Init => {
+        Command::Init(_) => {
             return Err(CliError::usage("`site init` is not supported by this version"));
         }
     }
     let loaded = context.site()?;
     let mut settings = Vec::new();
     flatten(&loaded.table, "", &loaded.sources, &mut settings);
+    built_in(context, &loaded.site, &mut settings);
     let output = context.output();
     if context.global.json {
         output.json(&settings)?;
@@ -52,27 +62,35 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
         context.say(&format!("read {}", TerminalText(&source.name)));
     }
     if loaded.sources.0.is_empty() {
-        let home = &context.surroundings.asker.home;
         context.say("no site file: the built-in site with the local target is in force");
-        let root = crate::domain::resolve::default_run_root(home);
-        output.line(&format!(
-            "site.run_root = {}  # built in",
-            toml_text(&root.display().to_string())
-        ))?;
-        return Ok(Exit::Done);
     }
     for setting in settings {
         let place = match (setting.file, setting.line) {
-            (Some(file), Some(line)) => format!("  # {}:{line}", TerminalText(&file)),
-            _ => String::new(),
+            (Some(file), Some(line)) => format!("# {}:{line}", TerminalText(&file)),
+            _ => "# built in".to_owned(),
         };
         output.line(&format!(
-            "{} = {}{place}",
+            "{} = {}  {place}",
             TerminalText(&setting.key),
             TerminalText(&setting.shown)
         ))?;
     }
     Ok(Exit::Done)
+}
+
+/// Adds what is in force although no file says it.
+fn built_in(context: &Context, site: &Site, settings: &mut Vec<Setting>) {
+    if site.site.as_ref().is_some_and(|general| general.run_root.is_some()) {
+        return;
+    }
+    let root = default_run_root(&context.surroundings.asker.home).display().to_string();
+    settings.push(Setting {
+        key: "site.run_root".to_owned(),
+        shown: toml_text(&root),
+        value: root.into(),
+        file: None,
+        line: None,
+    });
 }
 
 fn flatten(table: &Table, path: &str, sources: &Sources, settings: &mut Vec<Setting>) {

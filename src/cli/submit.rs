@@ -9,10 +9,11 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
-use crate::cli::text::TerminalText;
-use crate::cli::wait::{Patience, conclusion, wait_for};
+use crate::cli::text::{TerminalText, path};
+use crate::cli::wait::{Patience, conclusion, look, wait_for};
 use crate::daemon::SubmitRequest;
 use crate::domain::request::IfActive;
+use crate::domain::resolved::Resolved;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 
@@ -33,10 +34,10 @@ pub struct Args {
     #[arg(long)]
     wait: bool,
     /// With --wait: how long
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     timeout: Option<Seconds>,
     /// With --wait: the longest time between looks
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     poll: Option<Seconds>,
     /// Only check, and tell what would be submitted
     #[arg(long)]
@@ -58,44 +59,68 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;
-    let resolved = check(context, &spec, &site.site)
-        .map_err(|(problems, sources)| CliError::invalid(problems, sources))?;
-    if args.dry_run {
-        if context.global.json {
-            context.output().json(&resolved)?;
-        } else {
-            let target = resolved.compute.target.cluster();
-            context.say(&format!(
-                "would submit `{}` to {target}; nothing was submitted",
-                resolved.name
-            ));
+    // A key is looked up before anything else: its run may be older than the code that the spec still names.
+    if args.key.is_none() || args.dry_run {
+        let resolved = check(context, &spec, &site.site).map_err(|(problems, sources)| {
+            CliError::invalid(problems, sources).nothing_submitted()
+        })?;
+        if args.dry_run {
+            return dry_run(context, &resolved);
         }
-        return Ok(Exit::Done);
     }
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let request = SubmitRequest { spec, key: args.key.clone(), if_active: args.if_active };
         let answer: SubmitAnswer = client.post("/runs", &request).await?;
-        let id = answer.run.id;
         if !context.global.json {
-            context.output().line(&id.to_string())?;
+            context.output().line(&answer.run.id.to_string())?;
         }
         announce(context, &answer);
-        if args.wait {
-            let patience = Patience::of(args.timeout, args.poll);
-            let run = wait_for(context, &client, id, patience).await?;
-            if context.global.json {
-                context.output().json(&run)?;
-            }
-            return Ok(conclusion(context, &run));
-        }
-        let run =
-            acknowledgement(&client, answer.run, Duration::from_secs(args.ack_timeout.0)).await?;
-        if context.global.json {
-            context.output().json(&run)?;
-        }
-        Ok(outcome(context, &run))
+        see_through(context, &client, args, answer).await
     })
+}
+
+fn dry_run(context: &Context, resolved: &Resolved) -> Result<Exit, CliError> {
+    if context.global.json {
+        context.output().json(resolved)?;
+    } else {
+        let target = resolved.compute.target.cluster();
+        let name = TerminalText(&resolved.name);
+        context.say(&format!("would submit `{name}` to {target}; nothing was submitted"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Follows an accepted run as far as was asked, and prints its document if that was asked, whatever happens.
+async fn see_through(
+    context: &Context,
+    client: &Client,
+    args: &Args,
+    answer: SubmitAnswer,
+) -> Result<Exit, CliError> {
+    let SubmitAnswer { run, outcome } = answer;
+    let json =
+        |run: &RunView| if context.global.json { context.output().json(run) } else { Ok(()) };
+    if args.wait {
+        let patience = Patience::of(args.timeout, args.poll);
+        let waited = match wait_for(context, client, run.clone(), patience).await {
+            Ok(run) => run,
+            Err(error) => {
+                json(&run)?;
+                return Err(error);
+            }
+        };
+        json(&waited)?;
+        return Ok(conclusion(context, &waited));
+    }
+    if outcome == SubmitOutcome::Skipped {
+        json(&run)?;
+        return Ok(Exit::Done);
+    }
+    let patience = Duration::from_secs(args.ack_timeout.0);
+    let run = acknowledgement(context, client, run, patience).await;
+    json(&run)?;
+    Ok(told(context, &run))
 }
 
 fn announce(context: &Context, answer: &SubmitAnswer) {
@@ -103,7 +128,7 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
     let (id, name) = (run.id, TerminalText(&run.name));
     let line = match answer.outcome {
         SubmitOutcome::New => {
-            format!("run {id} `{name}` accepted; its files are in {}", run.run_dir.display())
+            format!("run {id} `{name}` accepted; its files are in {}", path(&run.run_dir))
         }
         SubmitOutcome::OfKey => {
             format!("run {id} `{name}` has this key already: nothing new was submitted")
@@ -117,26 +142,29 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
 
 /// Waits until the scheduler has answered, or the run waits by its own rules.
 async fn acknowledgement(
+    context: &Context,
     client: &Client,
     run: RunView,
     patience: Duration,
-) -> Result<RunView, CliError> {
+) -> RunView {
     let deadline = tokio::time::Instant::now() + patience;
     let mut run = run;
     let mut path = format!("/runs/{}", run.id);
     while run.awaits_acknowledgement() {
-        let Ok(answer) = tokio::time::timeout_at(deadline, client.get::<RunAnswer>(&path)).await
+        // Without a daemon nobody can tell; the run is accepted all the same, and the next one sees it through.
+        let Ok(Ok(RunAnswer { run: newer, change })) =
+            tokio::time::timeout_at(deadline, look(context, client, &path)).await
         else {
             break;
         };
-        let RunAnswer { run: newer, change } = answer?;
         path = format!("/runs/{}?after={change}", newer.id);
         run = newer;
     }
-    Ok(run)
+    run
 }
 
-fn outcome(context: &Context, run: &RunView) -> Exit {
+/// Says how the scheduler took it, and what that means for the exit code.
+fn told(context: &Context, run: &RunView) -> Exit {
     if run.reason.as_deref() == Some("rejected") {
         context.error(&format!("run {} was refused: {}", run.id, TerminalText(&run.message)), &[]);
         return Exit::Refused;

@@ -19,6 +19,27 @@ impl fmt::Display for TerminalText<'_> {
     }
 }
 
+/// The same for text of several lines: line ends pass.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TerminalLines<'a>(pub(super) &'a str);
+
+impl fmt::Display for TerminalLines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, line) in self.0.split('\n').enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            TerminalText(line).fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// A path on a terminal.
+pub(super) fn path(path: &std::path::Path) -> String {
+    TerminalText(&path.to_string_lossy()).to_string()
+}
+
 /// Characters that move the cursor, start an escape sequence, or turn the direction of what follows.
 fn is_dangerous(c: char) -> bool {
     c.is_control()
@@ -81,10 +102,15 @@ pub(super) fn length(seconds: f64) -> String {
     Seconds(shown).to_string()
 }
 
+/// How long something has been there.
+pub(super) fn age(at: Timestamp, now: Timestamp) -> String {
+    let since: SignedDuration = now.duration_since(at);
+    length(since.as_secs_f64().max(0.0))
+}
+
 /// How long ago something was.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let since: SignedDuration = now.duration_since(at);
-    format!("{} ago", length(since.as_secs_f64().max(0.0)))
+    format!("{} ago", age(at, now))
 }
 
 /// A measured value: as many digits as tell something.
@@ -106,6 +132,7 @@ mod tests {
     fn escapes_are_shown_not_obeyed() {
         let shown = TerminalText("a\u{1b}]52;c;x\u{7}b\u{202e}c\nd").to_string();
         assert_eq!(shown, "a\\u{1b}]52;c;x\\u{7}b\\u{202e}c\\u{a}d");
+        assert_eq!(TerminalLines("a\n\u{1b}b").to_string(), "a\n\\u{1b}b");
     }
 
     #[test]

@@ -15,11 +15,18 @@ use crate::domain::spec::Spec;
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Man pages: the main one to stdout, or all of them into a directory
-    Man { directory: Option<PathBuf> },
+    Man {
+        /// Where the files go
+        directory: Option<PathBuf>,
+    },
     /// Completions for a shell
-    Completions { shell: Shell },
-    /// JSON schema of a file: run or site
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+    /// The JSON schema of specs or of site files
     Schema {
+        /// Which file: run (the spec) or site
         #[arg(value_parser = ["run", "site"])]
         file: String,
     },
@@ -29,6 +36,9 @@ pub enum Command {
 }
 
 pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
+    if context.global.json && !matches!(command, Command::Schema { .. }) {
+        return Err(CliError::usage("man pages and completions have no JSON form"));
+    }
     let output = context.output();
     match command {
         Command::Man { directory: None } => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::api::RunAnswer;
-use crate::cli::client::{Client, encoded};
+use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::submit::duration;
@@ -43,69 +43,66 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let client = Client::connect(context).await?;
         let patience = Patience::of(args.timeout, None);
         // All names are looked up first: a wrong one is told at once, not after hours.
-        let mut ids = Vec::new();
+        let mut runs = Vec::new();
         for reference in &args.runs {
-            ids.push(
-                client.get::<RunAnswer>(&format!("/runs/{}", encoded(reference))).await?.run.id,
-            );
+            runs.push(client.get::<RunAnswer>(&run_path(reference)?).await?.run);
         }
-        let mut exit = Exit::Done;
-        let mut ended = Vec::new();
-        for id in ids {
-            let run = wait_for(context, &client, id, patience).await?;
-            if conclusion(context, &run) != Exit::Done {
-                exit = Exit::NotCompleted;
-            }
-            ended.push(run);
+        let mut exits = Vec::new();
+        let mut waited = Vec::new();
+        for run in runs {
+            let run = wait_for(context, &client, run, patience).await?;
+            exits.push(conclusion(context, &run));
+            waited.push(run);
         }
         if context.global.json {
-            context.output().json(&ended)?;
+            context.output().json(&waited)?;
         }
-        Ok(exit)
+        let worst =
+            [Exit::TimedOut, Exit::NotCompleted].into_iter().find(|exit| exits.contains(exit));
+        Ok(worst.unwrap_or(Exit::Done))
     })
 }
 
-/// Follows a run until it is over. A daemon that ends meanwhile is started again: the run outlives it.
+/// Follows a run until it is over, or until patience ends: then it is given as it was seen last.
+/// A daemon that ends meanwhile is started again: the run outlives it.
 pub(super) async fn wait_for(
     context: &Context,
     client: &Client,
-    id: i64,
+    mut run: RunView,
     patience: Patience,
 ) -> Result<RunView, CliError> {
     let line = StatusLine::new(context);
+    let id = run.id;
     let mut path = format!("/runs/{id}");
     loop {
-        let look = look(context, client, &path);
-        let answer = match patience.deadline {
-            None => look.await?,
-            Some(deadline) => {
-                if let Ok(answer) = tokio::time::timeout_at(deadline, look).await {
-                    answer?
-                } else {
-                    line.clear();
-                    return Err(CliError::new(
-                        Exit::TimedOut,
-                        format!("run {id} is not over yet; it goes on"),
-                    )
-                    .hint(format!(
-                        "`trainyard wait {id}` waits on, `trainyard cancel {id}` ends it"
-                    )));
-                }
-            }
-        };
-        let RunAnswer { run, change } = answer;
         line.show(&run);
         if run.is_final() {
-            line.clear();
-            return Ok(run);
+            break;
         }
+        let look = look(context, client, &path);
+        let answer = match patience.deadline {
+            None => look.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline, look).await {
+                Ok(answer) => answer,
+                Err(_) => break,
+            },
+        };
+        let RunAnswer { run: newer, change } = answer.inspect_err(|_| line.clear())?;
+        run = newer;
         let wait =
             patience.poll_seconds.map(|seconds| format!("&wait={seconds}")).unwrap_or_default();
         path = format!("/runs/{id}?after={change}{wait}");
     }
+    line.clear();
+    Ok(run)
 }
 
-async fn look(context: &Context, client: &Client, path: &str) -> Result<RunAnswer, CliError> {
+/// Asks the daemon once; starts it again if it has ended.
+pub(super) async fn look(
+    context: &Context,
+    client: &Client,
+    path: &str,
+) -> Result<RunAnswer, CliError> {
     /// A daemon that cannot stay is not started for ever.
     const STARTS_MAX: u32 = 5;
     let mut starts = 0;
@@ -126,6 +123,11 @@ pub(super) fn conclusion(context: &Context, run: &RunView) -> Exit {
     if run.state == "completed" {
         context.say(&format!("run {id} `{name}` completed after {}", length(run.elapsed_seconds)));
         return Exit::Done;
+    }
+    if !run.is_final() {
+        let hint = format!("`trainyard wait {id}` waits on, `trainyard cancel {id}` ends it");
+        context.error(&format!("run {id} `{name}` is not over yet; it goes on"), &[hint]);
+        return Exit::TimedOut;
     }
     let reason = run.reason.as_deref().unwrap_or("no reason");
     let hints =

@@ -27,7 +27,7 @@ pub(super) async fn collect_metrics(world: &World, row: &RunRow, is_last: bool) 
     if !started && !is_last || !reports || !is_due(world, row, is_last) {
         return;
     }
-    match read_on(world, row).await {
+    match read_on(world, row, is_last).await {
         Ok(()) => {}
         Err(error) => {
             warn!(
@@ -52,7 +52,7 @@ fn is_due(world: &World, row: &RunRow, is_last: bool) -> bool {
     due
 }
 
-async fn read_on(world: &World, row: &RunRow) -> Result<(), StoreError> {
+async fn read_on(world: &World, row: &RunRow, is_last: bool) -> Result<(), StoreError> {
     let file = row.run_dir.join(&row.resolved.metrics_file);
     for _ in 0..STRETCHES_MAX {
         let mut tail = world.store.metric_tail(row.run.id).await?;
@@ -80,11 +80,11 @@ async fn read_on(world: &World, row: &RunRow) -> Result<(), StoreError> {
             world.store.add_metrics(row.run.id, tail, Vec::new(), world.clock.now()).await?;
             continue;
         }
-        let (lines, taken) = whole_lines(&stretch.bytes);
+        let at_end = stretch.bytes.len() < STRETCH_BYTES;
+        let (lines, taken) = whole_lines(&stretch.bytes, is_last && at_end);
         let lines: Vec<MetricLine> = lines.filter_map(|line| MetricLine::parse(&line)).collect();
         // A line longer than a stretch is no metric: it is passed over.
-        let taken =
-            if taken == 0 && stretch.bytes.len() == STRETCH_BYTES { STRETCH_BYTES } else { taken };
+        let taken = if taken == 0 && !at_end { STRETCH_BYTES } else { taken };
         if taken == 0 {
             return Ok(());
         }
@@ -93,7 +93,7 @@ async fn read_on(world: &World, row: &RunRow) -> Result<(), StoreError> {
         tail.file = stretch.file;
         world.store.add_metrics(row.run.id, tail, lines, world.clock.now()).await?;
         world.changed();
-        if stretch.bytes.len() < STRETCH_BYTES {
+        if at_end {
             return Ok(());
         }
     }

@@ -33,8 +33,9 @@ pub(super) async fn observe(
     for row in live {
         observed.seen.insert(row.run.id, Seen::default());
     }
-    read_inboxes(world, live, &mut observed).await;
     look(world, live, &mut observed).await;
+    // After the look: what a script said before its job ended is then never missed beside that end.
+    read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;
     settle_claims(world, live, &mut observed).await;
     for (run, wish) in wishes {

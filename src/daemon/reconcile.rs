@@ -1,6 +1,6 @@
 //! One pass: look, decide, record, act. A crash between any two is mended by the next pass.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tracing::{error, info, instrument, warn};
 
@@ -10,7 +10,7 @@ use crate::daemon::inboxes;
 use crate::daemon::observe::observe;
 use crate::daemon::world::World;
 use crate::domain::ids::JobKey;
-use crate::domain::run::{Act, Decision, Run, decide};
+use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
 use crate::store::{RunRow, StoreError};
 
 /// What a pass did: its status, and what the ticker goes by.
@@ -38,9 +38,13 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         let now = world.clock.now();
         let decision = decide(&row.run, seen, &world.policy(&row.resolved), now);
         let wishes: Vec<i64> = seen.wishes.iter().map(|wish| wish.id).collect();
-        collect_metrics(world, row, decision.run.state.is_final()).await;
+        if decision.run.state.is_final() {
+            // Before the end is told: who waits for it finds all metrics.
+            collect_metrics(world, row, true).await;
+        }
         report.live += usize::from(!decision.run.state.is_final());
         if decision == Decision::stay(&row.run) && wishes.is_empty() {
+            deliver_again(world, &row.run, seen).await;
             continue;
         }
         report.decided += 1;
@@ -58,6 +62,10 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     inboxes::clear(world, observed.taken).await;
     report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;
+    // Last: metrics never hold up a decision.
+    for row in &live {
+        collect_metrics(world, row, false).await;
+    }
     Ok(report)
 }
 
@@ -72,7 +80,22 @@ fn tell(row: &RunRow, decision: &Decision) {
     }
 }
 
-/// Does what was decided. What fails here is asked for again by the next pass: its cause is still there.
+/// A stop is under way, its job lives, and this process has not delivered the cancel: the daemon ended, or the scheduler
+/// was silent, between the record and the act. It is delivered now, with the grace it was to have.
+async fn deliver_again(world: &World, run: &Run, seen: &Seen) {
+    let State::Stopping { .. } = run.state else { return };
+    let (Look::Job(_), Some(job)) =
+        (&seen.look, run.submission.as_ref().and_then(|submission| submission.job.clone()))
+    else {
+        return;
+    };
+    let delivered = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job);
+    if !delivered {
+        perform(world, run, Act::Cancel { job, grace: true }).await;
+    }
+}
+
+/// Does what was decided. What fails here is done again by the next pass.
 async fn perform(world: &World, run: &Run, act: Act) {
     let Act::Cancel { job, grace } = act;
     let Some(scheduler) = world.schedulers.get(&job.cluster) else {
@@ -81,6 +104,7 @@ async fn perform(world: &World, run: &Run, act: Act) {
     };
     match scheduler.cancel(&job, grace).await {
         Ok(()) => {
+            world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(job.clone());
             info!(run.id = run.id.0, job.key = %job, grace, "asked for the end of job {job} of run {}", run.id);
         }
         Err(silence) => {
@@ -102,6 +126,7 @@ fn over(decision: &Decision) -> Vec<JobKey> {
 }
 
 async fn forget(world: &World, job: &JobKey) {
+    world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
     if let Some(scheduler) = world.schedulers.get(&job.cluster) {
         scheduler.forget(job).await;
     }

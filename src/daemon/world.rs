@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::admission::PutOff;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::state_dir::StateDir;
-use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::ids::{JobKey, RunId, SubmissionId};
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::Policy;
@@ -25,6 +25,17 @@ use crate::store::{RunRow, Store};
 const CALLS_PER_MOUNT: usize = 4;
 /// A file call that takes longer is silence.
 const FILE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// After a call without an answer a mount is taken for silent this long, so that a hung one costs a pass one deadline, not
+/// one for each run.
+const SILENT_FOR: Duration = Duration::from_secs(15);
+
+/// The few workers of one mount.
+#[derive(Clone)]
+struct Mount {
+    workers: Arc<Semaphore>,
+    silent_until: Option<tokio::time::Instant>,
+}
 
 /// What the daemon was started with.
 #[derive(Debug, Clone)]
@@ -53,6 +64,8 @@ pub struct World {
     under_way: Mutex<HashSet<SubmissionId>>,
     /// When somebody last asked for something.
     pub last_touched: watch::Sender<tokio::time::Instant>,
+    /// Jobs whose end this process has asked for.
+    pub cancelled: Mutex<HashSet<JobKey>>,
     /// When each run's metrics were last read.
     pub metrics_read: Mutex<HashMap<RunId, jiff::Timestamp>>,
     /// Run roots of live runs, for the watcher.
@@ -62,7 +75,7 @@ pub struct World {
     pub(super) put_off: PutOff,
     /// Submissions and other work that a drain waits for.
     pub tasks: TaskTracker,
-    mounts: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
+    mounts: Mutex<HashMap<PathBuf, Mount>>,
 }
 
 /// What a world is made of.
@@ -91,6 +104,7 @@ impl World {
             changes: watch::Sender::new(0),
             under_way: Mutex::default(),
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
+            cancelled: Mutex::default(),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
             inboxes: Inboxes::default(),
@@ -164,13 +178,17 @@ impl World {
         let silence = |why: String| Silence { who: root.display().to_string(), why };
         let mount = {
             let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
-            mounts
-                .entry(root.to_owned())
-                .or_insert_with(|| Arc::new(Semaphore::new(CALLS_PER_MOUNT)))
-                .clone()
+            let new =
+                || Mount { workers: Arc::new(Semaphore::new(CALLS_PER_MOUNT)), silent_until: None };
+            mounts.entry(root.to_owned()).or_insert_with(new).clone()
         };
-        let Ok(Ok(permit)) = tokio::time::timeout(FILE_DEADLINE, mount.acquire_owned()).await
+        if mount.silent_until.is_some_and(|until| tokio::time::Instant::now() < until) {
+            return Err(silence("it gave no answer a moment ago".into()));
+        }
+        let Ok(Ok(permit)) =
+            tokio::time::timeout(FILE_DEADLINE, mount.workers.acquire_owned()).await
         else {
+            self.fell_silent(root);
             return Err(silence("earlier file calls still hang".into()));
         };
         let hands = Arc::clone(&self.hands);
@@ -184,7 +202,17 @@ impl World {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(silence(error.to_string())),
             Ok(Err(error)) => Err(silence(error.to_string())),
-            Err(_) => Err(silence(format!("no answer within {} s", FILE_DEADLINE.as_secs()))),
+            Err(_) => {
+                self.fell_silent(root);
+                Err(silence(format!("no answer within {} s", FILE_DEADLINE.as_secs())))
+            }
+        }
+    }
+
+    fn fell_silent(&self, root: &Path) {
+        let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mount) = mounts.get_mut(root) {
+            mount.silent_until = Some(tokio::time::Instant::now() + SILENT_FOR);
         }
     }
 }

@@ -59,8 +59,10 @@ impl MetricLine {
         if line.len() > LINE_BYTES_MAX {
             return None;
         }
-        let object: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(line.trim()).ok()?;
+        let line = line.trim();
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
+            .or_else(|_| serde_json::from_str(&without_infinities(line)))
+            .ok()?;
         let number = |key: &str| object.get(key).and_then(serde_json::Value::as_f64);
         #[expect(clippy::cast_possible_truncation, reason = "a step written as 10.0 is 10")]
         let whole = |key: &str| {
@@ -89,9 +91,45 @@ impl MetricLine {
     }
 }
 
-/// The whole lines of a stretch of a file, and how many bytes they are; a line without its end is left for later.
-pub fn whole_lines(bytes: &[u8]) -> (impl Iterator<Item = std::borrow::Cow<'_, str>>, usize) {
-    let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+/// The line with `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not know, as `null`: a training that
+/// diverges still tells its step.
+fn without_infinities(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    let mut in_string = false;
+    while let Some(c) = rest.chars().next() {
+        let word = ["-Infinity", "Infinity", "NaN"]
+            .into_iter()
+            .find(|word| !in_string && rest.starts_with(word));
+        if let Some(word) = word {
+            out.push_str("null");
+            rest = rest.get(word.len()..).unwrap_or_default();
+            continue;
+        }
+        // An escape and what it escapes stay together.
+        let length = if in_string && c == '\\' {
+            1 + rest.chars().nth(1).map_or(0, char::len_utf8)
+        } else {
+            c.len_utf8()
+        };
+        in_string ^= c == '"';
+        out.push_str(rest.get(..length).unwrap_or(rest));
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    out
+}
+
+/// The whole lines of a stretch of a file, and how many bytes they are. A line without its end is left for later, unless
+/// nothing more will come.
+pub fn whole_lines(
+    bytes: &[u8],
+    is_last: bool,
+) -> (impl Iterator<Item = std::borrow::Cow<'_, str>>, usize) {
+    let end = if is_last {
+        bytes.len()
+    } else {
+        bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
+    };
     let lines = bytes.get(..end).unwrap_or_default().split(|byte| *byte == b'\n');
     (lines.filter(|line| !line.is_empty()).map(String::from_utf8_lossy), end)
 }
@@ -109,24 +147,30 @@ mod tests {
         assert_eq!(line.step, Some(10));
         assert_eq!(line.progress.fraction(), Some(0.25));
         assert_eq!(line.values.into_iter().collect::<Vec<_>>(), vec![("loss".to_owned(), 0.5)]);
-        for wrong in [
-            "",
-            "[1]",
-            "{",
-            "loss=1",
-            "{\"loss\": NaN}",
-            &format!("{{\"a\": \"{}\"}}", "x".repeat(70_000)),
-        ] {
+        for wrong in ["", "[1]", "{", "loss=1", &format!("{{\"a\": \"{}\"}}", "x".repeat(70_000))] {
             assert_eq!(MetricLine::parse(wrong), None, "{}", wrong.get(..20).unwrap_or(wrong));
         }
     }
 
     #[test]
+    fn a_diverged_training_still_tells_its_step() {
+        let line =
+            MetricLine::parse(r#"{"step": 3, "loss": NaN, "a": -Infinity, "NaN \" NaN": 1}"#)
+                .expect("a line");
+        assert_eq!(line.step, Some(3));
+        assert_eq!(
+            line.values.into_iter().collect::<Vec<_>>(),
+            vec![("NaN \" NaN".to_owned(), 1.0)]
+        );
+    }
+
+    #[test]
     fn a_torn_line_is_left_for_later() {
-        let (lines, taken) = whole_lines(b"{\"a\":1}\n{\"a\":2}\n{\"a");
+        let (lines, taken) = whole_lines(b"{\"a\":1}\n{\"a\":2}\n{\"a", false);
         assert_eq!(lines.collect::<Vec<_>>(), vec!["{\"a\":1}", "{\"a\":2}"]);
         assert_eq!(taken, 16);
-        assert_eq!(whole_lines(b"no end").1, 0);
+        assert_eq!(whole_lines(b"no end", false).1, 0);
+        assert_eq!(whole_lines(b"no end", true).1, 6);
     }
 
     #[test]

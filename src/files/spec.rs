@@ -42,7 +42,17 @@ pub fn read_spec(path: &Path, from: &Path, changes: Vec<Change>) -> Result<SpecR
 
 /// Looks whether the file system has what a spec expects of it.
 pub fn verify(expectations: &[Expectation]) -> Vec<Problem> {
-    expectations.iter().filter_map(verify_one).collect()
+    let missing: Vec<&Path> = expectations
+        .iter()
+        .filter(|expected| expected.what == Expected::CodeDirectory && !expected.path.is_dir())
+        .map(|expected| expected.path.as_path())
+        .collect();
+    // What would lie in a directory that is missing is not missed by itself: one mistake is one problem.
+    let is_inside = |expected: &Expectation| {
+        expected.what == Expected::EntryPoint
+            && missing.iter().any(|directory| expected.path.starts_with(directory))
+    };
+    expectations.iter().filter(|expected| !is_inside(expected)).filter_map(verify_one).collect()
 }
 
 fn verify_one(expectation: &Expectation) -> Option<Problem> {
@@ -70,7 +80,9 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
     };
     let problem = Problem { place: expectation.place, message, help: None };
     let help = match expectation.what {
-        Expected::EntryPoint => "relative to `code.path`, which is relative to the spec's own file",
+        Expected::EntryPoint => {
+            "write it, or name another: it is relative to `code.path`, which is relative to the spec's own file"
+        }
         Expected::CodeDirectory | Expected::Venv => "relative paths start at the spec's own file",
     };
     Some(problem.help(help))

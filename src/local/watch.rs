@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::domain::units::Seconds;
@@ -92,7 +92,8 @@ impl<'a> Watch<'a> {
     fn begin(&mut self, stop: Stop, now: Instant, patience: Duration) {
         self.stop = Some(stop);
         self.kill_at = now.checked_add(patience);
-        children::signal_group(self.script, Signal::SIGTERM);
+        // To the script alone, which passes it on: a training that got it twice could take the second for "at once".
+        kill(self.script, Signal::SIGTERM).ok();
         // What is stopped does not hear anything before it goes on.
         children::signal_group(self.script, Signal::SIGCONT);
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use crate::domain::ids::RunId;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::runs::{COLUMNS, RunRow, row};
 
@@ -16,6 +17,8 @@ pub struct Filter {
     /// With `*` and `?`.
     pub name_glob: Option<String>,
     pub since: Option<Timestamp>,
+    /// Only runs with a lower number: how a long list is read on.
+    pub before: Option<RunId>,
     pub limit: u32,
 }
 
@@ -53,6 +56,9 @@ fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreEr
     }
     if let Some(since) = filter.since {
         bind(&mut sql, " AND created_at >= ?", Value::Integer(since.as_millisecond()));
+    }
+    if let Some(before) = filter.before {
+        bind(&mut sql, " AND id < ?", Value::Integer(before.0));
     }
     bind(&mut sql, " ORDER BY id DESC LIMIT ?", Value::Integer(filter.limit.into()));
     let mut statement = connection.prepare_cached(&sql).during("list runs")?;

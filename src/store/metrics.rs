@@ -23,6 +23,9 @@ pub struct MetricPoint {
     pub value: f64,
 }
 
+/// Metrics of one run that are shown in lists; a training that invents a name at every step is cut here.
+const NAMES_MAX: usize = 256;
+
 /// How far a metrics file was read.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct MetricTail {
@@ -30,13 +33,25 @@ pub struct MetricTail {
     pub offset: u64,
     pub points: i64,
     pub progress: Progress,
+    /// The newest value of each metric.
+    pub newest: BTreeMap<String, MetricPoint>,
+}
+
+impl MetricTail {
+    /// Takes a newer value of a metric.
+    fn take(&mut self, point: MetricPoint) {
+        let is_known = self.newest.contains_key(&point.name);
+        if is_known || self.newest.len() < NAMES_MAX {
+            self.newest.insert(point.name.clone(), point);
+        }
+    }
 }
 
 impl Store {
     pub async fn metric_tail(&self, run: RunId) -> Result<MetricTail, StoreError> {
         self.call(move |connection| {
             let sql =
-                "SELECT device, inode, offset, points, progress FROM metric_tail WHERE run = ?1";
+                "SELECT device, inode, offset, points, progress, newest FROM metric_tail WHERE run = ?1";
             let tail = connection
                 .prepare_cached(sql)
                 .and_then(|mut statement| {
@@ -50,6 +65,7 @@ impl Store {
                                 offset: row.get::<_, i64>(2)?.cast_unsigned(),
                                 points: row.get(3)?,
                                 progress: json(row, 4)?,
+                                newest: json(row, 5)?,
                             })
                         })
                         .optional()
@@ -79,27 +95,29 @@ impl Store {
                     // A line without a step counts on from the newest one.
                     let step = line.step.or(tail.progress.step).unwrap_or(tail.points);
                     for (name, value) in line.values {
-                        if tail.points >= POINTS_PER_RUN_MAX {
-                            break;
+                        let point = MetricPoint { name, step, at: now, value };
+                        if tail.points < POINTS_PER_RUN_MAX {
+                            tail.points += 1;
+                            statement
+                                .execute(params![run.0, point.name, step, now.as_millisecond(), value])
+                                .during("record metrics")?;
                         }
-                        tail.points += 1;
-                        statement
-                            .execute(params![run.0, name, step, now.as_millisecond(), value])
-                            .during("record metrics")?;
+                        tail.take(point);
                     }
                 }
             }
             let (device, inode) = tail.file.unwrap_or_default();
             tx.execute(
-                "INSERT OR REPLACE INTO metric_tail (run, device, inode, offset, points, progress) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                "INSERT OR REPLACE INTO metric_tail (run, device, inode, offset, points, progress, newest) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 params![
                     run.0,
                     device.cast_signed(),
                     inode.cast_signed(),
                     tail.offset.cast_signed(),
                     tail.points,
-                    to_json(&tail.progress, "a run's progress")?
+                    to_json(&tail.progress, "a run's progress")?,
+                    to_json(&tail.newest, "a run's newest metrics")?
                 ],
             )
             .during("record how far metrics were read")?;
@@ -108,19 +126,27 @@ impl Store {
         .await
     }
 
-    /// A run's values, by name and step; of one metric when given.
+    /// A run's values, by name and step; of one metric when given. At most `limit` of them, from after a name and step on.
     pub async fn metrics(
         &self,
         run: RunId,
         name: Option<String>,
+        after: Option<(String, i64)>,
+        limit: u32,
     ) -> Result<Vec<MetricPoint>, StoreError> {
         self.call(move |connection| {
             let sql = "SELECT name, step, at, value FROM metric WHERE run = ?1 AND (?2 IS NULL OR name = ?2) \
-                       ORDER BY name, step";
+                       AND (name, step) > (?3, ?4) ORDER BY name, step LIMIT ?5";
+            let (after_name, after_step) = after.unwrap_or((String::new(), i64::MIN));
             let mut statement = connection.prepare_cached(sql).during("read metrics")?;
             let rows = statement
-                .query_map(params![run.0, name], |row| {
-                    Ok(MetricPoint { name: row.get(0)?, step: row.get(1)?, at: time(row.get(2)?), value: row.get(3)? })
+                .query_map(params![run.0, name, after_name, after_step, limit], |row| {
+                    Ok(MetricPoint {
+                        name: row.get(0)?,
+                        step: row.get(1)?,
+                        at: time(row.get(2)?),
+                        value: row.get(3)?,
+                    })
                 })
                 .during("read metrics")?;
             rows.collect::<rusqlite::Result<_>>().during("read metrics")
@@ -128,39 +154,19 @@ impl Store {
         .await
     }
 
-    /// The newest value of each metric of each run, with the run's progress, in the order asked.
+    /// Each run's progress and the newest value of each of its metrics, in the order asked.
     pub async fn newest_metrics(
         &self,
         runs: Vec<RunId>,
     ) -> Result<Vec<(Progress, BTreeMap<String, MetricPoint>)>, StoreError> {
         self.call(move |connection| {
-            // SQLite gives the bare columns of the row that holds the maximum.
-            let sql = "SELECT name, max(step), at, value FROM metric WHERE run = ?1 GROUP BY name";
-            let mut points = connection.prepare_cached(sql).during("read newest metrics")?;
-            let mut progress = connection
-                .prepare_cached("SELECT progress FROM metric_tail WHERE run = ?1")
-                .during("read a run's progress")?;
+            let sql = "SELECT progress, newest FROM metric_tail WHERE run = ?1";
+            let mut statement = connection.prepare_cached(sql).during("read newest metrics")?;
             runs.into_iter()
                 .map(|run| {
-                    let progress: Option<Progress> = progress
-                        .query_row([run.0], |row| json(row, 0))
-                        .optional()
-                        .during("read a run's progress")?;
-                    let Some(progress) = progress else { return Ok(Default::default()) };
-                    let rows = points
-                        .query_map([run.0], |row| {
-                            let name: String = row.get(0)?;
-                            let at = time(row.get(2)?);
-                            Ok((
-                                name.clone(),
-                                MetricPoint { name, step: row.get(1)?, at, value: row.get(3)? },
-                            ))
-                        })
-                        .during("read newest metrics")?;
-                    Ok((
-                        progress,
-                        rows.collect::<rusqlite::Result<_>>().during("read newest metrics")?,
-                    ))
+                    let row =
+                        statement.query_row([run.0], |row| Ok((json(row, 0)?, json(row, 1)?)));
+                    row.optional().during("read newest metrics").map(Option::unwrap_or_default)
                 })
                 .collect()
         })

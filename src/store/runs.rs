@@ -65,6 +65,25 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     })
 }
 
+/// The rows that can be read. One that cannot is told in the log and left alone: it must not stop all the others.
+pub(super) fn readable<T>(
+    rows: impl Iterator<Item = rusqlite::Result<T>>,
+    what: &'static str,
+) -> Result<Vec<T>, StoreError> {
+    let mut read = Vec::new();
+    for row in rows {
+        match row {
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                tracing::error!(
+                    "cannot {what}: a record cannot be read and is passed over: {error}"
+                );
+            }
+            row => read.push(row.during(what)?),
+        }
+    }
+    Ok(read)
+}
+
 /// Reads a JSON column that we wrote.
 pub(super) fn json<T: serde::de::DeserializeOwned>(
     row: &Row<'_>,
@@ -110,7 +129,7 @@ impl Store {
             );
             let mut statement = connection.prepare_cached(&sql).during("list live runs")?;
             let rows = statement.query_map([], row).during("list live runs")?;
-            rows.collect::<rusqlite::Result<_>>().during("list live runs")
+            readable(rows, "list live runs")
         })
         .await
     }

@@ -15,14 +15,10 @@ pub(super) fn insert(
     by: &str,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    let word = match kind {
-        WishKind::Cancel => "cancel",
-        WishKind::Resume => "resume",
-    };
     connection
         .execute(
             "INSERT INTO wish (run, kind, by, at) VALUES (?1, ?2, ?3, ?4)",
-            params![run.0, word, by, at.as_millisecond()],
+            params![run.0, kind.as_str(), by, at.as_millisecond()],
         )
         .map(drop)
         .during("record a wish")
@@ -49,24 +45,27 @@ impl Store {
         self.call(move |connection| insert(connection, run, kind, &by, at)).await
     }
 
-    /// Wishes that no pass has taken, oldest first.
+    /// Wishes that no pass has taken, oldest first. One that this version does not know stays open for one that does;
+    /// one for a run that is over meanwhile is closed.
     pub async fn open_wishes(&self) -> Result<Vec<(RunId, Wish)>, StoreError> {
         self.call(|connection| {
+            let late = "UPDATE wish SET done = 1 WHERE done = 0 AND kind = 'cancel' AND EXISTS (SELECT 1 FROM run \
+                        WHERE run.id = wish.run AND run.state IN ('completed', 'failed', 'cancelled'))";
             let sql = "SELECT run, id, kind, by, at FROM wish WHERE done = 0 ORDER BY id";
             let mut statement = connection.prepare_cached(sql).during("read wishes")?;
             let rows = statement
                 .query_map([], |row| {
-                    let kind = match row.get_ref(2)?.as_str()? {
-                        "resume" => WishKind::Resume,
-                        _ => WishKind::Cancel,
-                    };
-                    Ok((
-                        RunId(row.get(0)?),
-                        Wish { id: row.get(1)?, kind, by: row.get(3)?, at: time(row.get(4)?) },
-                    ))
+                    let kind = WishKind::from_word(row.get_ref(2)?.as_str()?);
+                    let (run, id, by, at) = (RunId(row.get(0)?), row.get(1)?, row.get(3)?, time(row.get(4)?));
+                    Ok(kind.map(|kind| (run, Wish { id, kind, by, at })))
                 })
                 .during("read wishes")?;
-            rows.collect::<rusqlite::Result<_>>().during("read wishes")
+            let wishes: Vec<_> =
+                rows.filter_map(Result::transpose).collect::<rusqlite::Result<_>>().during("read wishes")?;
+            if !wishes.is_empty() {
+                connection.execute(late, []).during("close late wishes")?;
+            }
+            Ok(wishes)
         })
         .await
     }

@@ -9,6 +9,9 @@ use crate::api::{ErrorCode, ProblemBody};
 use crate::daemon::AcceptError;
 use crate::store::StoreError;
 
+/// The media type of RFC 9457.
+pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
+
 /// An error with its public body.
 #[derive(Debug)]
 pub(super) struct ApiError(Box<ProblemBody>);
@@ -36,7 +39,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status =
             StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], Json(self.0)).into_response()
+        (status, [(header::CONTENT_TYPE, PROBLEM_TYPE)], Json(self.0)).into_response()
     }
 }
 

@@ -77,6 +77,7 @@ fn no_log(view: &RunView, attempt: Option<u32>) -> ApiError {
     match attempt {
         Some(n) => {
             ApiError::new(ErrorCode::NotFound, format!("run {} has no attempt {n}", view.id))
+                .hint(format!("`trainyard show {}` lists its attempts", view.id))
         }
         None => ApiError::new(
             ErrorCode::NotFound,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{BODY_BYTES_MAX, ErrorCode, SITE_HEADER};
 use crate::daemon::World;
-use crate::web::error::ApiError;
+use crate::web::error::{ApiError, PROBLEM_TYPE};
 
 /// What every handler gets.
 #[derive(Clone)]
@@ -65,5 +66,17 @@ async fn welcome(State(app): State<App>, request: Request, next: Next) -> Respon
     }
     let response = next.run(request).await;
     app.world.touched();
-    response
+    told_as_problem(response)
+}
+
+/// What the framework refuses by itself (a query, a body, a method) gets the form of our own errors.
+fn told_as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_ours = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_TYPE);
+    if is_ours || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let code = if status.is_client_error() { ErrorCode::BadRequest } else { ErrorCode::Internal };
+    let told = status.canonical_reason().unwrap_or("refused");
+    ApiError::new(code, format!("the request cannot be understood: {told}")).into_response()
 }

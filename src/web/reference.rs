@@ -12,13 +12,17 @@ pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, Api
             ErrorCode::NotFound,
             format!("there is no run `{}`", reference.escape_debug()),
         )
+        .hint("`trainyard list` shows the newest runs")
     };
     if let Ok(number) = reference.parse::<i64>() {
         return world.store.run(RunId(number)).await?.map(|row| row.run.id).ok_or_else(missing);
     }
     if reference == "@last" {
         let newest = world.store.newest(world.asker.user.clone()).await?;
-        return newest.ok_or_else(|| ApiError::new(ErrorCode::NotFound, "you have no runs yet"));
+        return newest.ok_or_else(|| {
+            ApiError::new(ErrorCode::NotFound, "you have no runs yet")
+                .hint("`trainyard submit SPEC` makes one")
+        });
     }
     if reference.contains(':') {
         return Err(ApiError::new(

@@ -8,7 +8,9 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
-use crate::api::{ErrorCode, LIST_MAX, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX};
+use crate::api::{
+    ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX,
+};
 use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_view};
 use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
@@ -48,6 +50,8 @@ pub(super) struct ListQuery {
     name: Option<String>,
     /// Seconds back from now.
     since: Option<u64>,
+    /// Only runs with a lower number.
+    before: Option<i64>,
     limit: Option<u32>,
 }
 
@@ -75,6 +79,7 @@ pub(super) async fn list(
         project: query.project,
         name_glob: query.name,
         since,
+        before: query.before.map(RunId),
         limit: query.limit.unwrap_or(LIMIT_DEFAULT).min(LIST_MAX),
     };
     Ok(Json(list_views(&app.world, filter).await?))
@@ -120,6 +125,9 @@ pub(super) async fn events(
 #[derive(Debug, Deserialize)]
 pub(super) struct MetricsQuery {
     name: Option<String>,
+    /// Go on behind this name and step.
+    after_name: Option<String>,
+    after_step: Option<i64>,
 }
 
 pub(super) async fn metrics(
@@ -128,7 +136,8 @@ pub(super) async fn metrics(
     Query(query): Query<MetricsQuery>,
 ) -> Answer<Vec<MetricPoint>> {
     let run = resolve(&app.world, &reference).await?;
-    Ok(Json(app.world.store.metrics(run, query.name).await?))
+    let after = query.after_name.zip(query.after_step);
+    Ok(Json(app.world.store.metrics(run, query.name, after, METRICS_PAGE).await?))
 }
 
 /// Records the wish; the next pass carries it out.
@@ -143,7 +152,8 @@ pub(super) async fn cancel(
         return Err(ApiError::new(
             ErrorCode::Conflict,
             format!("run {run} is over already: {}", before.state),
-        ));
+        )
+        .hint(format!("`trainyard show {run}` tells how it ended")));
     }
     world.store.wish(run, WishKind::Cancel, world.asker.user.clone(), world.clock.now()).await?;
     world.nudge.notify_one();

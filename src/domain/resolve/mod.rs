@@ -70,8 +70,10 @@ pub struct Outcome {
 pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) -> Outcome {
     let place = Place { source: SourceId(0), start: 0, end: 0 };
     let whole = At::new(Node::Table(table.clone()), place);
+    let is_readable = problems.is_empty();
     let spec = Spec::from_node(&whole, "", &mut problems).unwrap_or_default();
-    let mut resolver = Resolver { spec: &spec, context, problems, expectations: Vec::new() };
+    let mut resolver =
+        Resolver { spec: &spec, context, is_readable, problems, expectations: Vec::new() };
     let resolved = resolver.resolve();
     let Resolver { problems, expectations, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
@@ -82,6 +84,8 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
 struct Resolver<'a> {
     spec: &'a Spec,
     context: Context<'a>,
+    /// No part of the text was lost to a fault of syntax.
+    is_readable: bool,
     problems: Vec<Problem>,
     expectations: Vec<Expectation>,
 }
@@ -105,6 +109,9 @@ impl Resolver<'_> {
         let metrics_file = self.inside(metrics, "metrics.jsonl");
         let compute =
             chosen.as_ref().map(|chosen| self.compute(chosen, &distributed, project.as_deref()));
+        if chosen.as_ref().is_none_or(|chosen| chosen.target == Target::Local) {
+            self.check_verbatim();
+        }
         Some(Resolved {
             name: name?,
             project,

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::domain::problem::{At, Place};
+use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::compute::Chosen;
 use crate::domain::resolve::{Expectation, Expected, Resolver};
 use crate::domain::resolved::{Code, Environment, Program};
@@ -30,12 +30,26 @@ impl Resolver<'_> {
                 None
             }
             (None, None) => {
-                let problem =
-                    crate::domain::problem::Problem::nowhere("the spec does not say what to run");
-                self.problems.push(problem.help("add `[code]` with `entry_point = \"train.py\"`"));
+                if !self.program_is_misread() {
+                    let problem = Problem::nowhere("the spec does not say what to run");
+                    let help = "add `[code]` with `entry_point = \"train.py\"`";
+                    self.problems.push(problem.help(help));
+                }
                 None
             }
         }
+    }
+
+    /// Whether a fault that is told already is why the program is missing: one mistake is one problem.
+    fn program_is_misread(&self) -> bool {
+        const MISREAD: &[&str] = &["`code.entry_point`", "`code.command", "`code` must be"];
+        const MISSPELT: &[&str] = &["mean `code`", "mean `entry_point`", "mean `command`"];
+        let has = |text: &str, parts: &[&str]| parts.iter().any(|part| text.contains(part));
+        let is_about = |problem: &Problem| {
+            has(&problem.message, MISREAD)
+                || problem.help.as_deref().is_some_and(|help| has(help, MISSPELT))
+        };
+        !self.is_readable || self.problems.iter().any(is_about)
     }
 
     fn entry_point(&mut self, entry_point: &At<String>) -> Option<Program> {
@@ -94,7 +108,7 @@ impl Resolver<'_> {
             let message = format!(
                 "`args` are {bytes} bytes long, more than the {COMMAND_BYTES_MAX} a program can be given"
             );
-            self.problems.push(crate::domain::problem::Problem::nowhere(message));
+            self.problems.push(Problem::nowhere(message));
         }
         Some(Code { path, program: program?, args })
     }

@@ -101,6 +101,17 @@ fn is_ours(name: &str) -> bool {
 }
 
 impl Resolver<'_> {
+    /// The spec's own options where no directive is made of them: what is refused is refused wherever the run executes.
+    pub(super) fn check_verbatim(&mut self) {
+        let mut options = Options { list: Vec::new(), problems: Vec::new() };
+        let compute = self.spec.compute.as_ref();
+        for option in compute.iter().flat_map(|compute| &compute.sbatch).flat_map(|all| &all.value)
+        {
+            options.verbatim(option);
+        }
+        self.problems.extend(options.problems);
+    }
+
     /// Everything about resources, limits and accounts that the script's directives will say.
     pub(super) fn sbatch_options(
         &mut self,

@@ -7,6 +7,14 @@ use crate::domain::inbox::{ScriptEvent, ScriptReason};
 use crate::domain::run::seen::{Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
+impl Attempt {
+    /// Ends an attempt that nobody saw end. When it was last known is the nearest true thing to its end.
+    pub(super) fn end_unseen(&mut self, now: Timestamp) {
+        let last_known = self.absent_since.unwrap_or(now);
+        self.ended_at = self.ended_at.or(self.started_at.map(|started| last_known.max(started)));
+    }
+}
+
 impl Run {
     /// Whether the submission under way has an attempt.
     pub(super) fn has_open_attempt(&self) -> bool {

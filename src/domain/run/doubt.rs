@@ -90,22 +90,20 @@ fn conclude_unseen(
     now: Timestamp,
 ) {
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
-    match told {
-        Some(end) => {
-            attempt.self_reported = true;
-            attempt.exit_code = end.exit_code;
-            attempt.ended_at = Timestamp::from_second(end.at).ok();
-            attempt.script_end = Some(end);
-            let ending = match attempt.exit_code {
-                Some(0) => Ending::Completed,
-                _ => Ending::Failed,
-            };
-            let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
-            conclude(decision, ending, reason, policy, now);
-        }
-        None => {
-            conclude(decision, Ending::Failed, Some(Reason::Lost), policy, now);
-        }
+    if let Some(end) = told {
+        attempt.self_reported = true;
+        attempt.exit_code = end.exit_code;
+        attempt.ended_at = Timestamp::from_second(end.at).ok();
+        attempt.script_end = Some(end);
+        let ending = match attempt.exit_code {
+            Some(0) => Ending::Completed,
+            _ => Ending::Failed,
+        };
+        let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
+        conclude(decision, ending, reason, policy, now);
+    } else {
+        attempt.end_unseen(now);
+        conclude(decision, Ending::Failed, Some(Reason::Lost), policy, now);
     }
 }
 
@@ -117,6 +115,7 @@ pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
             decision.run.vanished += 1;
             if let Some(mut attempt) = decision.run.attempt.take() {
                 attempt.state = AttemptState::Failed;
+                attempt.end_unseen(now);
                 attempt.reason =
                     Some(if run.is_superseded() { Reason::Superseded } else { Reason::Lost });
                 decision.closed.push(attempt);

@@ -129,12 +129,9 @@ pub(super) fn stopped(run: &Run, stop: &Stop, now: Timestamp) -> Decision {
         };
         let told = attempt.script_end.as_ref();
         attempt.exit_code = attempt.exit_code.or_else(|| told?.exit_code);
-        // Else it was never told when it ended; when it was last known is the nearest true thing.
-        let last_known = told
-            .and_then(|end| Timestamp::from_second(end.at).ok())
-            .or(attempt.absent_since)
-            .unwrap_or(now);
-        attempt.ended_at = attempt.ended_at.or(attempt.started_at.map(|_| last_known));
+        let told_at = told.and_then(|end| Timestamp::from_second(end.at).ok());
+        attempt.ended_at = attempt.ended_at.or(attempt.started_at.and(told_at));
+        attempt.end_unseen(now);
     }
     let end = End { ending, reason: Some(stop.reason), message: stop.message.clone(), at: now };
     decision.run.state = State::Final { end };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
+use crate::domain::keys::choice;
 use crate::domain::run::state::Reason;
 
 /// Everything that was seen of one run in one pass.
@@ -75,11 +76,13 @@ pub struct Wish {
     pub at: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum WishKind {
-    Cancel,
-    Resume,
+choice! {
+    /// What people can ask for.
+    pub enum WishKind {
+        Cancel = "cancel",
+        Resume = "resume",
+    }
+    later {}
 }
 
 /// A job, as a scheduler shows it.

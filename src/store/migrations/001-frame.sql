@@ -121,5 +121,7 @@ CREATE TABLE metric_tail (
     offset   INTEGER NOT NULL,
     points   INTEGER NOT NULL,
     -- domain::metrics::Progress as JSON.
-    progress TEXT    NOT NULL
+    progress TEXT    NOT NULL,
+    -- The newest value of each metric, by name, as JSON: lists show them without reading the points.
+    newest   TEXT    NOT NULL
 ) STRICT;

@@ -67,6 +67,8 @@ ty_finish() {
 # substitutes commands can break the substitution that it interrupted.
 ty_signalled() {
   ty_signal=$1
+  # For a training that looks for a file instead of catching signals.
+  [[ -z ${TRAINYARD_STOP_FILE:-} ]] || { : >"$TRAINYARD_STOP_FILE"; } 2>/dev/null
   [[ $ty_state != training ]] || ty_forward "$1"
 }
 

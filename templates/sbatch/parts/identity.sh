@@ -20,7 +20,7 @@ ty_identify() {
   ty_job_id=${TRAINYARD_JOB_ID:-}
   ty_restart=0
   ty_job={{ cluster }}:$ty_job_id
-  unset TRAINYARD_JOB_NAME TRAINYARD_JOB_ID # this script started by the training would be another job
+  unset TRAINYARD_JOB_NAME TRAINYARD_JOB_ID TRAINYARD_STOP_FILE # this script started by the training would be another job
 {%- endif %}
   # Plugins of the site may have added words before and after.
   if ! [[ $ty_name =~ $ty_pattern ]]; then

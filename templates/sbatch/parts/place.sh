@@ -59,7 +59,7 @@ ty_export() {
   export TRAINYARD_CHECKPOINT_DIR={{ checkpoint_directory }}
   export TRAINYARD_METRICS_PATH={{ metrics_file }}
   export TRAINYARD_RESUME_FROM=''
-  export TRAINYARD_STOP_FILE=$ty_run_dir/stop
+  export TRAINYARD_STOP_FILE=$ty_run_dir/stop.$ty_attempt
   export TRAINYARD_NODES=$ty_nodes
   export TRAINYARD_LOCAL_SCRATCH
   export MASTER_ADDR MASTER_PORT

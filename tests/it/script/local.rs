@@ -71,7 +71,7 @@ fn the_training_is_told_everything_it_was_promised() {
         ("TRAINYARD_CHECKPOINT_DIR", &format!("{run_dir}/checkpoints")),
         ("TRAINYARD_METRICS_PATH", "/data/m.jsonl"),
         ("TRAINYARD_RESUME_FROM", ""),
-        ("TRAINYARD_STOP_FILE", &format!("{run_dir}/stop")),
+        ("TRAINYARD_STOP_FILE", &format!("{run_dir}/stop.3")),
         ("TRAINYARD_NODES", &host),
         ("TRAINYARD_LOCAL_SCRATCH", &scratch),
         ("MASTER_ADDR", "127.0.0.1"),

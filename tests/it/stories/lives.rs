@@ -43,7 +43,8 @@ fn a_running_run_is_cancelled_with_grace() {
     let env = TestEnv::new();
     let spec = env.bash_spec(
         "slow",
-        "trap 'echo saved; kill $!; exit 0' TERM\necho up\nsleep 600 & wait $!\n",
+        "trap 'echo told; told=1' TERM\necho up\n\
+         until [[ -n $told && -e $TRAINYARD_STOP_FILE ]]; do sleep 0.05; done\necho saved\n",
     );
     let run = env.submit(&spec);
     env.until(run, &["running"]);
@@ -51,7 +52,8 @@ fn a_running_run_is_cancelled_with_grace() {
     drop(env.line("cancel 1").success());
     let view = env.until(run, &["cancelled"]);
     assert_eq!(view["reason"], "cancelled_by_user");
-    assert!(env.line("logs 1").success().stdout.contains("saved"));
+    // Told once: a training may take a second signal for "at once".
+    assert_eq!(env.line("logs 1").success().stdout, "up\ntold\nsaved\n");
     assert!(env.line("cancel 1").ended(11).stderr.contains("over already"));
     assert_eq!(env.line("wait 1").code, 1);
 }
@@ -127,4 +129,20 @@ fn several_ranks_meet_on_this_machine() {
     let said = env.run(["submit", spec, "--wait"]).success();
     assert!(said.stderr.contains("completed"), "{said}");
     assert_eq!(env.show(1)["world_size"], 2);
+}
+
+#[test]
+fn a_fault_of_the_machine_makes_a_run_wait_not_fail() {
+    let env = TestEnv::new();
+    drop(env.line("list").success());
+    // Where local jobs are kept nothing can be made.
+    let local = env.state_dir().join("local");
+    std::fs::remove_dir_all(&local).unwrap();
+    std::fs::write(&local, "in the way").unwrap();
+    let spec = env.bash_spec("patient", "exit 0\n");
+    let said = env.run(["submit", spec.to_str().unwrap()]).success();
+    assert!(said.stderr.contains("waits"), "{said}");
+    assert_eq!(env.show(1)["state"], "pending");
+    std::fs::remove_file(&local).unwrap();
+    env.until(1, &["completed"]);
 }

@@ -121,12 +121,28 @@ fn a_value_of_the_wrong_kind_is_told() {
         &compute("sbatch = '-k'"),
         &["4:10 `compute.sbatch` must be an array, not a string"],
     );
-    check_problems(
-        "code = 'train.py'\n",
-        &["- the spec does not say what to run", "1:8 `code` must be a table, not a string"],
-    );
+    check_problems("code = 'train.py'\n", &["1:8 `code` must be a table, not a string"]);
     check_problems(
         &compute("memory_per_node = '5X'"),
         &["4:19 `compute.memory_per_node`: `5X` is no memory size"],
     );
+}
+
+#[test]
+fn one_mistake_is_one_problem() {
+    check_problems("[cod]\nentry_point = 'a.py'\n", &["1:2 unknown key `cod`"]);
+    check_problems("[code]\nentrypoint = 'a.py'\n", &["2:1 unknown key `code.entrypoint`"]);
+    let wrong_kind = "2:15 `code.entry_point` must be a string, not an integer";
+    check_problems("[code]\nentry_point = 1\n", &[wrong_kind]);
+    check_problems("[code]\nwork = 'link'\n", &["- the spec does not say what to run"]);
+}
+
+#[test]
+fn a_refused_option_is_refused_wherever_the_run_executes() {
+    let refused = "5:11 `--output` is set by Trainyard itself";
+    let spec = format!("{CODE}[compute]\ntarget = 'local'\nsbatch = ['--output=x']\n");
+    check_problems(&spec, &[refused]);
+    let spec = format!("{CODE}[compute]\nclass = 'none-such'\nsbatch = ['--output=x']\n");
+    let unknown = "4:9 hardware class `none-such` is not defined at this site";
+    check_problems(&spec, &[unknown, refused]);
 }

@@ -238,6 +238,11 @@ fn check(before: &Run, decision: &Decision, policy: &Policy) -> Result<(), TestC
     if run.restarts > before.restarts && run.restarts > policy.max_restarts {
         prop_assert!(is_stopped, "one restart too many: {:#?}", run);
     }
+    // What is over costs nothing more: an attempt that started has an end, whether it was requeued, lost or closed.
+    let over = run.attempt.iter().filter(|_| run.state.is_final()).chain(closed);
+    for attempt in over {
+        prop_assert!(attempt.started_at.is_none() || attempt.ended_at.is_some(), "{:#?}", attempt);
+    }
     // One attempt at a time, each closed before the next, numbered as its script numbers itself.
     let numbers: Vec<u32> = closed.iter().chain(&run.attempt).map(|attempt| attempt.n).collect();
     prop_assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", numbers);
