@@ -10,7 +10,7 @@ use trainyard::domain::resolve::Asker;
 use trainyard::hands::SystemClock;
 
 fn main() -> ExitCode {
-    let cli = match cli::parse(std::env::args_os()) {
+    let cli = match cli::parse(std::env::args_os(), is_empty) {
         Ok(cli) => cli,
         Err(error) => {
             // When even this cannot be printed there is nobody to tell.
@@ -19,6 +19,11 @@ fn main() -> ExitCode {
         }
     };
     cli::run(cli, surroundings())
+}
+
+#[expect(clippy::disallowed_methods, reason = "the program's surroundings are read here")]
+fn is_empty(variable: &std::ffi::OsStr) -> bool {
+    std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
 /// Variables that the daemon is given when a command starts it, and local jobs with it. Nothing depends on them.

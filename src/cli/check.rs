@@ -16,7 +16,7 @@ use crate::files::verify;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Spec files
-    #[arg(required = true)]
+    #[arg(required = true, value_name = "SPEC")]
     specs: Vec<PathBuf>,
 }
 

@@ -48,9 +48,10 @@ impl miette::Diagnostic for Diagnostic<'_> {
     }
 }
 
-/// Shows all problems on stderr, in the order of their places.
+/// Shows all problems on stderr, in the order of their places, with an empty line after each.
 pub(super) fn show(context: &Context, problems: &[Problem], sources: &Sources) {
-    context.say(render(problems, sources, context.stderr_has_colour()).trim_end());
+    let text = render(problems, sources, context.stderr_has_colour());
+    context.say(&format!("{}\n", text.trim_end()));
 }
 
 fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {

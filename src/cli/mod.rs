@@ -39,7 +39,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 pub use context::Surroundings;
 pub use error::{CliError, Exit};
-pub use parse::parse;
+pub use parse::{LATER, parse};
 
 use crate::cli::context::Context;
 

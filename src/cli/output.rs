@@ -6,7 +6,7 @@ use anstream::{AutoStream, ColorChoice};
 use comfy_table::{ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, Exit};
 
 /// Columns of a terminal that is none: pipes and files get what reads well at 80.
 const WIDTH_DEFAULT: u16 = 80;
@@ -32,7 +32,7 @@ impl Output {
     pub(super) fn bytes(&self, bytes: &[u8]) -> Result<(), CliError> {
         let mut stdout = AutoStream::new(std::io::stdout(), self.choice).lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error.into()),
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(unwritten(&error)),
             Err(_) | Ok(()) => Ok(()),
         }
     }
@@ -42,7 +42,7 @@ impl Output {
         let mut stdout = std::io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(unwritten(&error)),
             Ok(()) => Ok(true),
         }
     }
@@ -57,6 +57,11 @@ impl Output {
     pub(super) fn table(&self, header: &[Column], rows: Vec<Vec<String>>) -> Result<(), CliError> {
         self.text(&table(header, rows, width()))
     }
+}
+
+fn unwritten(error: &std::io::Error) -> CliError {
+    CliError::new(Exit::Internal, format!("cannot write the answer: {error}"))
+        .hint("what was asked is done all the same: only telling it failed")
 }
 
 /// A column of a table, by its heading.

@@ -96,7 +96,8 @@ fn failed(error: &ServeError) -> CliError {
     let told = |exit| CliError::new(exit, crate::chain(error));
     match error {
         ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked) => {
-            told(Exit::Conflict).hint("every command uses it: `trainyard daemon status` shows it")
+            told(Exit::Conflict)
+                .hint("`trainyard daemon status` shows it, `trainyard daemon stop` ends it; runs go on")
         }
         ServeError::Lease(LeaseError::Elsewhere { .. }) => told(Exit::Conflict).hint(
             "stop it there, or, if that machine is gone for good, `trainyard daemon start --take-over`",

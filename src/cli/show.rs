@@ -94,9 +94,15 @@ fn text(run: &RunView, now: Timestamp) -> String {
         lines.push(("started", format!("{}{}", moment(started), queued.unwrap_or_default())));
     }
     if let Some(ended) = run.ended_at {
-        lines.push(("ended", format!("{}, after {}", moment(ended), length(run.elapsed_seconds))));
+        let after = match run.started_at {
+            Some(_) => format!("after {}", length(run.elapsed_seconds)),
+            None => "without having started".to_owned(),
+        };
+        lines.push(("ended", format!("{}, {after}", moment(ended))));
     }
-    lines.push(("node-hours", used(run)));
+    if run.started_at.is_some() {
+        lines.push(("node-hours", used(run)));
+    }
     if let Some(progress) = progress(run) {
         lines.push(("progress", progress));
     }

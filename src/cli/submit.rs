@@ -178,7 +178,9 @@ fn told(context: &Context, run: &RunView) -> Exit {
         return Exit::NotAcknowledged;
     }
     if run.state == "pending" {
-        context.say(&format!("run {} waits: {}", run.id, TerminalText(&run.message)));
+        let why = TerminalText(&run.message).to_string();
+        let why = if why.starts_with("waits ") { why } else { format!("waits: {why}") };
+        context.say(&format!("run {} {why}", run.id));
     }
     Exit::Done
 }

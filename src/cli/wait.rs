@@ -163,6 +163,8 @@ impl<'a> StatusLine<'a> {
     fn show(&self, run: &RunView) {
         match &self.bar {
             Some(bar) => bar.set_message(status(run)),
+            // How it ended is said by the conclusion.
+            None if run.is_final() => {}
             None if *self.last_state.borrow() != run.state => {
                 self.context.say(&format!("run {}: {}", run.id, short_status(run)));
                 self.last_state.replace(run.state.clone());

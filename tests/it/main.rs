@@ -1,6 +1,8 @@
 //! The integration tests: one binary, the real program, a sealed world each.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod cli;
+mod documents;
 mod env;
 mod faults;
 mod local;
