@@ -46,7 +46,7 @@ fn a_second_daemon_is_turned_away() {
     let told = talk(&env, &said).replace(&first.to_string(), "PID");
     insta::assert_snapshot!(told, @"
     error: a daemon (process PID) already serves this state directory
-    hint: every command uses it: `trainyard daemon status` shows it
+    hint: `trainyard daemon status` shows it, `trainyard daemon stop` ends it; runs go on
     ");
     assert_eq!(env.daemon_pid(), Some(first));
     drop(env.line("list").success());
