@@ -63,6 +63,12 @@ fn one_attempt(view: &serde_json::Value) -> &serde_json::Value {
     &attempts[0]
 }
 
+/// A supervisor that was just being started holds the dead daemon's socket until it becomes another program.
+fn kill_and_start(env: &TestEnv) {
+    env.kill_daemon();
+    wait_until("a daemon answers", || env.line("daemon start").code == 0);
+}
+
 #[test]
 fn a_run_is_found_again_whenever_the_daemon_is_killed() {
     let env = TestEnv::new();
@@ -71,16 +77,16 @@ fn a_run_is_found_again_whenever_the_daemon_is_killed() {
         let said = env.run(["submit", spec.to_str().unwrap(), "--ack-timeout", "0s"]);
         said.stdout.trim().parse::<i64>().unwrap()
     };
-    env.kill_daemon();
+    kill_and_start(&env);
     env.until(run, &["running"]);
-    env.kill_daemon();
+    kill_and_start(&env);
     let dir = env.run_dir(run);
     go(&env);
     // Its end is told, and perhaps seen, but the daemon may be killed before it is recorded.
     let told =
         || std::fs::read_to_string(dir.join("events.jsonl")).is_ok_and(|t| t.contains("ended"));
     wait_until("its end is told", told);
-    env.kill_daemon();
+    kill_and_start(&env);
     let view = env.until(run, &["failed"]);
     assert_eq!(one_attempt(&view)["exit_code"], 5);
     assert_eq!(view["self_reported"], false);
