@@ -8,7 +8,7 @@ use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::keys::choice;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, SpecRequest};
-use crate::domain::resolved::{Resolved, Target};
+use crate::domain::resolved::Resolved;
 use crate::files::verify;
 use crate::ports::{NewRunDir, Silence};
 use crate::script::render;
@@ -63,10 +63,6 @@ pub enum AcceptError {
     KeyTaken { key: String, run: RunId },
     #[error("a key has 1 to 255 printable characters")]
     BadKey,
-    #[error(
-        "runs on Slurm cannot be submitted by this version; use `--target local`, or `trainyard render` the script"
-    )]
-    NoSlurm,
     #[error("cannot make the run directory")]
     RunDir(#[source] Silence),
     #[error(transparent)]
@@ -95,9 +91,6 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
-    if resolved.compute.target != Target::Local {
-        return Err(AcceptError::NoSlurm);
-    }
     let active = active_runs(world, &owner, &resolved.name).await?;
     if let (IfActive::Skip, Some(newest)) = (request.if_active, active.first()) {
         return Ok(Accepted::Skipped(*newest));

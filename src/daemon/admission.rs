@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{error, info};
 
 use crate::daemon::world::World;
@@ -17,24 +18,23 @@ pub(super) async fn admit_waiting(
     world: &Arc<World>,
     before: &[RunRow],
 ) -> Result<usize, StoreError> {
+    let now = world.clock.now();
     let pending = world.store.pending().await?;
     if pending.is_empty() {
         return Ok(0);
     }
-    let cluster_of = |waiting: &Submittable| {
-        let row = before.iter().find(|row| row.run.id == waiting.run);
-        row.map(|row| row.resolved.compute.target.cluster().to_owned())
-    };
+    let row_of = |waiting: &Submittable| before.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
         .filter_map(|waiting| {
             // A run accepted after this pass began is met by the next one.
-            let cluster = cluster_of(waiting)?;
+            let row = row_of(waiting)?;
             Some(Waiting {
                 run: waiting.run,
                 owner: waiting.owner.clone(),
-                cluster,
+                cluster: row.resolved.compute.target.cluster().to_owned(),
                 waits_for: waiting.waits_for.clone(),
+                refused: refusal(&row.run.state, now),
             })
         })
         .collect();
@@ -63,9 +63,19 @@ pub(super) async fn admit_waiting(
     Ok(submitted)
 }
 
+/// The refusal that a run still has to wait after, in the scheduler's words.
+fn refusal(state: &State, now: Timestamp) -> Option<String> {
+    if let State::Pending { why, not_before: Some(at) } = state
+        && now < *at
+    {
+        return Some(why.clone().unwrap_or_default());
+    }
+    None
+}
+
 /// Records why a run waits, when that is news.
 async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError> {
-    let State::Pending { why: known } = &row.run.state else { return Ok(()) };
+    let State::Pending { why: known, .. } = &row.run.state else { return Ok(()) };
     if known.as_ref() == Some(&why) {
         return Ok(());
     }
@@ -108,6 +118,7 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         run_dir: row.run_dir.clone(),
         time_limit: resolved.compute.time_limit.map(|limit| limit.0),
         kill_wait: resolved.script.kill_wait,
+        umask: resolved.script.umask.0,
     };
     info!(
         run.id = row.run.id.0,

@@ -132,15 +132,24 @@ impl World {
     pub fn policy(&self, resolved: &Resolved) -> Policy {
         /// Beyond the time a cancelled job has to end.
         const PATIENCE_SECONDS: u64 = 30;
-        let is_local = resolved.compute.target.cluster() == LOCAL;
+        const IN_DOUBT_WAIT: Seconds = Seconds(60);
+        const ABSENT_GRACE: Seconds = Seconds(15 * 60);
+        let cluster = resolved.compute.target.cluster();
+        let settings = self.site.site.cluster.as_ref().and_then(|clusters| clusters.get(cluster));
+        let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
+        let scheduler = self.schedulers.get(cluster);
         Policy {
             // `[failure]` is not built yet: nothing is brought back unasked.
             max_restarts: 0,
             restart_on: Vec::new(),
             restart_exit_codes: Vec::new(),
             backoff: Seconds(10),
-            in_doubt_wait: Seconds(if is_local { 2 } else { 60 }),
-            absent_grace: Seconds(if is_local { 5 } else { 900 }),
+            in_doubt_wait: match in_doubt_wait {
+                Some(wait) => wait.value,
+                None if cluster == LOCAL => Seconds(2),
+                None => IN_DOUBT_WAIT,
+            },
+            absent_grace: scheduler.map_or(ABSENT_GRACE, |scheduler| scheduler.absent_grace()),
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
         }
     }

@@ -37,6 +37,9 @@ pub enum State {
     /// Waits by Trainyard's own rules; `why` is empty until they have looked at it.
     Pending {
         why: Option<String>,
+        /// A refusal that passes: not to be submitted again before.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
     },
     /// The intent is on disk; sbatch is under way, or its answer was lost.
     Submitting {
@@ -309,7 +312,7 @@ impl Run {
     pub fn accepted(id: RunId) -> Self {
         Self {
             id,
-            state: State::Pending { why: None },
+            state: State::Pending { why: None, not_before: None },
             submission: None,
             attempt: None,
             attempts: 0,
