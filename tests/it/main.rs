@@ -4,5 +4,6 @@
 mod env;
 mod local;
 mod script;
+mod slurm;
 mod stories;
 mod tidy;
