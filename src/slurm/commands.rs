@@ -1,5 +1,5 @@
 //! Running Slurm's commands: where they are, what they find in their environment, how long they may take, and that
-//! there is never more than one under way per cluster.
+//! there is never more than one submission and one question under way per cluster.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,16 +112,22 @@ pub(super) enum Query {
     Scontrol,
 }
 
-/// One cluster's commands, one at a time.
+/// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it.
 pub(super) struct Commands {
     hands: Arc<dyn Hands>,
     pub(super) tools: Tools,
-    turn: tokio::sync::Mutex<()>,
+    submitting: tokio::sync::Mutex<()>,
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Commands {
     pub(super) fn new(hands: Arc<dyn Hands>, tools: Tools) -> Self {
-        Self { hands, tools, turn: tokio::sync::Mutex::new(()) }
+        Self {
+            hands,
+            tools,
+            submitting: tokio::sync::Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Runs sbatch on a script. `umask` is what the job's files are made with.
@@ -143,7 +149,7 @@ impl Commands {
             stdin: Some(script),
             deadline: SBATCH_DEADLINE,
         };
-        let _turn = self.turn.lock().await;
+        let _turn = self.submitting.lock().await;
         self.hands.run(&program).await
     }
 
@@ -172,7 +178,7 @@ impl Commands {
             stdin: None,
             deadline: DEADLINE,
         };
-        let _turn = self.turn.lock().await;
+        let _turn = self.asking.lock().await;
         let ended = self.hands.run(&program).await;
         good(ended).map_err(|why| Silence { who: path.display().to_string(), why })
     }
