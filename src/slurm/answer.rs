@@ -38,6 +38,8 @@ const NOT_SENT: &[&str] = &[
     "invalid option",
     "requires an argument",
     "Invalid directive found in batch script",
+    // From 22.05 on sbatch looks at it by itself; before, slurmctld does.
+    "error: Invalid generic resource (gres) specification",
     "This does not look like a batch script",
     "Batch script contains DOS line breaks",
     "contain a NULL character",
@@ -240,6 +242,8 @@ mod tests {
         assert!(message.starts_with("sbatch: error: you may not run here:\n"), "{message}");
         assert!(!message.contains('\u{1b}'));
         check(Some(255), "", "sbatch: error: Invalid --mem specification\n", "refused");
+        let gres = "sbatch: error: Invalid generic resource (gres) specification\n";
+        check(Some(1), "", gres, "refused");
         check(Some(1), "", "sbatch: unrecognized option '--nope'\n", "refused");
         check(
             Some(1),
