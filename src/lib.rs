@@ -1,6 +1,6 @@
 //! The training-run control plane of a Slurm cluster. docs/ARCHITECTURE.md is the map.
 //!
-//! Directions hold from top to bottom: `domain` ← `script` ← `ports` ← adapters (`hands`, `local`, `files`, `store`) ←
+//! Directions hold from top to bottom: `domain` ← `script` ← `ports` ← adapters (`hands`, `local`, `slurm`, `files`, `store`) ←
 //! application (`daemon`, `web`, `cli`).
 
 pub mod domain;
@@ -11,6 +11,7 @@ pub mod ports;
 pub mod files;
 pub mod hands;
 pub mod local;
+pub mod slurm;
 pub mod store;
 
 pub mod api;

@@ -35,6 +35,8 @@ pub struct SubmitOrder {
     pub time_limit: Option<Seconds>,
     /// Between asking a cancelled job to end and killing it.
     pub kill_wait: Seconds,
+    /// What the job's files are made with.
+    pub umask: u32,
 }
 
 /// A submission whose job is asked for.
@@ -43,6 +45,23 @@ pub struct Asked {
     pub submission: SubmissionId,
     pub token: Token,
     pub job: Option<JobKey>,
+    /// When the intent was recorded: no job of it is older.
+    pub intent_at: Timestamp,
+    /// News is expected: asked about sooner, as far as the scheduler may be asked.
+    pub eager: bool,
+}
+
+/// What a scheduler says when it is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LookAnswer {
+    /// It may not be asked yet.
+    NotDue,
+    Seen {
+        sightings: Vec<Sighting>,
+        /// Not among the sightings, and yet not known to be absent; `silence` says why.
+        unsure: Vec<SubmissionId>,
+        silence: Option<Silence>,
+    },
 }
 
 /// No answer that can be believed: ask again later, and believe nothing meanwhile.
@@ -58,14 +77,17 @@ pub trait Scheduler: Send + Sync {
     /// Submits once. Every doubt about the outcome is [`Answer::Lost`].
     fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer>;
 
-    /// Asks for all of them at once. What is not in a good answer is absent.
-    fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<Vec<Sighting>, Silence>>;
+    /// Asks for all of them at once. What is neither seen nor unsure in a good answer is absent.
+    fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>>;
 
     /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look.
     fn cancel<'a>(&'a self, job: &'a JobKey, grace: bool) -> BoxFuture<'a, Result<(), Silence>>;
 
     /// The run's end is recorded: what was kept to tell it may go.
     fn forget<'a>(&'a self, job: &'a JobKey) -> BoxFuture<'a, ()>;
+
+    /// How long a job may be absent from good answers before that is news.
+    fn absent_grace(&self) -> Seconds;
 }
 
 /// A program to run: no shell, a cleared environment, a deadline, and caps on what it may say.

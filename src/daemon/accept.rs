@@ -9,7 +9,7 @@ use crate::daemon::world::World;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
-use crate::domain::resolved::{Resolved, Target};
+use crate::domain::resolved::Resolved;
 use crate::files::verify;
 use crate::ports::{Hands, NewRunDir, Silence};
 use crate::script::render;
@@ -49,10 +49,6 @@ pub enum AcceptError {
     KeyTaken { key: String, run: RunId },
     #[error("a key has 1 to 255 printable characters")]
     BadKey,
-    #[error(
-        "runs on Slurm cannot be submitted by this version; use `--target local`, or `trainyard render` the script"
-    )]
-    NoSlurm,
     #[error("cannot make the run directory")]
     RunDir(#[source] Silence),
     #[error(transparent)]
@@ -82,9 +78,6 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
-    if resolved.compute.target != Target::Local {
-        return Err(AcceptError::NoSlurm);
-    }
     if if_active == IfActive::Skip {
         // Asked again when the run is recorded; here it spares the directory.
         let active = world.store.active(owner.clone(), resolved.name.clone()).await?;

@@ -1,70 +1,40 @@
 //! Starting what may start: the intent is recorded, then the scheduler is asked, in a task of its own.
 
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{error, info};
 
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
-use crate::domain::ids::{RunId, Token};
-use crate::domain::run::{Answer, Event, State, step};
+use crate::domain::ids::Token;
+use crate::domain::run::{Event, State, step};
 use crate::ports::{Scheduler, SubmitOrder};
 use crate::store::{Intending, RunRow, StoreError, Submittable};
-
-/// Runs that the scheduler refused for now, with the moment when they may be tried again. Kept in memory only: a new
-/// daemon tries at once.
-#[derive(Debug, Default)]
-pub(super) struct PutOff(Mutex<HashMap<RunId, (u32, Instant)>>);
-
-impl PutOff {
-    /// Before the second try; each further one waits twice as long.
-    const PAUSE: Duration = Duration::from_secs(2);
-    const PAUSE_MAX: Duration = Duration::from_mins(2);
-
-    fn refused(&self, run: RunId) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let tries = known.get(&run).map_or(0, |(tries, _)| *tries);
-        let pause = Self::PAUSE.saturating_mul(1 << tries.min(16)).min(Self::PAUSE_MAX);
-        known.insert(run, (tries + 1, Instant::now() + pause));
-    }
-
-    fn answered(&self, run: RunId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-    }
-
-    fn is_due(&self, run: RunId) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&run).is_none_or(|(_, at)| *at <= Instant::now())
-    }
-}
 
 /// Admits waiting runs; gives how many were submitted.
 pub(super) async fn admit_waiting(
     world: &Arc<World>,
     before: &[RunRow],
 ) -> Result<usize, StoreError> {
+    let now = world.clock.now();
     let pending = world.store.pending().await?;
     if pending.is_empty() {
         return Ok(0);
     }
-    let cluster_of = |waiting: &Submittable| {
-        let row = before.iter().find(|row| row.run.id == waiting.run);
-        row.map(|row| row.resolved.compute.target.cluster().to_owned())
-    };
+    let row_of = |waiting: &Submittable| before.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
-        .filter(|waiting| world.put_off.is_due(waiting.run))
         .filter_map(|waiting| {
             // A run accepted after this pass began is met by the next one.
-            let cluster = cluster_of(waiting)?;
+            let row = row_of(waiting)?;
             Some(Waiting {
                 run: waiting.run,
                 owner: waiting.owner.clone(),
-                cluster,
+                cluster: row.resolved.compute.target.cluster().to_owned(),
                 waits_for: waiting.waits_for.clone(),
+                refused: refusal(&row.run.state, now),
             })
         })
         .collect();
@@ -93,9 +63,19 @@ pub(super) async fn admit_waiting(
     Ok(submitted)
 }
 
+/// The refusal that a run still has to wait after, in the scheduler's words.
+fn refusal(state: &State, now: Timestamp) -> Option<String> {
+    if let State::Pending { why, not_before: Some(at) } = state
+        && now < *at
+    {
+        return Some(why.clone().unwrap_or_default());
+    }
+    None
+}
+
 /// Records why a run waits, when that is news.
 async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError> {
-    let State::Pending { why: known } = &row.run.state else { return Ok(()) };
+    let State::Pending { why: known, .. } = &row.run.state else { return Ok(()) };
     if known.as_ref() == Some(&why) {
         return Ok(());
     }
@@ -138,6 +118,7 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         run_dir: row.run_dir.clone(),
         time_limit: resolved.compute.time_limit.map(|limit| limit.0),
         kill_wait: resolved.script.kill_wait,
+        umask: resolved.script.umask.0,
     };
     info!(
         run.id = row.run.id.0,
@@ -147,24 +128,18 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         row.run.id,
         order.submission
     );
-    start(world, Arc::clone(scheduler), row.run.id, order);
+    start(world, Arc::clone(scheduler), order);
     Ok(())
 }
 
 /// Asks the scheduler in a task of its own: an sbatch may take minutes, and nothing else waits for it.
-fn start(world: &Arc<World>, scheduler: Arc<dyn Scheduler>, run: RunId, order: SubmitOrder) {
+fn start(world: &Arc<World>, scheduler: Arc<dyn Scheduler>, order: SubmitOrder) {
     let submission = order.submission;
     world.set_under_way(submission, true);
     let world_of_task = Arc::clone(world);
     world.tasks.spawn(async move {
         let world = world_of_task;
         let answer = scheduler.submit(order).await;
-        match &answer {
-            Answer::Refused { for_now: true, .. } => world.put_off.refused(run),
-            Answer::Refused { .. } | Answer::Acknowledged { .. } | Answer::Lost { .. } => {
-                world.put_off.answered(run);
-            }
-        }
         if let Err(error) = world.store.answered(submission, answer).await {
             // The next pass finds no answer and treats it as lost, which it is.
             error!(

@@ -8,8 +8,8 @@ use tracing::{debug, warn};
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::{Answer, Look, Phase, Revocation, Seen, Sighting, State, Wish};
-use crate::ports::{Asked, Hands, Silence};
+use crate::domain::run::{Answer, Look, Phase, Revocation, Run, Seen, Sighting, State, Wish};
+use crate::ports::{Asked, Hands, LookAnswer, Silence};
 use crate::store::{RunRow, StoreError};
 
 /// Events of one inbox that are taken in one pass; the rest waits for the next.
@@ -59,6 +59,20 @@ fn depends_on_scheduler(state: &State) -> bool {
     }
 }
 
+/// Runs whose job is about to show something, so that it is asked about soon.
+fn expects_news(run: &Run) -> bool {
+    match run.state {
+        State::Submitting { .. } | State::Finishing | State::Stopping { .. } => true,
+        State::Queued { .. } => run.submission.as_ref().is_some_and(|known| known.provisional),
+        State::Running
+        | State::Evaluating
+        | State::Preparing
+        | State::Pending { .. }
+        | State::Backoff { .. }
+        | State::Final { .. } => false,
+    }
+}
+
 async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
@@ -67,6 +81,8 @@ async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
             submission: submission.id,
             token: submission.token.clone(),
             job: submission.job.clone(),
+            intent_at: submission.intent_at,
+            eager: expects_news(&row.run),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
@@ -79,14 +95,16 @@ async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
             }),
         };
         let mut found: HashMap<String, Sighting> = HashMap::new();
-        let silence = match answer {
-            Ok(sightings) => {
+        let (unsure, silence) = match answer {
+            Ok(LookAnswer::NotDue) => continue,
+            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
                 found.extend(
                     sightings.into_iter().map(|sighting| (sighting.token.to_string(), sighting)),
                 );
-                None
+                (Some(unsure), silence)
             }
-            Err(silence) => Some(silence),
+            // Everything is unsure.
+            Err(silence) => (None, Some(silence)),
         };
         for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
             let Some(submission) =
@@ -95,7 +113,9 @@ async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
                 continue;
             };
             let Some(seen) = observed.seen.get_mut(&row.run.id) else { continue };
-            seen.look = match (&silence, found.remove(submission.token.as_str())) {
+            let is_unsure = unsure.as_ref().is_none_or(|unsure| unsure.contains(&submission.id));
+            let silence = silence.as_ref().filter(|_| is_unsure);
+            seen.look = match (silence, found.remove(submission.token.as_str())) {
                 (Some(silence), _) => Look::Silence { who: silence.to_string() },
                 (None, Some(sighting)) => Look::Job(Box::new(sighting)),
                 (None, None) => absent(world, row, seen).await,

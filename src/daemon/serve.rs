@@ -19,11 +19,13 @@ use crate::daemon::reconcile::{PassReport, pass};
 use crate::daemon::state_dir::StateDirError;
 use crate::daemon::ticker;
 use crate::daemon::world::{Paths, World, WorldParts};
+use crate::domain::keys::Named;
 use crate::domain::resolve::Asker;
 use crate::domain::site::LOCAL;
 use crate::files::LoadedSite;
 use crate::local::LocalScheduler;
 use crate::ports::{Clock, Hands, Scheduler};
+use crate::slurm::{Account, SlurmScheduler};
 use crate::store::{Store, StoreError};
 
 /// Everything the daemon is started with.
@@ -128,12 +130,25 @@ fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
         Arc::clone(&clock),
         paths.state.path().to_owned(),
         program,
-        environment,
+        environment.clone(),
     );
     let local: Arc<dyn Scheduler> = Arc::new(local);
-    let schedulers = HashMap::from([(LOCAL.to_owned(), local)]);
+    let mut schedulers = HashMap::from([(LOCAL.to_owned(), local)]);
+    for (name, settings) in site.site.cluster.iter().flat_map(Named::iter) {
+        let (hands, clock) = (Arc::clone(&hands), Arc::clone(&clock));
+        let slurm =
+            SlurmScheduler::new(hands, clock, (name, settings), account(&asker), &environment);
+        schedulers.insert(name.to_owned(), Arc::new(slurm));
+    }
     let parts = WorldParts { store, clock, hands, schedulers, site, asker, paths };
     Ok((Arc::new(World::new(parts)), lease))
+}
+
+/// Whom Slurm's commands are run for, as the user database has them.
+fn account(asker: &Asker) -> Account {
+    let entry = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(asker.uid)).ok().flatten();
+    let shell = entry.map_or_else(|| PathBuf::from("/bin/sh"), |entry| entry.shell);
+    Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell }
 }
 
 /// Which socket it is: device and inode.

@@ -8,12 +8,11 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
-use crate::daemon::admission::PutOff;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{JobKey, RunId, SubmissionId};
 use crate::domain::resolve::Asker;
-use crate::domain::resolved::Resolved;
+use crate::domain::resolved::{Resolved, Target};
 use crate::domain::run::Policy;
 use crate::domain::site::LOCAL;
 use crate::domain::units::Seconds;
@@ -73,8 +72,6 @@ pub struct World {
     /// Run roots of live runs, for the watcher.
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub(super) inboxes: Inboxes,
-    /// Runs that the scheduler refused for now.
-    pub(super) put_off: PutOff,
     /// Submissions and other work that a drain waits for.
     pub tasks: TaskTracker,
     mounts: Mutex<HashMap<PathBuf, Mount>>,
@@ -110,7 +107,6 @@ impl World {
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
             inboxes: Inboxes::default(),
-            put_off: PutOff::default(),
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),
         }
@@ -157,16 +153,26 @@ impl World {
     pub fn policy(&self, resolved: &Resolved) -> Policy {
         /// Beyond the time a cancelled job has to end.
         const PATIENCE_SECONDS: u64 = 30;
-        let is_local = resolved.compute.target.cluster() == LOCAL;
+        const IN_DOUBT_WAIT: Seconds = Seconds(60);
+        const ABSENT_GRACE: Seconds = Seconds(15 * 60);
+        let cluster = resolved.compute.target.cluster();
+        let settings = self.site.site.cluster.as_ref().and_then(|clusters| clusters.get(cluster));
+        let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
+        let scheduler = self.schedulers.get(cluster);
         Policy {
             // `[failure]` is not built yet: nothing is brought back unasked.
             max_restarts: 0,
             restart_on: Vec::new(),
             restart_exit_codes: Vec::new(),
             backoff: Seconds(10),
-            in_doubt_wait: Seconds(if is_local { 2 } else { 60 }),
-            absent_grace: Seconds(if is_local { 5 } else { 900 }),
+            in_doubt_wait: match in_doubt_wait {
+                Some(wait) => wait.value,
+                None if cluster == LOCAL => Seconds(2),
+                None => IN_DOUBT_WAIT,
+            },
+            absent_grace: scheduler.map_or(ABSENT_GRACE, |scheduler| scheduler.absent_grace()),
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
+            refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 60 }),
         }
     }
 

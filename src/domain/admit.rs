@@ -20,6 +20,8 @@ pub struct Waiting {
     pub cluster: String,
     /// Runs of the same name that must be final first and are not yet.
     pub waits_for: Vec<RunId>,
+    /// The scheduler's words, while it is too soon to ask it again after a refusal that passes.
+    pub refused: Option<String>,
 }
 
 /// A run whose submission is under way, from its intent to its end.
@@ -90,7 +92,9 @@ impl<'a> Room<'a> {
 
     /// The first gate that is closed to the run, in words.
     fn why_not(&self, waiting: &Waiting) -> Option<String> {
-        Self::others_first(waiting).or_else(|| self.no_local_slot(waiting))
+        Self::others_first(waiting)
+            .or_else(|| waiting.refused.clone())
+            .or_else(|| self.no_local_slot(waiting))
     }
 
     /// Takes what the run needs.
@@ -126,7 +130,13 @@ mod tests {
 
     fn waiting(run: i64, cluster: &str, waits_for: &[i64]) -> Waiting {
         let waits_for = waits_for.iter().copied().map(RunId).collect();
-        Waiting { run: RunId(run), owner: "anna".into(), cluster: cluster.into(), waits_for }
+        Waiting {
+            run: RunId(run),
+            owner: "anna".into(),
+            cluster: cluster.into(),
+            waits_for,
+            refused: None,
+        }
     }
 
     fn live(cluster: &str, count: i64) -> Vec<Live> {
@@ -162,6 +172,20 @@ mod tests {
         check(&two, &[], 16, &["42: waits for run 40 and another one"]);
         let three = [waiting(42, "local", &[39, 40, 41])];
         check(&three, &[], 16, &["42: waits for run 39 and 2 others"]);
+    }
+
+    #[test]
+    fn a_run_that_was_refused_for_now_keeps_the_schedulers_words() {
+        let refused =
+            |words: &str| Waiting { refused: Some(words.into()), ..waiting(42, "main", &[]) };
+        check(
+            &[refused("QOSMaxSubmitJobPerUserLimit")],
+            &[],
+            16,
+            &["42: QOSMaxSubmitJobPerUserLimit"],
+        );
+        let behind = Waiting { waits_for: vec![RunId(41)], ..refused("no") };
+        check(&[behind, waiting(43, "main", &[])], &[], 16, &["42: waits for run 41", "43: start"]);
     }
 
     #[test]

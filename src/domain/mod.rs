@@ -24,3 +24,7 @@ pub mod word;
 pub mod metrics;
 pub mod run;
 pub mod view;
+
+pub mod nodelist;
+pub mod slurm_state;
+pub mod tres;

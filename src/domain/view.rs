@@ -236,7 +236,9 @@ fn reason_and_message(state: &State) -> (Option<String>, String) {
     match state {
         State::Final { end } => (end.reason.map(|reason| reason.to_string()), end.message.clone()),
         State::Stopping { stop, .. } => (Some(stop.reason.to_string()), stop.message.clone()),
-        State::Pending { why } | State::Queued { why } => (None, why.clone().unwrap_or_default()),
+        State::Pending { why, .. } | State::Queued { why } => {
+            (None, why.clone().unwrap_or_default())
+        }
         State::Submitting { doubt: Some(_) } => (
             None,
             "the answer to the submission was lost; the scheduler is asked for it".to_owned(),

@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::domain::ids::{JobKey, SubmissionId};
 use crate::domain::run::{Answer, Granted, Phase, Sighting};
+use crate::domain::units::Seconds;
 use crate::files::process;
 use crate::local::SUPERVISOR_VERB;
 use crate::local::children::{self, signal_one};
@@ -17,7 +18,9 @@ use crate::local::order::Order;
 use crate::local::record::{JobState, Record};
 use crate::local::spool::{Spool, SpoolError};
 use crate::local::supervisor::{chain, host};
-use crate::ports::{Asked, Clock, Hands, Program, ProgramError, Scheduler, Silence, SubmitOrder};
+use crate::ports::{
+    Asked, Clock, Hands, LookAnswer, Program, ProgramError, Scheduler, Silence, SubmitOrder,
+};
 
 /// The cluster in the job keys of local jobs.
 pub const CLUSTER: &str = "local";
@@ -111,13 +114,15 @@ impl Scheduler for LocalScheduler {
         })
     }
 
-    fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<Vec<Sighting>, Silence>> {
+    fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>> {
         let asked = asked.to_vec();
         Box::pin(async move {
-            self.blocking(move |inner| {
+            let look = move |inner: &Inner| {
                 asked.iter().filter_map(|asked| inner.look(asked).transpose()).collect()
-            })
-            .await?
+            };
+            let sightings: Result<Vec<Sighting>, Silence> = self.blocking(look).await?;
+            let (sightings, unsure) = (sightings?, Vec::new());
+            Ok(LookAnswer::Seen { sightings, unsure, silence: None })
         })
     }
 
@@ -134,6 +139,10 @@ impl Scheduler for LocalScheduler {
                 tracing::warn!(job.key = %job, "cannot forget local job {job}: {error}");
             }
         })
+    }
+
+    fn absent_grace(&self) -> Seconds {
+        Seconds(5)
     }
 }
 

@@ -238,7 +238,7 @@ pub(super) fn write(
     let (reason, message, ended_at) = match &run.state {
         State::Final { end } => (end.reason, end.message.as_str(), Some(end.at)),
         State::Stopping { stop, .. } => (Some(stop.reason), stop.message.as_str(), None),
-        State::Pending { why } | State::Queued { why } => {
+        State::Pending { why, .. } | State::Queued { why } => {
             (None, why.as_deref().unwrap_or_default(), None)
         }
         State::Preparing

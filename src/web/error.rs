@@ -71,7 +71,6 @@ impl From<AcceptError> for ApiError {
             AcceptError::KeyTaken { run, .. } => Self::new(ErrorCode::Conflict, told)
                 .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
             AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
-            AcceptError::NoSlurm => Self::new(ErrorCode::NotSupported, told),
             AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
             }

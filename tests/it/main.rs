@@ -7,5 +7,6 @@ mod env;
 mod faults;
 mod local;
 mod script;
+mod slurm;
 mod stories;
 mod tidy;

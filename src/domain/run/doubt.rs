@@ -127,7 +127,7 @@ pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
                 decision.run.state = State::Final { end };
                 return decision;
             }
-            decision.run.state = State::Pending { why: None };
+            decision.run.state = State::Pending { why: None, not_before: None };
             decision.note(
                 "doubt",
                 "no job of that submission exists or can ever train: it is submitted again",

@@ -37,6 +37,9 @@ pub enum State {
     /// Waits by Trainyard's own rules; `why` is empty until they have looked at it.
     Pending {
         why: Option<String>,
+        /// A refusal that passes: not to be submitted again before.
+        #[serde(default)]
+        not_before: Option<Timestamp>,
     },
     /// The intent is on disk; sbatch is under way, or its answer was lost.
     Submitting {
@@ -212,6 +215,8 @@ pub struct Policy {
     pub absent_grace: Seconds,
     /// How long a stop may take before it is asked for again, without grace.
     pub stop_patience: Seconds,
+    /// Until a submission that was refused for now is tried again.
+    pub refused_wait: Seconds,
 }
 
 /// Submissions of one attempt that may vanish before any start until the run is given up.
@@ -309,7 +314,7 @@ impl Run {
     pub fn accepted(id: RunId) -> Self {
         Self {
             id,
-            state: State::Pending { why: None },
+            state: State::Pending { why: None, not_before: None },
             submission: None,
             attempt: None,
             attempts: 0,

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
 use crate::domain::run::attempt::open_attempt;
+use crate::domain::run::decide::after;
 use crate::domain::run::doubt::{absent, absent_past_grace, answer_lost, claimed, revoked};
 use crate::domain::run::finish::stopped;
 use crate::domain::run::seen::Event;
@@ -21,7 +22,7 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Prepared | Event::PreparationFailed { .. } => prepared(run, event, now),
         Event::Admitted { .. } | Event::Waits { .. } => admission(run, event, now),
         Event::Acknowledged { job, notices } => acknowledged(run, job, notices, now),
-        Event::Refused { message, for_now } => refused(run, message, *for_now, now),
+        Event::Refused { message, for_now } => refused(run, message, *for_now, (policy, now)),
         Event::AnswerLost { message } => answer_lost(run, message, now),
         Event::Absent => absent(run, policy, now),
         Event::AbsentPastGrace { marker } => absent_past_grace(run, marker.as_ref(), policy, now),
@@ -51,7 +52,7 @@ fn with_transition(before: &Run, decision: Decision) -> Decision {
     let why = match &decision.run.state {
         State::Final { end } if !end.message.is_empty() => format!(": {}", end.message),
         State::Stopping { stop, .. } => format!(": {}", stop.message),
-        State::Pending { why: Some(why) } => format!(": {why}"),
+        State::Pending { why: Some(why), .. } => format!(": {why}"),
         State::Preparing
         | State::Pending { .. }
         | State::Submitting { .. }
@@ -91,7 +92,7 @@ fn prepared(run: &Run, event: &Event, now: Timestamp) -> Decision {
             let end = failed(Reason::PreparationFailed, message, now);
             become_state(run, State::Final { end })
         }
-        (State::Preparing, _) => become_state(run, State::Pending { why: None }),
+        (State::Preparing, _) => become_state(run, State::Pending { why: None, not_before: None }),
         (State::Stopping { .. } | State::Final { .. }, _) => Decision::stay(run),
         _ => impossible(run, "an environment was built"),
     }
@@ -114,8 +115,9 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
             });
             decision
         }
-        (State::Pending { .. }, Event::Waits { why }) => {
-            become_state(run, State::Pending { why: Some(why.clone()) })
+        (State::Pending { not_before, .. }, Event::Waits { why }) => {
+            let (why, not_before) = (Some(why.clone()), *not_before);
+            become_state(run, State::Pending { why, not_before })
         }
         (_, Event::Waits { .. }) => impossible(run, "it was told to wait"),
         _ => impossible(run, "it was admitted"),
@@ -167,10 +169,16 @@ fn accept(run: &mut Run, job: &JobKey, notices: &str, now: Timestamp) {
     }
 }
 
-fn refused(run: &Run, message: &str, for_now: bool, now: Timestamp) -> Decision {
+fn refused(
+    run: &Run,
+    message: &str,
+    for_now: bool,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
     match &run.state {
         State::Submitting { .. } if for_now => {
-            become_state(run, State::Pending { why: Some(message.to_owned()) })
+            let not_before = Some(after(now, policy.refused_wait));
+            become_state(run, State::Pending { why: Some(message.to_owned()), not_before })
         }
         State::Submitting { .. } => {
             become_state(run, State::Final { end: failed(Reason::Rejected, message, now) })

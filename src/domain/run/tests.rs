@@ -40,6 +40,7 @@ fn policy() -> Policy {
         in_doubt_wait: Seconds(60),
         absent_grace: Seconds(300),
         stop_patience: Seconds(30),
+        refused_wait: Seconds(60),
     }
 }
 

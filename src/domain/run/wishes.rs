@@ -43,9 +43,9 @@ pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> De
 
 pub(super) fn resume(run: &Run, by: &str) -> Decision {
     match &run.state {
-        State::Backoff { .. } => become_state(run, State::Pending { why: None }),
+        State::Backoff { .. } => become_state(run, State::Pending { why: None, not_before: None }),
         State::Final { .. } => {
-            let mut decision = become_state(run, State::Pending { why: None });
+            let mut decision = become_state(run, State::Pending { why: None, not_before: None });
             decision.run.submission = None;
             decision.run.vanished = 0;
             if let Some(last) = decision.run.attempt.take() {
@@ -100,7 +100,7 @@ pub(super) fn timer_due(run: &Run, policy: &Policy, now: Timestamp) -> Decision 
         return cancel_job(decision, false);
     }
     if matches!(run.state, State::Backoff { .. }) {
-        return become_state(run, State::Pending { why: None });
+        return become_state(run, State::Pending { why: None, not_before: None });
     }
     Decision::stay(run)
 }

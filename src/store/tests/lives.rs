@@ -38,7 +38,10 @@ async fn an_accepted_run_is_read_as_it_was_written() {
         ("x", "ada", Some("k"))
     );
     assert_eq!((row.created_at, row.submitted_at, row.started_at), (t(0), None, None));
-    assert_eq!((row.run.state, row.resolved), (State::Pending { why: None }, resolved));
+    assert_eq!(
+        (row.run.state, row.resolved),
+        (State::Pending { why: None, not_before: None }, resolved)
+    );
     let history = yard.store.events(id).await.unwrap();
     assert_eq!(history[0].message, "submitted by ada");
     assert_eq!(yard.store.run(RunId(99)).await.unwrap(), None);

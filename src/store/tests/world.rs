@@ -32,6 +32,7 @@ pub(super) fn policy() -> Policy {
         in_doubt_wait: Seconds(2),
         absent_grace: Seconds(5),
         stop_patience: Seconds(30),
+        refused_wait: Seconds(60),
     }
 }
 

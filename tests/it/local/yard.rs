@@ -16,7 +16,7 @@ use trainyard::files::process::ProcessId;
 use trainyard::hands::InProcess;
 use trainyard::local::{LocalScheduler, Record, SUPERVISOR_VERB, Spool};
 use trainyard::ports::{
-    Asked, Clock, Hands, NewRunDir, Output, Program, Scheduler, Silence, SubmitOrder,
+    Asked, Clock, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence, SubmitOrder,
 };
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
@@ -133,8 +133,10 @@ impl Yard {
             run_dir: run_dir.clone(),
             time_limit,
             kill_wait: Seconds(30),
+            umask: 0o077,
         };
-        let asked = Asked { submission, token, job: Some(key.clone()) };
+        let intent_at = jiff::Timestamp::UNIX_EPOCH;
+        let asked = Asked { submission, token, job: Some(key.clone()), intent_at, eager: false };
         let spool = Spool::of(&self.dir.path().join("state"), submission);
         (order, Job { key, asked, run_dir, spool })
     }
@@ -154,7 +156,10 @@ impl Yard {
 
     pub(super) fn try_look(&self, job: &Job) -> Result<Option<Sighting>, Silence> {
         let asked = [job.asked.clone()];
-        self.runtime.block_on(self.scheduler.look(&asked)).map(|mut seen| seen.pop())
+        match self.runtime.block_on(self.scheduler.look(&asked))? {
+            LookAnswer::Seen { mut sightings, .. } => Ok(sightings.pop()),
+            LookAnswer::NotDue => panic!("local jobs can always be looked at"),
+        }
     }
 
     pub(super) fn look(&self, job: &Job) -> Option<Sighting> {

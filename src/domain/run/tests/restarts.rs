@@ -165,7 +165,7 @@ fn a_hung_run_comes_back_unless_a_person_cancels_it() {
 fn a_resumed_run_keeps_its_history_and_counts_on() {
     let failed = run_in("failed");
     let resumed = step(&failed, &Event::Resume { by: "anna".into() }, &policy(), t(500));
-    assert_eq!(resumed.run.state, State::Pending { why: None });
+    assert_eq!(resumed.run.state, State::Pending { why: None, not_before: None });
     assert_eq!(resumed.closed, Vec::from_iter(failed.attempt), "its end stays in the history");
     assert_eq!(notes(&resumed, "reopened"), vec!["resumed by anna"]);
     let run = step(&resumed.run, &admitted(2), &policy(), t(501)).run;

@@ -1,0 +1,153 @@
+//! What `scontrol show config` says about a cluster, as far as it matters here. Asked at the start and after trouble.
+
+use crate::domain::units::Seconds;
+
+/// A cluster's own settings. What is not said, or said in words nobody knows, has Slurm's default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterConfig {
+    /// Slurm's own name of it, in every record; `None` when it does not say.
+    pub cluster_name: Option<String>,
+    /// Year and month: `(22, 5)`.
+    pub version: Option<(u32, u32)>,
+    /// How long a finished job is remembered without accounting; `None` for ever.
+    pub min_job_age: Option<Seconds>,
+    pub kill_wait: Seconds,
+    /// `None` without limit.
+    pub over_time_limit: Option<Seconds>,
+    pub message_timeout: Seconds,
+    pub max_array_size: u64,
+    pub has_accounting: bool,
+    pub job_comp_type: Option<String>,
+    /// What users cannot see of others.
+    pub private_data: Vec<String>,
+    /// Whether jobs are requeued that say nothing about it.
+    pub job_requeue: bool,
+}
+
+impl Default for ClusterConfig {
+    fn default() -> Self {
+        Self {
+            cluster_name: None,
+            version: None,
+            min_job_age: Some(Seconds(300)),
+            kill_wait: Seconds(30),
+            over_time_limit: Some(Seconds(0)),
+            message_timeout: Seconds(10),
+            max_array_size: 1001,
+            has_accounting: false,
+            job_comp_type: None,
+            private_data: Vec::new(),
+            job_requeue: true,
+        }
+    }
+}
+
+pub fn args() -> Vec<String> {
+    ["show", "config"].map(str::to_owned).into()
+}
+
+/// Reads `Key = value` lines. Gives `None` for what is no such list.
+pub fn parse(text: &str) -> Option<ClusterConfig> {
+    let mut config = ClusterConfig::default();
+    let mut known = 0;
+    for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
+        known += usize::from(take(&mut config, key.trim(), value.trim()));
+    }
+    (known > 0).then_some(config)
+}
+
+fn take(config: &mut ClusterConfig, key: &str, value: &str) -> bool {
+    let word = Some(value).filter(|value| !matches!(*value, "" | "(null)" | "none" | "N/A"));
+    // `300 sec`, `0 min`.
+    let number = value.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
+    let seconds = |default: Seconds| number.map_or(default, Seconds);
+    match key {
+        "ClusterName" => config.cluster_name = word.map(str::to_owned),
+        "SLURM_VERSION" => config.version = version(value),
+        // Zero switches the forgetting off.
+        "MinJobAge" => {
+            config.min_job_age =
+                number.map_or(Some(Seconds(300)), |age| (age > 0).then_some(Seconds(age)));
+        }
+        "KillWait" => config.kill_wait = seconds(config.kill_wait),
+        "MessageTimeout" => config.message_timeout = seconds(config.message_timeout),
+        "MaxArraySize" => config.max_array_size = number.unwrap_or(config.max_array_size),
+        "OverTimeLimit" => {
+            config.over_time_limit = number.map(|minutes| Seconds(minutes.saturating_mul(60)));
+        }
+        "AccountingStorageType" => {
+            config.has_accounting = word.is_some_and(|kind| !kind.ends_with("/none"));
+        }
+        "JobCompType" => {
+            config.job_comp_type = word.filter(|kind| !kind.ends_with("/none")).map(str::to_owned);
+        }
+        "PrivateData" => {
+            let private = word.iter().flat_map(|words| words.split(','));
+            config.private_data = private.map(|word| word.trim().to_owned()).collect();
+        }
+        "JobRequeue" => config.job_requeue = number != Some(0),
+        _ => return false,
+    }
+    true
+}
+
+/// `22.05.8` as `(22, 5)`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut parts = text.split('.');
+    let year = parts.next()?.parse().ok()?;
+    Some((year, parts.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lines as Slurm 22.05 prints them.
+    const TEXT: &str = "Configuration data as of 1795239189
+AccountingStorageType   = accounting_storage/none
+ClusterName             = priv
+JobCompType             = jobcomp/none
+JobRequeue              = 1
+KillWait                = 5 sec
+MaxArraySize            = 1001
+MessageTimeout          = 10 sec
+MinJobAge               = 30 sec
+OverTimeLimit           = 0 min
+PrivateData             = none
+SLURM_VERSION           = 22.05.8
+SlurmctldHost[0]        = vm(127.0.0.1)
+
+Slurmctld(primary) at vm is UP
+";
+
+    #[test]
+    fn what_a_cluster_says_about_itself() {
+        let expected = ClusterConfig {
+            cluster_name: Some("priv".into()),
+            version: Some((22, 5)),
+            min_job_age: Some(Seconds(30)),
+            kill_wait: Seconds(5),
+            ..ClusterConfig::default()
+        };
+        assert_eq!(parse(TEXT), Some(expected));
+    }
+
+    #[test]
+    fn other_values_and_rubbish() {
+        let text = "AccountingStorageType = accounting_storage/slurmdbd\nMinJobAge = 0 sec\n\
+                    OverTimeLimit = UNLIMITED\nPrivateData = jobs, usage\nJobRequeue = 0\n\
+                    JobCompType = jobcomp/filetxt\nKillWait = soon\nSLURM_VERSION = 26\n";
+        let config = parse(text).unwrap();
+        assert!(config.has_accounting && !config.job_requeue);
+        assert_eq!(
+            (config.min_job_age, config.over_time_limit, config.version),
+            (None, None, None)
+        );
+        assert_eq!(config.private_data, ["jobs", "usage"]);
+        assert_eq!(config.job_comp_type.as_deref(), Some("jobcomp/filetxt"));
+        assert_eq!(config.kill_wait, Seconds(30));
+        for nothing in ["", "no such list", "a = b"] {
+            assert_eq!(parse(nothing), None, "{nothing}");
+        }
+    }
+}

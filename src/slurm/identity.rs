@@ -1,0 +1,77 @@
+//! Whose a record is. A job id is no identity: Slurm gives ids out again.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::ids::Token;
+
+/// By how much the clocks of Slurm and of this machine may differ.
+const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// What a record of a submission must agree with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ours<'a> {
+    /// Slurm's own name of the cluster; `None` where nobody knows it.
+    pub cluster: Option<&'a str>,
+    pub token: &'a Token,
+    pub intent_at: Timestamp,
+}
+
+/// What a record says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claimed<'a> {
+    pub cluster: Option<&'a str>,
+    pub is_our_user: bool,
+    pub name: &'a str,
+    pub submitted_at: Option<Timestamp>,
+}
+
+impl Ours<'_> {
+    /// Before this a job of a submission with that intent cannot have been submitted.
+    pub fn earliest(intent_at: Timestamp) -> Timestamp {
+        intent_at.checked_sub(SKEW).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Plugins of the site may rename a job, so its name only has to contain the token; a requeue moves Submit forward.
+    pub fn is(&self, claimed: &Claimed<'_>) -> bool {
+        let same_cluster = match (self.cluster, claimed.cluster) {
+            (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
+            (None, _) | (_, None) => true,
+        };
+        let earliest = Self::earliest(self.intent_at);
+        same_cluster
+            && claimed.is_our_user
+            && claimed.name.contains(self.token.as_str())
+            && claimed.submitted_at.is_some_and(|submitted| submitted >= earliest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_must_agree() {
+        let token = Token::from_bits(1);
+        let at = |second: i64| Timestamp::from_second(second).unwrap();
+        let ours = Ours { cluster: Some("priv"), token: &token, intent_at: at(10_000) };
+        let name = format!("42-llama.1.{token}");
+        let good = Claimed {
+            cluster: Some("priv"),
+            is_our_user: true,
+            name: &name,
+            submitted_at: Some(at(10_000)),
+        };
+        let renamed = format!("site-{name}-gpu");
+        let another = format!("42-llama.1.{}", Token::from_bits(2));
+        assert!(ours.is(&good));
+        assert!(ours.is(&Claimed { name: &renamed, ..good }));
+        assert!(ours.is(&Claimed { submitted_at: Some(at(9_700)), ..good }));
+        assert!(ours.is(&Claimed { submitted_at: Some(at(99_000)), ..good }));
+        assert!(ours.is(&Claimed { cluster: None, ..good }));
+        assert!(!ours.is(&Claimed { name: &another, ..good }));
+        assert!(!ours.is(&Claimed { submitted_at: Some(at(9_699)), ..good }));
+        assert!(!ours.is(&Claimed { submitted_at: None, ..good }));
+        assert!(!ours.is(&Claimed { cluster: Some("other"), ..good }));
+        assert!(!ours.is(&Claimed { is_our_user: false, ..good }));
+    }
+}

@@ -1,0 +1,199 @@
+//! When Slurm may be asked: the administrator's floor, which nothing goes round.
+//!
+//! A bucket holds `poll_burst` calls and earns one back per `poll_interval`. While somebody waits for news, calls are
+//! spent soon and then ever more slowly; while nothing changes the calls become rarer than they are earned, so that some
+//! are there when they are needed.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::ids::SubmissionId;
+use crate::domain::site::Cluster;
+
+/// How a cluster may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    pub interval: SignedDuration,
+    pub interval_max: SignedDuration,
+    pub burst: u32,
+}
+
+/// Between two calls, however urgent.
+const SOONEST: SignedDuration = SignedDuration::from_secs(1);
+
+impl Pace {
+    /// From the cluster's keys.
+    pub fn of(settings: &Cluster) -> Self {
+        const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
+        const BURST: u32 = 10;
+        /// Of the interval, when the site does not say how slow calls may become.
+        const SLOWEST: i32 = 4;
+        let duration = |seconds: u64| {
+            SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX)).max(SOONEST)
+        };
+        let said = |key: &Option<crate::domain::spec::Interval>| {
+            key.as_ref().map(|interval| duration(interval.value.0))
+        };
+        let interval = said(&settings.poll_interval).unwrap_or(INTERVAL);
+        let interval_max =
+            said(&settings.poll_interval_max).unwrap_or(interval.saturating_mul(SLOWEST));
+        let burst = settings.poll_burst.as_ref().map_or(BURST, |burst| burst.value.get());
+        Self { interval, interval_max: interval_max.max(interval), burst }
+    }
+}
+
+/// The state of one cluster's bucket.
+#[derive(Debug, Clone)]
+pub struct Poll {
+    pace: Pace,
+    tokens: u32,
+    /// Since when the next token is being earned.
+    earning_since: Option<Timestamp>,
+    last: Option<Timestamp>,
+    /// How long the next call waits after the last one: for somebody, and for nobody.
+    eager_wait: SignedDuration,
+    calm_wait: SignedDuration,
+    eager: BTreeSet<SubmissionId>,
+}
+
+impl Poll {
+    pub fn new(pace: Pace) -> Self {
+        Self {
+            pace,
+            tokens: pace.burst,
+            earning_since: None,
+            last: None,
+            eager_wait: SOONEST,
+            calm_wait: pace.interval,
+            eager: BTreeSet::new(),
+        }
+    }
+
+    /// Whether Slurm is to be asked now, given the submissions that somebody waits for. If so, the call is paid.
+    pub fn is_due(&mut self, eager: BTreeSet<SubmissionId>, now: Timestamp) -> bool {
+        self.earn(now);
+        if eager.difference(&self.eager).next().is_some() {
+            self.eager_wait = SOONEST;
+        }
+        self.eager = eager;
+        let wait = if self.eager.is_empty() {
+            self.calm_wait
+        } else {
+            self.eager_wait.min(self.calm_wait)
+        };
+        let waited = self.last.is_none_or(|last| now.duration_since(last) >= wait || now < last);
+        if !waited || self.tokens == 0 {
+            return false;
+        }
+        self.tokens -= 1;
+        self.last = Some(now);
+        true
+    }
+
+    /// What the call that was paid has brought.
+    pub fn answered(&mut self, changed: bool) {
+        if changed {
+            self.eager_wait = SOONEST;
+            self.calm_wait = self.pace.interval;
+        } else {
+            self.eager_wait = self.eager_wait.saturating_mul(2).min(self.pace.interval);
+            self.calm_wait = self.calm_wait.saturating_mul(2).min(self.pace.interval_max);
+        }
+    }
+
+    fn earn(&mut self, now: Timestamp) {
+        let since = *self.earning_since.get_or_insert(now);
+        if self.tokens >= self.pace.burst || now < since {
+            self.earning_since = Some(now);
+            return;
+        }
+        let interval = self.pace.interval.as_secs().max(1);
+        let earned = now.duration_since(since).as_secs() / interval;
+        let room = self.pace.burst - self.tokens;
+        let earned_tokens = u32::try_from(earned).unwrap_or(u32::MAX).min(room);
+        self.tokens += earned_tokens;
+        let used = SignedDuration::from_secs(i64::from(earned_tokens).saturating_mul(interval));
+        // A full bucket earns nothing.
+        let is_full = self.tokens == self.pace.burst;
+        self.earning_since = since.checked_add(used).ok().filter(|_| !is_full).or(Some(now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(interval: i64, burst: u32) -> Pace {
+        let seconds = SignedDuration::from_secs;
+        Pace { interval: seconds(interval), interval_max: seconds(4 * interval), burst }
+    }
+
+    /// Asks every second; gives the seconds at which Slurm is called.
+    fn calls(
+        poll: &mut Poll,
+        seconds: std::ops::Range<i64>,
+        eager: &[i64],
+        changed: bool,
+    ) -> Vec<i64> {
+        let eager: BTreeSet<SubmissionId> = eager.iter().copied().map(SubmissionId).collect();
+        seconds
+            .filter(|second| {
+                let due = poll.is_due(eager.clone(), Timestamp::from_second(*second).unwrap());
+                if due {
+                    poll.answered(changed);
+                }
+                due
+            })
+            .collect()
+    }
+
+    #[test]
+    fn calm_calls_come_at_the_interval_and_rarer_while_nothing_changes() {
+        let mut poll = Poll::new(pace(30, 3));
+        assert_eq!(calls(&mut poll, 0..100, &[], true), [0, 30, 60, 90]);
+        assert_eq!(calls(&mut poll, 100..600, &[], false), [120, 180, 300, 420, 540]);
+    }
+
+    #[test]
+    fn who_waits_is_answered_at_once_and_then_ever_more_slowly() {
+        let mut poll = Poll::new(pace(30, 10));
+        assert_eq!(calls(&mut poll, 0..60, &[1], false), [0, 2, 6, 14, 30]);
+        // Another one, and at once; the first alone is no news.
+        assert_eq!(calls(&mut poll, 60..62, &[1, 2], false), [60]);
+        assert_eq!(calls(&mut poll, 62..63, &[2], false), [62]);
+    }
+
+    #[test]
+    fn the_floor_holds_whatever_happens() {
+        for burst in [1, 4, 10] {
+            let mut poll = Poll::new(pace(30, burst));
+            // Everything changes all the time, and somebody new waits every second.
+            let mut called = 0;
+            for second in 0..3_600 {
+                let eager = BTreeSet::from([SubmissionId(second)]);
+                if poll.is_due(eager, Timestamp::from_second(second).unwrap()) {
+                    poll.answered(true);
+                    called += 1;
+                }
+            }
+            let most = i64::from(burst) + 3_600 / 30;
+            assert!(called <= most && called >= most - 1, "{called} calls, {most} allowed");
+        }
+    }
+
+    #[test]
+    fn a_bucket_fills_while_nothing_is_live_and_not_beyond() {
+        let mut poll = Poll::new(pace(30, 3));
+        let all: Vec<i64> = (0..50).collect();
+        assert_eq!(calls(&mut poll, 0..20, &all, true), [0, 1, 2]);
+        assert_eq!(calls(&mut poll, 100_000..100_020, &all, true), [100_000, 100_001, 100_002]);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_stop_the_calls() {
+        let mut poll = Poll::new(pace(30, 3));
+        assert_eq!(calls(&mut poll, 1_000..1_001, &[], true), [1_000]);
+        assert_eq!(calls(&mut poll, 0..40, &[], true), [0, 30]);
+    }
+}

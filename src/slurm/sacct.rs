@@ -1,0 +1,269 @@
+//! What accounting remembers: asked only for jobs that left the queue and for submissions in doubt.
+//!
+//! A requeued job has one record per start, all under the same id; which start a record is of is told by its place in
+//! the order of Submit. The delimiter is a nonce, since job names may hold anything. [`args`] and [`parse`] must change
+//! together.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use crate::domain::ids::JobKey;
+use crate::domain::slurm_state::SlurmState;
+use crate::slurm::fields;
+
+/// Known to every release from 20.11 on; a single unknown one would fail the whole call.
+const COLUMNS: [&str; 18] = [
+    "JobIDRaw",
+    "JobID",
+    "State",
+    "ExitCode",
+    "Submit",
+    "Eligible",
+    "Start",
+    "End",
+    "ElapsedRaw",
+    "AllocTRES",
+    "NodeList",
+    "Partition",
+    "QOS",
+    "Account",
+    "Cluster",
+    "User",
+    "TimelimitRaw",
+    "JobName",
+];
+
+/// Ids of one call: a single argument must stay under 128 KiB.
+pub const JOBS_PER_CALL: usize = 500;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub job: u64,
+    pub array_task: Option<u32>,
+    pub state: SlurmState,
+    pub exit: (Option<i32>, Option<i32>),
+    pub submitted_at: Option<Timestamp>,
+    pub eligible_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub tres: String,
+    pub nodes: String,
+    pub partition: Option<String>,
+    pub qos: Option<String>,
+    pub account: Option<String>,
+    pub cluster: Option<String>,
+    pub user: Option<String>,
+    pub time_limit_seconds: Option<u64>,
+    pub name: String,
+    /// Which start of the job it is, from 0; set by [`in_order`].
+    pub restart: u32,
+}
+
+/// Whose records are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    /// Those of these jobs, at most [`JOBS_PER_CALL`].
+    Jobs(Vec<JobKey>),
+    /// All of a user's since a moment.
+    Since { user: String, at: Timestamp },
+}
+
+pub fn args(which: &Which, nonce: &str) -> Vec<String> {
+    let mut args: Vec<String> = ["-D", "-X", "-n", "-P", "--noconvert"].map(str::to_owned).into();
+    args.push(format!("--delimiter=|{nonce}|"));
+    args.push(format!("--format={}", COLUMNS.join(",")));
+    match which {
+        Which::Jobs(keys) => {
+            let ids: Vec<String> = keys.iter().take(JOBS_PER_CALL).map(id).collect();
+            args.push(format!("--jobs={}", ids.join(",")));
+        }
+        Which::Since { user, at } => {
+            args.push(format!("--user={user}"));
+            // Read in the time zone of the call, which is UTC.
+            args.push(format!("--starttime={}", at.strftime("%Y-%m-%dT%H:%M:%S")));
+        }
+    }
+    args
+}
+
+fn id(key: &JobKey) -> String {
+    match key.array_task {
+        Some(task) => format!("{}_{task}", key.job),
+        None => key.job.to_string(),
+    }
+}
+
+/// The records, and how many lines are none.
+pub fn parse(bytes: &[u8], nonce: &str) -> (Vec<Record>, usize) {
+    let text = String::from_utf8_lossy(bytes);
+    let mark = format!("|{nonce}|");
+    let mut dropped = 0;
+    let mut records = Vec::new();
+    for line in text.lines() {
+        match record(line, &mark) {
+            Some(record) => records.push(record),
+            None => dropped += 1,
+        }
+    }
+    (records, dropped)
+}
+
+fn record(line: &str, mark: &str) -> Option<Record> {
+    let columns: Vec<&str> = line.split(mark).collect();
+    let columns: [&str; COLUMNS.len()] = columns.try_into().ok()?;
+    let [raw, shown, state, exit, submitted, eligible, started, ended, elapsed, tres, ..] = columns;
+    let [.., nodes, partition, qos, account, cluster, user, limit, name] = columns;
+    let (job, array_task) = match shown.split_once('_') {
+        // What is left of an array, `5_[3-9]`, is no record of a task.
+        Some((array, task)) => (array.parse().ok()?, Some(task.parse().ok()?)),
+        None => (raw.parse().ok()?, None),
+    };
+    let record = Record {
+        job,
+        array_task,
+        state: SlurmState::parse(state),
+        exit: fields::exit(exit),
+        submitted_at: fields::time(submitted),
+        eligible_at: fields::time(eligible),
+        started_at: fields::time(started),
+        ended_at: fields::time(ended),
+        tres: tres.to_owned(),
+        nodes: nodes.to_owned(),
+        partition: fields::text(partition),
+        qos: fields::text(qos),
+        account: fields::text(account),
+        cluster: fields::text(cluster),
+        user: fields::text(user),
+        time_limit_seconds: fields::minutes(limit),
+        name: name.to_owned(),
+        restart: 0,
+    };
+    // Written early and mended later, or left by a submission that was refused: neither tells of a job.
+    let unfinished = name == "allocation";
+    let ghost = state == "FAILED" && exit == "0:1" && elapsed == "0";
+    (!unfinished && !ghost).then_some(record)
+}
+
+/// Numbers the starts of each job by Submit. To be given the records of one submission only: ids are used again.
+pub fn in_order(records: Vec<Record>) -> Vec<Record> {
+    let mut by_key: BTreeMap<(u64, Option<u32>), Vec<Record>> = BTreeMap::new();
+    for record in records {
+        by_key.entry((record.job, record.array_task)).or_default().push(record);
+    }
+    let mut ordered = Vec::new();
+    for mut starts in by_key.into_values() {
+        starts.sort_by_key(|record| record.submitted_at);
+        for (restart, record) in (0..).zip(starts) {
+            ordered.push(Record { restart, ..record });
+        }
+    }
+    ordered
+}
+
+impl Record {
+    /// Its identity on the cluster that the site calls so.
+    pub fn key(&self, cluster: &str) -> JobKey {
+        JobKey { cluster: cluster.to_owned(), job: self.job, array_task: self.array_task }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(id: &str, state: &str, exit: &str, submit: &str, name: &str) -> String {
+        let elapsed = if exit == "0:1" { "0" } else { "30" };
+        [
+            id.split('_').next().unwrap(),
+            id,
+            state,
+            exit,
+            submit,
+            submit,
+            submit,
+            "1795239300",
+            elapsed,
+            "billing=2,cpu=2,mem=8000M,node=2",
+            "p[1-2]",
+            "debug",
+            "normal",
+            "lab",
+            "priv",
+            "anna",
+            "10",
+            name,
+        ]
+        .join("|n|")
+            + "\n"
+    }
+
+    const NAME: &str = "42-llama.1.tyaaaaaaaaaaaaaaaaaaaa";
+
+    #[test]
+    fn records_are_read_with_their_times() {
+        let (records, dropped) =
+            parse(line("7", "CANCELLED by 1000", "0:0", "1795239181", NAME).as_bytes(), "n");
+        assert_eq!((records.len(), dropped), (1, 0));
+        let record = &records[0];
+        assert_eq!(record.state.cancelled_by, Some(1000));
+        assert_eq!(
+            (record.user.as_deref(), record.cluster.as_deref()),
+            (Some("anna"), Some("priv"))
+        );
+        assert_eq!((record.time_limit_seconds, record.nodes.as_str()), (Some(600), "p[1-2]"));
+        assert_eq!(record.ended_at.map(Timestamp::as_second), Some(1_795_239_300));
+        assert_eq!(record.name, NAME);
+    }
+
+    #[test]
+    fn starts_of_one_job_are_numbered_by_submit() {
+        let text = [
+            line("7", "RUNNING", "0:0", "1795239200", NAME),
+            line("7", "REQUEUED", "0:0", "1795239100", NAME),
+            line("8_1", "COMPLETED", "0:0", "1795239100", NAME),
+            line("7", "PREEMPTED", "0:0", "1795239150", NAME),
+        ]
+        .concat();
+        let (records, _) = parse(text.as_bytes(), "n");
+        let shown: Vec<String> = in_order(records)
+            .iter()
+            .map(|record| {
+                format!("{} {} {}", record.key("main"), record.restart, record.state.text)
+            })
+            .collect();
+        assert_eq!(
+            shown,
+            ["main:7 0 REQUEUED", "main:7 1 PREEMPTED", "main:7 2 RUNNING", "main:8_1 0 COMPLETED"]
+        );
+    }
+
+    #[test]
+    fn what_tells_of_no_job_is_no_record() {
+        let text = [
+            line("7", "PENDING", "0:0", "1795239200", "allocation"),
+            line("8", "FAILED", "0:1", "1795239200", NAME),
+            line("9_[3-6%2]", "PENDING", "0:0", "1795239200", NAME),
+            line("10", "FAILED", "1:0", "1795239200", &format!("a\n11|{NAME}")),
+            "\n|n|n|\nrubbish\n".to_owned(),
+        ]
+        .concat();
+        let (records, dropped) = parse(text.as_bytes(), "n");
+        let jobs: Vec<u64> = records.iter().map(|record| record.job).collect();
+        assert_eq!((jobs, dropped), (vec![10], 7));
+    }
+
+    #[test]
+    fn the_call_names_jobs_or_a_time() {
+        let keys = ["main:7", "main:8_1"].map(|key| key.parse().unwrap()).into();
+        let args = args(&Which::Jobs(keys), "n");
+        assert_eq!(args.last().map(String::as_str), Some("--jobs=7,8_1"));
+        let at = Timestamp::from_second(1_795_239_181).unwrap();
+        let args = super::args(&Which::Since { user: "anna".into(), at }, "n");
+        assert_eq!(
+            args[7..],
+            ["--user=anna", "--starttime=2026-11-21T05:33:01"].map(str::to_owned)
+        );
+    }
+}

@@ -1,0 +1,221 @@
+//! The one question of a poll: `squeue` for everything of ours that slurmctld remembers.
+//!
+//! Job names and reasons are free text and may hold anything, newlines and forged rows included. So a nonce made for the
+//! call stands behind the first column and around the free text, which comes last: a line without it is no row, and
+//! nothing inside a row can pass for a boundary. [`args`] and [`parse`] must change together.
+
+use jiff::Timestamp;
+
+use crate::domain::ids::JobKey;
+use crate::domain::slurm_state::SlurmState;
+use crate::slurm::fields;
+
+/// Columns between the job id and the free text. All of them are known to every release from 20.11 on; their values
+/// hold no `|`.
+const COLUMNS: [&str; 17] = [
+    "arrayjobid",
+    "arraytaskid",
+    "state",
+    "restartcnt",
+    "exit_code",
+    "submittime",
+    "eligibletime",
+    "starttime",
+    "endtime",
+    "nodelist",
+    "tres-alloc",
+    "timelimit",
+    "partition",
+    "qos",
+    "account",
+    "userid",
+    "cluster",
+];
+
+/// One job of the answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The job id, which the last task of an array shares with the array.
+    pub raw: u64,
+    pub array: u64,
+    pub task: Option<u32>,
+    pub state: SlurmState,
+    pub restart: u32,
+    pub exit: (Option<i32>, Option<i32>),
+    pub submitted_at: Option<Timestamp>,
+    pub eligible_at: Option<Timestamp>,
+    pub started_at: Option<Timestamp>,
+    pub ended_at: Option<Timestamp>,
+    pub nodes: String,
+    pub tres: String,
+    pub time_limit_seconds: Option<u64>,
+    pub partition: Option<String>,
+    pub qos: Option<String>,
+    pub account: Option<String>,
+    pub uid: Option<u32>,
+    pub cluster: Option<String>,
+    pub reason: Option<String>,
+    pub name: String,
+}
+
+/// A whole answer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    pub rows: Vec<Row>,
+    /// Rows of Slurm's that cannot be read: jobs exist that are not in `rows`.
+    pub unread: Vec<String>,
+    /// Lines that are no rows: forged ones, and what follows a newline in a name.
+    pub dropped: usize,
+}
+
+/// The words of the call. `-a` shows jobs in hidden partitions too.
+pub fn args(nonce: &str) -> Vec<String> {
+    let columns: String = COLUMNS.map(|column| format!(",{column}:|")).concat();
+    let format = format!("jobid:|{nonce}|{columns}{nonce}|,reason:|{nonce}|,name:|{nonce}|");
+    ["-h", "-a", "--me", "-t", "all", "-O", &format].map(str::to_owned).into()
+}
+
+pub fn parse(bytes: &[u8], nonce: &str) -> Answer {
+    let text = String::from_utf8_lossy(bytes);
+    let mark = format!("|{nonce}|");
+    let mut answer = Answer::default();
+    for line in text.lines() {
+        let Some((id, rest)) = line.split_once(&mark).filter(|(id, _)| is_number(id)) else {
+            answer.dropped += 1;
+            continue;
+        };
+        match row(id, rest, &mark) {
+            Some(row) => answer.rows.push(row),
+            None => answer.unread.push(line.to_owned()),
+        }
+    }
+    answer
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn row(id: &str, rest: &str, mark: &str) -> Option<Row> {
+    let mut parts = rest.split(mark);
+    let columns: Vec<&str> = parts.next()?.split('|').collect();
+    let (reason, name) = (parts.next()?, parts.next()?);
+    let columns: [&str; COLUMNS.len()] = columns.try_into().ok()?;
+    let [
+        array,
+        task,
+        state,
+        restart,
+        exit,
+        submitted,
+        eligible,
+        started,
+        ended,
+        nodes,
+        tres,
+        limit,
+        ..,
+    ] = columns;
+    let [.., partition, qos, account, uid, cluster] = columns;
+    Some(Row {
+        raw: id.parse().ok()?,
+        array: array.parse().ok()?,
+        // A task's number, or what is left of the array: `3-6%2`.
+        task: task.parse().ok(),
+        state: SlurmState::parse(state),
+        restart: restart.parse().ok()?,
+        exit: fields::exit(exit),
+        submitted_at: fields::time(submitted),
+        eligible_at: fields::time(eligible),
+        started_at: fields::time(started),
+        ended_at: fields::time(ended),
+        nodes: nodes.to_owned(),
+        tres: tres.to_owned(),
+        time_limit_seconds: fields::limit(limit),
+        partition: fields::text(partition),
+        qos: fields::text(qos),
+        account: fields::text(account),
+        uid: uid.parse().ok(),
+        cluster: fields::text(cluster),
+        reason: fields::text(reason),
+        name: name.to_owned(),
+    })
+}
+
+impl Row {
+    /// Its identity on the cluster that the site calls so.
+    pub fn key(&self, cluster: &str) -> JobKey {
+        let array_task = self.task.filter(|_| self.array > 0);
+        let job = if array_task.is_some() { self.array } else { self.raw };
+        JobKey { cluster: cluster.to_owned(), job, array_task }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As Slurm 22.05 answers, with a job name that forges a row.
+    const TEXT: &str = "\
+2|n0nce|2|2-4%1|PENDING|0|0|1795239181|N/A|N/A|N/A||cpu=1,mem=4000M,node=1,billing=1|UNLIMITED|debug|(null)|(null)|0|priv|n0nce|JobArrayTaskLimit|n0nce|evil
+7|NONCE|x|y|n0nce|
+1|n0nce|1|N/A|RUNNING|2|0|1795239181|1795239181|1795239182|1795239782|p[1-2]|cpu=2,mem=8000M,node=2,billing=2|10:00|debug|normal|lab|1000|priv|n0nce|None|n0nce|42-llama.1.tyaaaaaaaaaaaaaaaaaaaa|n0nce|
+4|n0nce|2|1|FAILED|0|768|1795239181|1795239182|1795239182|1795239187|p3|cpu=1|UNLIMITED|debug|(null)|(null)|0|priv|n0nce|NonZeroExitCode|n0nce|evil
+7|NONCE|x|y|n0nce|
+";
+
+    #[test]
+    fn rows_are_read_and_forged_ones_dropped() {
+        let answer = parse(TEXT.as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.dropped, answer.unread.len()), (3, 2, 0));
+        let keys: Vec<String> = answer.rows.iter().map(|row| row.key("main").to_string()).collect();
+        assert_eq!(keys, ["main:2", "main:1", "main:2_1"]);
+        let row = &answer.rows[1];
+        assert_eq!((row.restart, row.uid, row.time_limit_seconds), (2, Some(1000), Some(600)));
+        assert_eq!((row.qos.as_deref(), row.account.as_deref()), (Some("normal"), Some("lab")));
+        assert_eq!(
+            (row.reason.as_deref(), row.name.as_str()),
+            (None, "42-llama.1.tyaaaaaaaaaaaaaaaaaaaa")
+        );
+        assert_eq!(row.started_at.map(Timestamp::as_second), Some(1_795_239_182));
+        assert_eq!(answer.rows[2].exit, (Some(3), None));
+        assert_eq!(answer.rows[0].reason.as_deref(), Some("JobArrayTaskLimit"));
+    }
+
+    #[test]
+    fn free_text_cannot_move_a_boundary() {
+        let hostile = TEXT.replace("None|n0nce|42-llama", "a|b\u{1b}|c|n0nc|d|n0nce|42-llama");
+        let answer = parse(hostile.as_bytes(), "n0nce");
+        assert_eq!(answer.rows.len(), 3);
+        assert_eq!(answer.rows[1].reason.as_deref(), Some("a|b\u{1b}|c|n0nc|d"));
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_read_is_kept_as_such() {
+        // A column is missing, as after a release that does not know it.
+        let missing = TEXT.replace("|RUNNING|2|", "|RUNNING|");
+        let answer = parse(missing.as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.unread.len()), (2, 1));
+        assert!(answer.unread[0].contains("tyaaaaaaaaaaaaaaaaaaaa"));
+        assert_eq!(parse(b"", "n0nce"), Answer::default());
+        assert_eq!(parse(b"\xff\xfe\n\n|n0nce|\n", "n0nce").dropped, 3);
+        // Yesterday's nonce is no nonce.
+        assert_eq!(parse(TEXT.as_bytes(), "another").dropped, 5);
+    }
+
+    #[test]
+    fn every_cut_of_an_answer_gives_no_false_row() {
+        for end in 0..TEXT.len() {
+            let answer = parse(&TEXT.as_bytes()[..end], "n0nce");
+            assert!(answer.rows.len() <= 3);
+        }
+    }
+
+    #[test]
+    fn the_call_asks_for_what_is_read() {
+        let args = args("n0nce");
+        assert_eq!(args[..6], ["-h", "-a", "--me", "-t", "all", "-O"].map(str::to_owned));
+        assert!(args[6].starts_with("jobid:|n0nce|,arrayjobid:|,arraytaskid:|,state:|"));
+        assert!(args[6].ends_with(",userid:|,cluster:|n0nce|,reason:|n0nce|,name:|n0nce|"));
+    }
+}

@@ -1,0 +1,123 @@
+//! A sealed world whose site is the real Slurm of `tests/cluster`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::env::{TestEnv, wait_until};
+
+pub(super) struct Cluster {
+    pub(super) env: TestEnv,
+    variables: HashMap<String, String>,
+}
+
+impl Cluster {
+    pub(super) fn new() -> Self {
+        Self::with("")
+    }
+
+    /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
+    pub(super) fn with(keys: &str) -> Self {
+        let mut cluster = Self { env: TestEnv::new(), variables: variables() };
+        let home = cluster.env.home().display().to_string();
+        let (dir, conf) =
+            (&cluster.variables["TRAINYARD_CLUSTER_DIR"], &cluster.variables["SLURM_CONF"]);
+        let class = |name: &str, keys: &str| {
+            format!(
+                "[class.{name}]\ncluster = 'test'\ncpus_per_node = 1\nmemory_per_node = '100M'\n\
+                 max_nodes = 4\ndefault_time = '5m'\n{keys}\n"
+            )
+        };
+        let site = [
+            format!("[site]\nrun_root = '{home}/trainyard'\ndefault_class = 'cpu'\n"),
+            format!("[cluster.test]\ncommands = '{dir}/bin'\nconf = '{conf}'\n"),
+            "poll_interval = '1s'\npoll_burst = 5\nin_doubt_wait = '2s'\n".to_owned(),
+            keys.replace("HOME", &home),
+            class("cpu", "partition = 'main'"),
+            class("held", "partition = 'main'\ndirectives = ['--hold']"),
+            class("nowhere", "partition = 'nope'"),
+        ]
+        .concat();
+        cluster.env.use_site(&site);
+        cluster
+    }
+
+    /// A spec whose training is this bash script, in a class and with more keys of `[compute]`.
+    pub(super) fn spec(&self, name: &str, script: &str, compute: &str) -> PathBuf {
+        let path = self.env.bash_spec(name, script);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}[compute]\n{compute}\n")).unwrap();
+        path
+    }
+
+    /// A command of the cluster's, with epoch seconds for times.
+    pub(super) fn ask(&self, name: &str, args: &[&str]) -> String {
+        let output = self.command(name).args(args).output().unwrap();
+        assert!(output.status.success(), "{name} {args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Where a command of the cluster's is.
+    pub(super) fn path(&self, name: &str) -> String {
+        format!("{}/bin/{name}", self.variables["TRAINYARD_CLUSTER_DIR"])
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(self.path(name));
+        command.env("SLURM_CONF", &self.variables["SLURM_CONF"]);
+        command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
+        command
+    }
+
+    /// What accounting says about a job, once it says that the job is over.
+    pub(super) fn accounted(&self, job: i64, columns: &str) -> Vec<Vec<String>> {
+        let job = job.to_string();
+        let mut rows = Vec::new();
+        wait_until(&format!("accounting knows the end of job {job}"), || {
+            let format = format!("--format=End,{columns}");
+            let text = self.ask("sacct", &["-D", "-X", "-n", "-P", "-j", &job, &format]);
+            rows = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
+            !rows.is_empty() && rows.iter().all(|row: &Vec<String>| row[0].parse::<i64>().is_ok())
+        });
+        rows.into_iter().map(|row| row[1..].to_vec()).collect()
+    }
+
+    /// The ids of all jobs that were ever submitted for a run.
+    pub(super) fn jobs_of(&self, run: i64) -> Vec<i64> {
+        // Other worlds have runs of this number too: the run directory tells them apart.
+        let directory = self.env.run_dir(run).display().to_string();
+        let text = self.ask("squeue", &["-h", "-a", "-t", "all", "-o", "%A|%Z"]);
+        let mut jobs: Vec<i64> = text
+            .lines()
+            .filter_map(|line| line.split_once('|'))
+            .filter(|(_, at)| *at == directory)
+            .map(|(job, _)| job.parse().unwrap())
+            .collect();
+        jobs.sort_unstable();
+        jobs
+    }
+}
+
+/// What `tests/cluster/env` prints: of the cluster in `TRAINYARD_CLUSTER_DIR`, else of the usual one.
+#[expect(clippy::disallowed_methods, reason = "tests ask for their cluster")]
+fn variables() -> HashMap<String, String> {
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/env"));
+    if let Ok(dir) = std::env::var("TRAINYARD_CLUSTER_DIR") {
+        command.args(["--dir", &dir]);
+    }
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "there is no Slurm to test on: run tests/cluster/up, and tests/cluster/down when you are done ({})",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// The job id of a run's last attempt.
+pub(super) fn job_of(shown: &serde_json::Value) -> i64 {
+    shown["attempts"].as_array().unwrap().last().unwrap()["job_id"].as_i64().unwrap()
+}

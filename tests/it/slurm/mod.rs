@@ -1,0 +1,5 @@
+//! Stories on a real Slurm, which `tests/cluster/up` starts. Without one they fail, and say so.
+
+mod cluster;
+mod lives;
+mod once;
