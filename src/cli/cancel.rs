@@ -35,6 +35,6 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     })
 }
 
-async fn cancel(client: &Client, reference: &str) -> Result<RunView, CliError> {
+async fn cancel(client: &Client<'_>, reference: &str) -> Result<RunView, CliError> {
     client.post(&(run_path(reference)? + "/cancel"), &()).await
 }

@@ -28,26 +28,34 @@ const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_PAUSE: Duration = Duration::from_millis(200);
 
 /// A way to a daemon that answers.
-pub(super) struct Client {
+pub(super) struct Client<'a> {
+    context: &'a Context,
     socket: PathBuf,
     site: Option<String>,
+    /// A daemon that ends while it is needed is started again.
+    starts: bool,
 }
 
-impl Client {
+impl<'a> Client<'a> {
     /// Finds the daemon, or starts it.
-    pub(super) async fn connect(context: &Context) -> Result<Self, CliError> {
-        let client = Self::without_starting(context);
-        match client.reach() {
-            Ok(_) => Ok(client),
-            Err(error) if is_nobody(&error) => client.start(context).await.map(|()| client),
-            Err(error) => Err(client.unreachable(&error)),
-        }
+    pub(super) async fn connect(context: &'a Context) -> Result<Self, CliError> {
+        let client = Self { starts: true, ..Self::without_starting(context) };
+        client.find().await?;
+        Ok(client)
     }
 
     /// A client of a daemon that may not be there.
-    pub(super) fn without_starting(context: &Context) -> Self {
+    pub(super) fn without_starting(context: &'a Context) -> Self {
         let site = context.site_asked().map(|site| site.display().to_string());
-        Self { socket: context.socket(), site }
+        Self { context, socket: context.socket(), site, starts: false }
+    }
+
+    async fn find(&self) -> Result<(), CliError> {
+        match self.reach() {
+            Ok(_) => Ok(()),
+            Err(error) if is_nobody(&error) => self.start().await,
+            Err(error) => Err(self.unreachable(&error)),
+        }
     }
 
     fn reach(&self) -> io::Result<UnixStream> {
@@ -69,7 +77,8 @@ impl Client {
     }
 
     /// Starts a daemon and waits until it answers, or says why it does not.
-    async fn start(&self, context: &Context) -> Result<(), CliError> {
+    async fn start(&self) -> Result<(), CliError> {
+        let context = self.context;
         if context.global.socket.is_some() {
             let message = format!("no daemon answers at {}", self.socket.display());
             return Err(CliError::new(Exit::NoDaemon, message).hint(
@@ -116,7 +125,26 @@ impl Client {
             .map_err(|error| not_started(&error.to_string()))
     }
 
+    /// Asks for something. Asking changes nothing, so a daemon that ends meanwhile is started and asked again.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
+        /// A daemon that is just ending may take requests and drop them for a moment; one that cannot stay is not
+        /// started for ever.
+        const TRIES_MAX: u32 = 5;
+        const PAUSE: Duration = Duration::from_millis(100);
+        let mut tries = 1;
+        loop {
+            match self.get_once(path).await {
+                Err(error) if error.exit == Exit::NoDaemon && self.starts && tries < TRIES_MAX => {
+                    tokio::time::sleep(PAUSE * (tries - 1)).await;
+                    tries += 1;
+                    self.find().await?;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    async fn get_once<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
         let response = self.send(Method::GET, path, Bytes::new()).await?;
         read(response).await
     }

@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// All values, page by page.
-async fn fetch(client: &Client, args: &Args) -> Result<Vec<MetricPoint>, CliError> {
+async fn fetch(client: &Client<'_>, args: &Args) -> Result<Vec<MetricPoint>, CliError> {
     let name =
         args.name.as_ref().map(|name| format!("&name={}", encoded(name))).unwrap_or_default();
     let run = run_path(&args.run)?;

@@ -87,7 +87,14 @@ fn once(
             Ok(Exit::Done)
         }
         // Somebody else makes the passes: that is all that was wanted.
-        Err(ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked)) => Ok(Exit::Done),
+        Err(ServeError::Lease(LeaseError::Served { .. } | LeaseError::Locked)) => {
+            if context.global.json {
+                let nothing =
+                    serde_json::json!({ "live": null, "decided": null, "submitted": null });
+                context.output().json(&nothing)?;
+            }
+            Ok(Exit::Done)
+        }
         Err(error) => Err(failed(&error)),
     }
 }

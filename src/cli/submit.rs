@@ -10,7 +10,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, path};
-use crate::cli::wait::{Patience, conclusion, look, wait_for};
+use crate::cli::wait::{Patience, conclusion, wait_for};
 use crate::daemon::SubmitRequest;
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
@@ -94,7 +94,7 @@ fn dry_run(context: &Context, resolved: &Resolved) -> Result<Exit, CliError> {
 /// Follows an accepted run as far as was asked, and prints its document if that was asked, whatever happens.
 async fn see_through(
     context: &Context,
-    client: &Client,
+    client: &Client<'_>,
     args: &Args,
     answer: SubmitAnswer,
 ) -> Result<Exit, CliError> {
@@ -118,7 +118,7 @@ async fn see_through(
         return Ok(Exit::Done);
     }
     let patience = Duration::from_secs(args.ack_timeout.0);
-    let run = acknowledgement(context, client, run, patience).await;
+    let run = acknowledgement(client, run, patience).await;
     json(&run)?;
     Ok(told(context, &run))
 }
@@ -141,19 +141,14 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
 }
 
 /// Waits until the scheduler has answered, or the run waits by its own rules.
-async fn acknowledgement(
-    context: &Context,
-    client: &Client,
-    run: RunView,
-    patience: Duration,
-) -> RunView {
+async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) -> RunView {
     let deadline = tokio::time::Instant::now() + patience;
     let mut run = run;
     let mut path = format!("/runs/{}", run.id);
     while run.awaits_acknowledgement() {
         // Without a daemon nobody can tell; the run is accepted all the same, and the next one sees it through.
         let Ok(Ok(RunAnswer { run: newer, change })) =
-            tokio::time::timeout_at(deadline, look(context, client, &path)).await
+            tokio::time::timeout_at(deadline, client.get::<RunAnswer>(&path)).await
         else {
             break;
         };

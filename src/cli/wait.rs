@@ -64,10 +64,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Follows a run until it is over, or until patience ends: then it is given as it was seen last.
-/// A daemon that ends meanwhile is started again: the run outlives it.
 pub(super) async fn wait_for(
     context: &Context,
-    client: &Client,
+    client: &Client<'_>,
     mut run: RunView,
     patience: Patience,
 ) -> Result<RunView, CliError> {
@@ -79,7 +78,7 @@ pub(super) async fn wait_for(
         if run.is_final() {
             break;
         }
-        let look = look(context, client, &path);
+        let look = client.get::<RunAnswer>(&path);
         let answer = match patience.deadline {
             None => look.await,
             Some(deadline) => match tokio::time::timeout_at(deadline, look).await {
@@ -95,26 +94,6 @@ pub(super) async fn wait_for(
     }
     line.clear();
     Ok(run)
-}
-
-/// Asks the daemon once; starts it again if it has ended.
-pub(super) async fn look(
-    context: &Context,
-    client: &Client,
-    path: &str,
-) -> Result<RunAnswer, CliError> {
-    /// A daemon that cannot stay is not started for ever.
-    const STARTS_MAX: u32 = 5;
-    let mut starts = 0;
-    loop {
-        match client.get::<RunAnswer>(path).await {
-            Err(error) if error.exit == Exit::NoDaemon && starts < STARTS_MAX => {
-                starts += 1;
-                Client::connect(context).await?;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// Says how a run ended, and what that means for the exit code.
