@@ -14,20 +14,18 @@ use crate::ports::{Scheduler, SubmitOrder};
 use crate::store::{Intending, RunRow, StoreError, Submittable};
 
 /// Admits waiting runs; gives how many were submitted.
-pub(super) async fn admit_waiting(
-    world: &Arc<World>,
-    before: &[RunRow],
-) -> Result<usize, StoreError> {
+pub(super) async fn admit_waiting(world: &Arc<World>) -> Result<usize, StoreError> {
     let now = world.clock.now();
     let pending = world.store.pending().await?;
     if pending.is_empty() {
         return Ok(0);
     }
-    let row_of = |waiting: &Submittable| before.iter().find(|row| row.run.id == waiting.run);
+    // As this pass has left them: a run that was refused a moment ago waits from now on.
+    let rows = world.store.live().await?;
+    let row_of = |waiting: &Submittable| rows.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
         .filter_map(|waiting| {
-            // A run accepted after this pass began is met by the next one.
             let row = row_of(waiting)?;
             Some(Waiting {
                 run: waiting.run,
@@ -38,7 +36,6 @@ pub(super) async fn admit_waiting(
             })
         })
         .collect();
-    let rows = world.store.live().await?;
     let live: Vec<Live> = rows
         .iter()
         .filter(|row| !matches!(row.run.state, State::Pending { .. }))

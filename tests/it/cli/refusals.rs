@@ -50,19 +50,6 @@ fn what_is_not_built_is_refused_as_such() {
 }
 
 #[test]
-fn a_submission_to_slurm_is_refused_as_such() {
-    let mut env = TestEnv::new();
-    env.use_site("[cluster.main]\n[class.gpu]\ncluster = \"main\"\ndefault_time = \"1h\"\n");
-    env.bash_spec("run", "exit 0\n");
-    env.write(
-        "gpu.toml",
-        "[code]\npath = \"run-code\"\nentry_point = \"train.sh\"\n[compute]\nclass = \"gpu\"\n",
-    );
-    drop(env.line("check gpu.toml").success());
-    assert_told!(env, env.line("submit gpu.toml").ended(2));
-}
-
-#[test]
 fn usage_errors_end_with_2() {
     let env = TestEnv::new();
     env.bash_spec("run", "exit 0\n");
