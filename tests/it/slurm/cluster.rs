@@ -70,17 +70,19 @@ impl Cluster {
         command
     }
 
-    /// What accounting says about a job, once it says that the job is over.
+    /// What accounting says about a job, once it says that the job is over. Its first records are half empty for some
+    /// seconds: without a partition one is not whole.
     pub(super) fn accounted(&self, job: i64, columns: &str) -> Vec<Vec<String>> {
         let job = job.to_string();
         let mut rows = Vec::new();
         wait_until(&format!("accounting knows the end of job {job}"), || {
-            let format = format!("--format=End,{columns}");
+            let format = format!("--format=End,Partition,{columns}");
             let text = self.ask("sacct", &["-D", "-X", "-n", "-P", "-j", &job, &format]);
             rows = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
-            !rows.is_empty() && rows.iter().all(|row: &Vec<String>| row[0].parse::<i64>().is_ok())
+            let is_whole = |row: &Vec<String>| row[0].parse::<i64>().is_ok() && !row[1].is_empty();
+            !rows.is_empty() && rows.iter().all(is_whole)
         });
-        rows.into_iter().map(|row| row[1..].to_vec()).collect()
+        rows.into_iter().map(|row| row[2..].to_vec()).collect()
     }
 
     /// The ids of all jobs that were ever submitted for a run.
