@@ -71,6 +71,7 @@ install_tree() {
   debootstrap --variant=minbase --include="$(IFS=, && printf '%s' "${packages[*]}")" \
     "$suite" "$unfinished" "$mirror" >"$dir.debootstrap.log" 2>&1 ||
     fail "debootstrap failed: $(tail --lines 5 "$dir.debootstrap.log")"
+  mkdir -p -- "$unfinished/etc/slurm"
   rm -rf -- "$unfinished"/var/cache/apt/archives/*.deb "$dir.debootstrap.log"
   mv -T -- "$unfinished" "$root" 2>/dev/null || [[ -d $root ]] # another `up` may have been first
   trap - EXIT
