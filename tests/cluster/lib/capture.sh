@@ -63,8 +63,11 @@ is() { [[ ,$2, == *,"$(state_of "${ids[$1]}")",* ]]; }
 until_is() { await "$1 to be $2" is "$1" "$2"; }
 
 # The newest record that sacct has of a job is in a state.
-sacct_has() { clean sacct -X -n -P -j "${ids[$1]}" -o State | grep -qE "^($2)"; }
+sacct_has() { clean sacct -X -n -P -j "${ids[$1]}" -o State | grep -E "^($2)"; }
 until_sacct() { await "sacct to say that $1 is $2" sacct_has "$1" "$2"; }
+
+# A query by time leaves out what slurmdbd has not heard the whole of, even when the job is over, for seconds in old releases.
+sacct_lists() { clean sacct -D -X -n -P -S "$began" -o JobName | grep -x "$1"; }
 
 nothing_live() { [[ -z $(clean squeue -h -o %i) ]]; }
 

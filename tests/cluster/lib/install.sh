@@ -16,7 +16,7 @@ install_release() {
   have mariadb || needed+=(mariadb-client-core)
   if [[ $suite == "$(host_suite)" ]]; then
     for name in "${SLURM_PACKAGES[@]}"; do
-      dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || needed+=("$name")
+      dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null | grep '^ii' >/dev/null || needed+=("$name")
     done
     install_packages "${needed[@]}"
   else
@@ -81,8 +81,8 @@ install_tree() {
 debian_mirror() {
   # shellcheck disable=SC2016 # apt expands it
   local ask=(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian')
-  "${ask[@]}" | grep -q . || apt-get update -qq >&2
-  "${ask[@]}" | head --lines 1
+  [[ -n $("${ask[@]}") ]] || apt-get update -qq >&2
+  "${ask[@]}" | sed -n 1p
 }
 
 # write_commands: fills the cluster's bin folder with the client commands of its release.

@@ -44,15 +44,14 @@ record_waiting() {
   clean scancel "${ids[array]}_0" "${ids[array]}_1" "${ids[array]}_2" "${ids[array]}_3" "${ids[array]}_4"
   await "the array's last task" last_task_runs
   keep squeue-array-last-task squeue -h -t all --me --name=array -o "$SQUEUE_FORMAT"
-  show array
-  mv -- "$corpus"/show-job-array.out "$corpus"/show-job-array-last-task.out
+  keep show-job-array-last-task scontrol -o show job "${ids[array]}"
   until_sacct array 'RUNNING|CANCELLED'
   keep sacct-array sacct -D -X -n -P --noconvert -j "${ids[array]}" -o "$SACCT_FIELDS"
   keep sacct-array-steps sacct -D -n -P --noconvert -j "${ids[array]}" -o "$SACCT_FIELDS"
   clear_queue
 }
 
-all_have_reasons() { ! clean squeue -h -t PENDING -o %r | grep -qx None; }
+all_have_reasons() { ! clean squeue -h -t PENDING -o %r | grep -x None; }
 
 last_task_runs() { [[ $(clean squeue -h --name=array -o '%K %T') == '5 RUNNING' ]]; }
 
@@ -63,12 +62,11 @@ record_ends() {
   submit failed-7 -- 'exit 7'
   submit killed-by-itself -- 'kill -9 $$'
   submit failed-step-hidden -- 'srun --kill-on-bad-exit=1 bash -c "exit 7"; exit 0'
-  submit bad-directory --chdir=/nonexistent -- 'exit 0'
-  submit bad-output --output=/nonexistent/out -- 'exit 0'
+  submit bad-directory --chdir=/no/such/folder -- 'exit 0'
+  submit bad-output --output="$dir/no/such/folder/out" -- 'exit 0'
   submit cancelled-running -- "$FOREVER"
   submit cancelled-waiting --hold -- "$FOREVER"
   submit completing -- 'trap "" TERM; sleep 600 & while :; do wait; sleep 1; done'
-  submit deadline --time=1 --deadline=now+65 --hold -- "$FOREVER"
   submit dependency-failed --dependency=afterok:"${ids[failed-7]}" -- 'exit 0'
   submit dependency-killed --dependency=afterok:"${ids[failed-7]}" --kill-on-invalid-dep=yes -- 'exit 0'
   submit node-failed --no-requeue --nodelist=n4 -- "$FOREVER"
@@ -83,7 +81,7 @@ record_ends() {
   until_is node-failed NODE_FAIL
   clean scontrol update nodename=n4 state=resume || true # it may be back by itself already
   until_is cancelled-running CANCELLED
-  until_sacct node-failed NODE_FAIL
+  for name in failed-7 bad-output cancelled-running node-failed-requeued; do await "sacct to list $name" sacct_lists "$name"; done
   table ended
   for name in completed failed-7 cancelled-running node-failed; do show "$name"; done
   keep scontrol-requeue-completed scontrol requeue "${ids[completed]}"
@@ -106,7 +104,10 @@ record_requeues() {
   submit preempted --partition=low --nodes=2 --nodelist=n3,n4 --exclusive -- "$FOREVER"
   submit preempted-for-good --partition=low --no-requeue --nodelist=n2 --exclusive -- "$FOREVER"
   local name
-  for name in requeued requeue-held special-exit preempted preempted-for-good; do until_is "$name" RUNNING; done
+  for name in requeued requeue-held special-exit preempted preempted-for-good; do
+    until_is "$name" RUNNING
+    until_sacct "$name" RUNNING
+  done
   keep scontrol-requeue scontrol requeue "${ids[requeued]}"
   clean scontrol requeuehold "${ids[requeue-held]}"
   clean scontrol requeuehold State=SpecialExit "${ids[special-exit]}"
@@ -125,6 +126,16 @@ record_requeues() {
   clean scancel "${ids[requeued]}"
   until_sacct requeued CANCELLED
   keep sacct-requeued-cancelled sacct -D -X -n -P --noconvert -j "${ids[requeued]}" -o "$SACCT_FIELDS"
+  keep sacct-attempts sacct -D -X -n -P --noconvert -o "$SACCT_FIELDS" \
+    -j "${ids[requeued]},${ids[requeue-held]},${ids[special-exit]},${ids[preempted]},${ids[preempted-for-good]}"
   keep sacct-requeued-newest sacct -X -n -P --noconvert -j "${ids[requeued]}" -o "$SACCT_FIELDS"
+  # Requeued before slurmdbd heard that it started: what the first attempt then looks like, for good.
+  submit requeued-at-once -- "$FOREVER"
+  until_is requeued-at-once RUNNING
+  clean scontrol requeue "${ids[requeued-at-once]}"
+  until_is requeued-at-once PENDING
+  until_is requeued-at-once RUNNING
+  until_sacct requeued-at-once RUNNING
+  keep sacct-requeued-at-once sacct -D -X -n -P --noconvert -j "${ids[requeued-at-once]}" -o "$SACCT_FIELDS"
   clear_queue
 }
