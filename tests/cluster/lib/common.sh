@@ -30,7 +30,7 @@ check_release() { [[ -n ${SUITES[$1]:-} ]] || misuse "there is no release $1; kn
 default_dir() { printf '%s/trainyard-slurm-%s\n' "${TMPDIR:-/tmp}" "${1:-$RELEASE_DEFAULT}"; }
 
 # What outlives clusters: foreign Debians and an empty MariaDB, each keyed by its version.
-cache_dir() { printf '%s/trainyard-tests\n' "${XDG_CACHE_HOME:-${HOME:-/root}/.cache}"; }
+cache_dir() { printf '%s/trainyard-tests\n' "${XDG_CACHE_HOME:-/var/cache}"; }
 
 # use_dir DIR: sets the places of the cluster below DIR. Sockets have short paths, so DIR must have one too.
 use_dir() {

@@ -16,7 +16,7 @@ install_release() {
   have mariadb || needed+=(mariadb-client-core)
   if [[ $suite == "$(host_suite)" ]]; then
     for name in "${SLURM_PACKAGES[@]}"; do
-      dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || needed+=("$name")
+      dpkg-query --show --showformat '${db:Status-Abbrev}' "$name" 2>/dev/null | grep '^ii' >/dev/null || needed+=("$name")
     done
     install_packages "${needed[@]}"
   else
@@ -71,6 +71,7 @@ install_tree() {
   debootstrap --variant=minbase --include="$(IFS=, && printf '%s' "${packages[*]}")" \
     "$suite" "$unfinished" "$mirror" >"$dir.debootstrap.log" 2>&1 ||
     fail "debootstrap failed: $(tail --lines 5 "$dir.debootstrap.log")"
+  mkdir -p -- "$unfinished/etc/slurm"
   rm -rf -- "$unfinished"/var/cache/apt/archives/*.deb "$dir.debootstrap.log"
   mv -T -- "$unfinished" "$root" 2>/dev/null || [[ -d $root ]] # another `up` may have been first
   trap - EXIT
@@ -80,8 +81,8 @@ install_tree() {
 debian_mirror() {
   # shellcheck disable=SC2016 # apt expands it
   local ask=(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian')
-  "${ask[@]}" | grep -q . || apt-get update -qq >&2
-  "${ask[@]}" | head --lines 1
+  [[ -n $("${ask[@]}") ]] || apt-get update -qq >&2
+  "${ask[@]}" | sed -n 1p
 }
 
 # write_commands: fills the cluster's bin folder with the client commands of its release.

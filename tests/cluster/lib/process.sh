@@ -56,9 +56,10 @@ signal() {
 # end NAME: ends a daemon, by force when it does not obey within a few seconds.
 end() {
   local name=$1 deadline=$((SECONDS + 5))
-  signal "$name" TERM && signal "$name" CONT
+  signal "$name" TERM || true
+  signal "$name" CONT || true # a frozen one hears nothing else
   while running "$name" >/dev/null; do
-    ((SECONDS < deadline)) || signal "$name" KILL
+    ((SECONDS < deadline)) || signal "$name" KILL || true
     sleep 0.02
   done
   rm -f -- "$dir/run/$name.pid"
@@ -66,16 +67,18 @@ end() {
 
 # Steps and jobs outlive slurmd. Ends what carries the cluster's mark, and what it has started.
 end_jobs() {
-  local round pids
-  for round in 1 2 3; do
-    mapfile -t pids < <(job_processes)
-    ((${#pids[@]} == 0)) && return
-    ((round > 1)) || say "ends ${#pids[@]} processes of its jobs"
-    kill -s KILL "${pids[@]}" 2>/dev/null
+  local pids deadline=$((SECONDS + 10)) told=no
+  while mapfile -t pids < <(job_processes) && ((${#pids[@]} > 0)); do
+    ((SECONDS < deadline)) || fail "processes of its jobs cannot be killed: ${pids[*]}"
+    [[ $told == yes ]] || say "ends ${#pids[@]} processes of its jobs"
+    told=yes
+    kill -s KILL "${pids[@]}" 2>/dev/null || true # some may have ended meanwhile
+    sleep 0.05
   done
 }
 
-# Marked processes (slurmd's steps), processes of jobs that name this cluster's slurm.conf, and all their descendants.
+# Marked processes, steps and processes of jobs that name this cluster's slurm.conf (20.11 starts steps without the
+# mark), and all their descendants. A person's shell names it too, but is no step and has no job.
 job_processes() {
   local -A ours=() parent=()
   local path pid stat changed=yes
@@ -83,8 +86,9 @@ job_processes() {
     pid=${path#/proc/}
     read -r stat 2>/dev/null <"$path/stat" || continue
     read -ra stat <<<"${stat##*) }"
+    [[ ${stat[0]} != Z ]] || continue
     parent[$pid]=${stat[1]}
-    belongs "$path/environ" && ours[$pid]=yes
+    belongs "$path" && ours[$pid]=yes
   done
   while [[ $changed == yes ]]; do
     changed=no
@@ -97,7 +101,7 @@ job_processes() {
 
 belongs() {
   local words word conf_seen='' job_seen=''
-  { mapfile -d '' -t words <"$1"; } 2>/dev/null || return 1
+  { mapfile -d '' -t words <"$1/environ"; } 2>/dev/null || return 1
   for word in "${words[@]}"; do
     case $word in
       "$mark=$dir") return 0 ;;
@@ -105,7 +109,7 @@ belongs() {
       SLURM_JOB_ID=*) job_seen=yes ;;
     esac
   done
-  [[ -n $conf_seen && -n $job_seen ]]
+  [[ -n $conf_seen ]] && [[ -n $job_seen || $(readlink "$1/exe") == */slurmstepd* ]]
 }
 
 # Ends everything, last things first, and gives the ports back. Killed rather than asked: nothing of it is kept.

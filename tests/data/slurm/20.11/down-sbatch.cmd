@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=down --output=/dev/null

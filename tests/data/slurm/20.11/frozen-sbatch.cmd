@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=frozen --output=/dev/null

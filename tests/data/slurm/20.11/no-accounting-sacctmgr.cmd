@@ -1,0 +1,1 @@
+sacctmgr -n -P show associations

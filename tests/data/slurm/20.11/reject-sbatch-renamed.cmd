@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=renamed --output=/dev/null

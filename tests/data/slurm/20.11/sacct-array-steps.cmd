@@ -1,0 +1,1 @@
+sacct -D -n -P --noconvert -j 24 -o JobIDRaw,JobID,State,ExitCode,DerivedExitCode,Submit,Eligible,Start,End,ElapsedRaw,Suspended,NNodes,NCPUS,AllocTRES,ReqTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,Reason,JobName

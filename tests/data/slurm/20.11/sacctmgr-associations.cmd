@@ -1,0 +1,1 @@
+sacctmgr -n -P show associations format=Cluster,Account,User,MaxJobs,MaxSubmitJobs,QOS

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=accepted --output=/dev/null

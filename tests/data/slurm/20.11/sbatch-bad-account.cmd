@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-account --output=/dev/null --account=nobody

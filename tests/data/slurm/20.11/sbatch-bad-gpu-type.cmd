@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-gpu-type --output=/dev/null --gpus-per-node=h100:1

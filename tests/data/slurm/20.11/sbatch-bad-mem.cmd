@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-mem --output=/dev/null --mem=much

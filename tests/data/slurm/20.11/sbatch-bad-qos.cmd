@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-qos --output=/dev/null --qos=nobody

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-time --output=/dev/null --time=never

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=slurmdbd-down --output=/dev/null

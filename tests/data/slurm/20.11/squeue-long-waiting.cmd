@@ -1,0 +1,1 @@
+squeue -h -t all --me -O 'JobArrayID:|NONCE|,ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,Reason:|,StartTime:|,EndTime:|,SubmitTime:|,NodeList:|,NumNodes:|,Partition:|,QOS:|,Account:|,TimeLimit:|,NumCPUs:|,UserName:|,RestartCnt:|,Name:'

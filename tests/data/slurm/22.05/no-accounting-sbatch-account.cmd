@@ -1,0 +1,1 @@
+sbatch --parsable --account=anything --output=/dev/null

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=refused --comment=reject-me --output=/dev/null

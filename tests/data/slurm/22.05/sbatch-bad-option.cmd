@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-option --output=/dev/null --no-such-option

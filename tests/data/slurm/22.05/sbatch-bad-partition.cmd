@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-partition --output=/dev/null --partition=nowhere

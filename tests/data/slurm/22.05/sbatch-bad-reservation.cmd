@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-reservation --output=/dev/null --reservation=nothing

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=limited-2 --output=/dev/null --account=limited --hold

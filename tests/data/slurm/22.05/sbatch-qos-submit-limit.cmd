@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=qos-submit-limit --output=/dev/null --qos=few

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=too-many-gpus --output=/dev/null --gpus-per-node=3

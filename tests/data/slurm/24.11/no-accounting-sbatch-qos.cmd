@@ -1,0 +1,1 @@
+sbatch --parsable --qos=anything --output=/dev/null

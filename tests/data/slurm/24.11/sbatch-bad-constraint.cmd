@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-constraint --output=/dev/null --constraint=nothing

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-gres --output=/dev/null --gres=quantum:1

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-nodelist --output=/dev/null --nodelist=n9

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=bad-partition-of-list --output=/dev/null --partition=main,nowhere

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=few-1 --output=/dev/null --qos=few --hold

@@ -1,0 +1,1 @@
+sbatch --parsable --job-name=submit-limit --output=/dev/null --account=limited
