@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 
+use crate::chain;
 use crate::domain::ids::{JobKey, SubmissionId};
 use crate::domain::run::{Answer, Granted, Phase, Sighting};
 use crate::domain::units::Seconds;
@@ -17,7 +18,7 @@ use crate::local::children::{self, signal_one};
 use crate::local::order::Order;
 use crate::local::record::{JobState, Record};
 use crate::local::spool::{Spool, SpoolError};
-use crate::local::supervisor::{chain, host};
+use crate::local::supervisor::host;
 use crate::ports::{
     Asked, Clock, Hands, LookAnswer, Program, ProgramError, Scheduler, Silence, SubmitOrder,
 };

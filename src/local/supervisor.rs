@@ -60,7 +60,7 @@ pub fn supervise(spool: &Path, clock: &dyn Clock) -> i32 {
         Ok(false) => exit::TAKEN,
         Err(trouble) => {
             // Nobody listens; whoever wonders finds it there. Where that fails too there is no one to tell.
-            fs_err::write(spool.trouble_file(), chain(&trouble)).ok();
+            fs_err::write(spool.trouble_file(), crate::chain(&trouble)).ok();
             exit::TROUBLE
         }
     }
@@ -127,7 +127,7 @@ fn not_started(error: &dyn std::error::Error) -> Outcome {
         state: JobState::Failed,
         exit_code: Some(EXIT_CANNOT_START),
         signal: None,
-        message: format!("the script could not be started: {}", chain(error)),
+        message: format!("the script could not be started: {}", crate::chain(error)),
     }
 }
 
@@ -163,16 +163,4 @@ fn machine() -> (String, u64) {
 pub(super) fn host() -> String {
     nix::unistd::gethostname()
         .map_or_else(|_| "localhost".to_owned(), |name| name.to_string_lossy().into_owned())
-}
-
-/// An error with everything behind it, in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

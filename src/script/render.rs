@@ -38,7 +38,12 @@ pub fn render(resolved: &Resolved) -> String {
 }
 
 #[derive(Template)]
-#[template(path = "sbatch/job.sh", escape = "none", syntax = "bash")]
+#[template(
+    path = "sbatch/job.sh",
+    escape = "none",
+    syntax = "bash",
+    config = "templates/askama.toml"
+)]
 struct Job<'a> {
     directives: Vec<Directive<'a>>,
     name: ShellWord<'a>,

@@ -215,8 +215,6 @@ fn the_top_level_is_the_agreed_one() {
         "LICENSE-APACHE",
         "LICENSE-MIT",
         "README.md",
-        "askama.toml",
-        "deny.toml",
         "docs",
         "examples",
         "site-config",
