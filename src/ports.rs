@@ -49,6 +49,17 @@ pub struct Asked {
     pub intent_at: Timestamp,
     /// News is expected: asked about sooner, as far as the scheduler may be asked.
     pub eager: bool,
+    /// The start that is known, from 0; those from here on are told.
+    pub restart: u32,
+}
+
+/// A call of sbatch whose answer nobody waits for any more: the daemon ended before it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    pub token: Token,
+    /// It was called on this machine.
+    pub is_here: bool,
+    pub called_at: Timestamp,
 }
 
 /// What a scheduler says when it is looked at.
@@ -57,8 +68,10 @@ pub enum LookAnswer {
     /// It may not be asked yet.
     NotDue,
     Seen {
+        /// Every job that a submission came to, each with those of its starts that are not over or not known.
         sightings: Vec<Sighting>,
-        /// Not among the sightings, and yet not known to be absent; `silence` says why.
+        /// Not known to be absent, and nothing is concluded from what is among the sightings; `silence` says why, when
+        /// somebody is silent.
         unsure: Vec<SubmissionId>,
         silence: Option<Silence>,
     },
@@ -76,6 +89,9 @@ pub struct Silence {
 pub trait Scheduler: Send + Sync {
     /// Submits once. Every doubt about the outcome is [`Answer::Lost`].
     fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer>;
+
+    /// Whether an orphaned call may still submit. Nothing is concluded from an absence before it cannot.
+    fn may_still_submit<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, bool>;
 
     /// Asks for all of them at once. What is neither seen nor unsure in a good answer is absent.
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>>;
@@ -162,6 +178,9 @@ pub trait Hands: Send + Sync {
     /// Runs a program to its end.
     fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>>;
 
+    /// Whether a process of this machine has an argument that begins and ends like this.
+    fn is_running_with(&self, begins: &str, ends: &str) -> std::io::Result<bool>;
+
     /// Starts a program that outlives this process; it is not waited for.
     fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
 
@@ -200,6 +219,9 @@ pub trait Hands: Send + Sync {
 
     /// Takes a submission's claim with `revoked`, or finds who has it.
     fn revoke(&self, run_dir: &Path, token: &Token) -> std::io::Result<Revocation>;
+
+    /// The job that has a submission's claim; `None` when none has it, or it is revoked.
+    fn claim_owner(&self, run_dir: &Path, token: &Token) -> std::io::Result<Option<JobKey>>;
 
     /// Reads at most `max` bytes of a regular file from an offset; a missing file is an empty stretch.
     fn read(&self, file: &Path, from: u64, max: usize) -> std::io::Result<Stretch>;

@@ -1,6 +1,6 @@
 //! Starting what may start: the intent is recorded, then the scheduler is asked, in a task of its own.
 
-use std::path::Path;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,20 +8,21 @@ use tracing::{error, info};
 
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
-use crate::domain::ids::Token;
-use crate::domain::run::{Event, State, step};
+use crate::domain::ids::{JobName, Token};
+use crate::domain::run::{Answer, Call, Event, State, Unreachable, step};
 use crate::ports::{Scheduler, SubmitOrder};
-use crate::store::{Intending, RunRow, StoreError, Submittable};
+use crate::store::{Intending, Intent, RunRow, StoreError, Submittable};
 
 /// Admits waiting runs; gives how many were submitted.
 pub(super) async fn admit_waiting(world: &Arc<World>) -> Result<usize, StoreError> {
-    let now = world.clock.now();
-    let pending = world.store.pending().await?;
-    if pending.is_empty() {
-        return Ok(0);
-    }
     // As this pass has left them: a run that was refused a moment ago waits from now on.
     let rows = world.store.live().await?;
+    let now = world.clock.now();
+    let mut submitted = call_again(world, &rows, now).await?;
+    let pending = world.store.pending().await?;
+    if pending.is_empty() {
+        return Ok(submitted);
+    }
     let row_of = |waiting: &Submittable| rows.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
@@ -46,7 +47,6 @@ pub(super) async fn admit_waiting(world: &Arc<World>) -> Result<usize, StoreErro
         })
         .collect();
     let limits = Limits { local_running_max: world.site.site.local_running_max() };
-    let mut submitted = 0;
     for (run, admission) in admit(&waiting, &live, &limits) {
         let Some(row) = rows.iter().find(|row| row.run.id == run) else { continue };
         match admission {
@@ -97,26 +97,18 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         )
         .await;
     };
-    let run_dir = row
-        .run_dir
-        .file_name()
-        .unwrap_or_else(|| Path::new("").as_os_str())
-        .to_string_lossy()
-        .into_owned();
-    let token = Token::from_bits(world.clock.random_bits());
-    let intending =
-        Intending { run: row.run.clone(), run_dir, owner: row.owner.clone(), cluster, token };
+    let intending = Intending {
+        run: row.run.clone(),
+        run_dir: run_dir_name(row),
+        owner: row.owner.clone(),
+        cluster: cluster.clone(),
+        token: Token::from_bits(world.clock.random_bits()),
+        host: world.host.clone(),
+    };
     let now = world.clock.now();
     let (_, intent) = world.store.intend(intending, world.policy(resolved), now).await?;
     world.changed();
-    let order = SubmitOrder {
-        submission: intent.submission,
-        job_name: intent.job_name,
-        run_dir: row.run_dir.clone(),
-        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
-        kill_wait: resolved.script.kill_wait,
-        umask: resolved.script.umask.0,
-    };
+    let order = order(row, intent);
     info!(
         run.id = row.run.id.0,
         run.name = %row.name,
@@ -125,18 +117,71 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         row.run.id,
         order.submission
     );
-    start(world, Arc::clone(scheduler), order);
+    start(world, cluster, Arc::clone(scheduler), order);
     Ok(())
 }
 
+/// Calls sbatch again for runs whose scheduler could not be reached. One of a cluster tries; when it comes through, the
+/// others follow.
+async fn call_again(
+    world: &Arc<World>,
+    rows: &[RunRow],
+    now: Timestamp,
+) -> Result<usize, StoreError> {
+    let mut called = 0;
+    let mut tried: HashSet<&str> = HashSet::new();
+    for row in rows {
+        let State::Submitting { call: Call::Unreachable(Unreachable { again_at, .. }) } =
+            &row.run.state
+        else {
+            continue;
+        };
+        let Some(submission) = &row.run.submission else { continue };
+        let cluster = submission.cluster.as_str();
+        let is_first = tried.insert(cluster);
+        let is_due = again_at.is_some_and(|at| at <= now || world.is_reachable(cluster));
+        let Some(scheduler) = world.schedulers.get(cluster).filter(|_| is_due) else { continue };
+        if !is_first && !world.is_reachable(cluster) {
+            continue;
+        }
+        let (run, policy) = (row.run.clone(), world.policy(&row.resolved));
+        if world.store.intend_again(run, world.host.clone(), policy, now).await? {
+            world.changed();
+            let (attempt_base, token) = (submission.attempt_base, submission.token.clone());
+            let job_name = JobName { run_dir: run_dir_name(row), attempt_base, token };
+            let intent = Intent { submission: submission.id, job_name };
+            start(world, cluster.to_owned(), Arc::clone(scheduler), order(row, intent));
+            called += 1;
+        }
+    }
+    Ok(called)
+}
+
+fn run_dir_name(row: &RunRow) -> String {
+    row.run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn order(row: &RunRow, intent: Intent) -> SubmitOrder {
+    let resolved = &row.resolved;
+    SubmitOrder {
+        submission: intent.submission,
+        job_name: intent.job_name,
+        run_dir: row.run_dir.clone(),
+        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
+        kill_wait: resolved.script.kill_wait,
+        umask: resolved.script.umask.0,
+    }
+}
+
 /// Asks the scheduler in a task of its own: an sbatch may take minutes, and nothing else waits for it.
-fn start(world: &Arc<World>, scheduler: Arc<dyn Scheduler>, order: SubmitOrder) {
+fn start(world: &Arc<World>, cluster: String, scheduler: Arc<dyn Scheduler>, order: SubmitOrder) {
     let submission = order.submission;
     world.set_under_way(submission, true);
     let world_of_task = Arc::clone(world);
     world.tasks.spawn(async move {
         let world = world_of_task;
         let answer = scheduler.submit(order).await;
+        world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
         if let Err(error) = world.store.answered(submission, answer).await {
             // The next pass finds no answer and treats it as lost, which it is.
             error!(

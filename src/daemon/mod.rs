@@ -9,6 +9,7 @@ mod admission;
 mod collect;
 mod inboxes;
 mod lease;
+mod looks;
 mod observe;
 mod reconcile;
 mod serve;

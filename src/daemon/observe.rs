@@ -2,15 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use jiff::Timestamp;
 use tracing::{debug, warn};
 
+use crate::daemon::looks::Answered;
 use crate::daemon::world::World;
-use crate::domain::ids::{RunId, SubmissionId, Token};
+use crate::domain::ids::{RunId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::{Answer, Look, Phase, Revocation, Run, Seen, Sighting, State, Wish};
-use crate::ports::{Asked, Hands, LookAnswer, Silence};
-use crate::store::{RunRow, StoreError};
+use crate::domain::run::{
+    Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, Wish,
+    are_several, sort_out,
+};
+use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
+use crate::store::{CallRecord, RunRow, StoreError};
 
 /// Events of one inbox that are taken in one pass; the rest waits for the next.
 const EVENTS_PER_PASS: usize = 10_000;
@@ -25,7 +31,7 @@ pub(super) struct Observed {
 
 /// Looks at everything the live runs depend on. Each source that is silent is silent for its own runs only.
 pub(super) async fn observe(
-    world: &World,
+    world: &Arc<World>,
     live: &[RunRow],
     wishes: Vec<(RunId, Wish)>,
 ) -> Result<Observed, StoreError> {
@@ -62,9 +68,15 @@ fn depends_on_scheduler(state: &State) -> bool {
 /// Runs whose job is about to show something, so that it is asked about soon.
 fn expects_news(run: &Run) -> bool {
     match run.state {
-        State::Submitting { .. } | State::Finishing | State::Stopping { .. } => true,
-        State::Queued { .. } => run.submission.as_ref().is_some_and(|known| known.provisional),
-        State::Running
+        State::Submitting { call: Call::UnderWay | Call::InDoubt(_) }
+        | State::Finishing
+        | State::Stopping { .. } => true,
+        // Accepted, and not seen yet.
+        State::Queued { .. } => {
+            run.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
+        }
+        State::Submitting { call: Call::Unreachable(_) }
+        | State::Running
         | State::Evaluating
         | State::Preparing
         | State::Pending { .. }
@@ -73,7 +85,8 @@ fn expects_news(run: &Run) -> bool {
     }
 }
 
-async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
+/// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
+async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
         let Some(submission) = &row.run.submission else { continue };
@@ -83,45 +96,63 @@ async fn look(world: &World, live: &[RunRow], observed: &mut Observed) {
             job: submission.job.clone(),
             intent_at: submission.intent_at,
             eager: expects_news(&row.run),
+            restart: row.run.known_restart(),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
-    for (cluster, asked) in by_cluster {
-        let answer = match world.schedulers.get(cluster) {
-            Some(scheduler) => scheduler.look(&asked).await,
-            None => Err(Silence {
-                who: cluster.to_owned(),
-                why: "this cluster is not in the site config any more".into(),
-            }),
-        };
-        let mut found: HashMap<String, Sighting> = HashMap::new();
-        let (unsure, silence) = match answer {
+    for answered in world.looks.all(world, by_cluster).await {
+        let Answered { cluster, asked, asked_at, answer } = answered;
+        let (sightings, unsure, silence) = match answer {
             Ok(LookAnswer::NotDue) => continue,
-            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
-                found.extend(
-                    sightings.into_iter().map(|sighting| (sighting.token.to_string(), sighting)),
-                );
-                (Some(unsure), silence)
-            }
-            // Everything is unsure.
-            Err(silence) => (None, Some(silence)),
+            Ok(LookAnswer::Seen { sightings, unsure, silence }) => (sightings, unsure, silence),
+            Err(silence) => (Vec::new(), asked.clone(), Some(silence)),
         };
-        for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
-            let Some(submission) =
-                row.run.submission.as_ref().filter(|submission| submission.cluster == cluster)
-            else {
-                continue;
-            };
+        let mut found: HashMap<String, Vec<Sighting>> = HashMap::new();
+        for sighting in sightings {
+            found.entry(sighting.token.to_string()).or_default().push(sighting);
+        }
+        let is_asked = |row: &&RunRow| {
+            let submission = row.run.submission.as_ref();
+            submission.is_some_and(|known| known.cluster == cluster && asked.contains(&known.id))
+        };
+        for row in live.iter().filter(is_asked) {
+            let Some(submission) = &row.run.submission else { continue };
             let Some(seen) = observed.seen.get_mut(&row.run.id) else { continue };
-            let is_unsure = unsure.as_ref().is_none_or(|unsure| unsure.contains(&submission.id));
-            let silence = silence.as_ref().filter(|_| is_unsure);
-            seen.look = match (silence, found.remove(submission.token.as_str())) {
-                (Some(silence), _) => Look::Silence { who: silence.to_string() },
-                (None, Some(sighting)) => Look::Job(Box::new(sighting)),
-                (None, None) => absent(world, row, seen).await,
-            };
+            if unsure.contains(&submission.id) {
+                seen.look = silence.as_ref().map_or(Look::NotAsked, Look::from);
+            } else if let Some(sightings) = found.remove(submission.token.as_str()) {
+                found_jobs(world, row, sightings, seen).await;
+            } else if is_older_than_doubt(&row.run.state, asked_at) {
+                // sbatch may have submitted since.
+            } else {
+                seen.look = absent(world, row, seen).await;
+            }
         }
     }
+}
+
+/// Whether an answer was asked for before the doubt that it is to settle came up.
+fn is_older_than_doubt(state: &State, asked_at: Timestamp) -> bool {
+    matches!(state, State::Submitting { call: Call::InDoubt(doubt) } if asked_at < doubt.since)
+}
+
+/// The scheduler shows jobs of the run's submission. Where they are several, the claim says whose the run is.
+async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen: &mut Seen) {
+    let mut owner = None;
+    if are_several(&sightings)
+        && let Some(submission) = &row.run.submission
+    {
+        let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
+        let ask = move |hands: &dyn Hands| hands.claim_owner(&run_dir, &token);
+        match world.with_hands(&row.resolved.run_root, ask).await {
+            Ok(found) => owner = found,
+            Err(silence) => {
+                seen.look = Look::from(&silence);
+                return;
+            }
+        }
+    }
+    sort_out(sightings, owner.as_ref(), seen);
 }
 
 /// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.
@@ -136,7 +167,13 @@ async fn absent(world: &World, row: &RunRow, seen: &mut Seen) -> Look {
             seen.marker = marker.filter(|marker| is_of(row, marker));
             Look::Absent
         }
-        Err(silence) => Look::Silence { who: silence.to_string() },
+        Err(silence) => Look::from(&silence),
+    }
+}
+
+impl From<&Silence> for Look {
+    fn from(silence: &Silence) -> Self {
+        Self::Silence { who: silence.to_string() }
     }
 }
 
@@ -182,19 +219,20 @@ async fn read_answers(
     live: &[RunRow],
     observed: &mut Observed,
 ) -> Result<(), StoreError> {
-    let submitting: Vec<(RunId, SubmissionId)> = live
+    let submitting: Vec<(RunId, &Submission)> = live
         .iter()
         .filter(|row| matches!(row.run.state, State::Submitting { .. } | State::Stopping { .. }))
         .filter_map(|row| row.run.submission.as_ref().map(|submission| (row.run.id, submission)))
         .filter(|(_, submission)| submission.job.is_none())
-        .map(|(run, submission)| (run, submission.id))
         .collect();
-    let answers =
-        world.store.answers(submitting.iter().map(|(_, submission)| *submission).collect()).await?;
-    for ((run, submission), answer) in submitting.into_iter().zip(answers) {
-        let under_way = world.is_under_way(submission);
-        let message = || "the daemon ended while the submission was under way".to_owned();
-        let answer = answer.or_else(|| (!under_way).then(|| Answer::Lost { message: message() }));
+    let calls =
+        world.store.calls(submitting.iter().map(|(_, submission)| submission.id).collect()).await?;
+    for ((run, submission), call) in submitting.into_iter().zip(calls) {
+        let answer = match call {
+            Some(CallRecord { answer: Some(answer), .. }) => Some(answer),
+            Some(call) => orphaned(world, submission, &call).await,
+            None => None,
+        };
         if let Some(seen) = observed.seen.get_mut(&run) {
             // Nothing is concluded from an absence while the submission itself is under way.
             if answer.is_none() && matches!(seen.look, Look::Absent) {
@@ -204,6 +242,24 @@ async fn read_answers(
         }
     }
     Ok(())
+}
+
+/// What a call that has no answer comes to: nothing as long as it may submit, and then doubt.
+async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> Option<Answer> {
+    if world.is_under_way(submission.id) {
+        return None;
+    }
+    let orphan = Orphan {
+        token: submission.token.clone(),
+        is_here: call.host.as_ref() == Some(&world.host),
+        called_at: call.called_at,
+    };
+    let may_still_submit = match world.schedulers.get(&submission.cluster) {
+        Some(scheduler) => scheduler.may_still_submit(&orphan).await,
+        None => true,
+    };
+    let message = || "the daemon ended while the submission was under way".to_owned();
+    (!may_still_submit).then(|| Answer::Lost { message: message() })
 }
 
 /// Takes the claims that a recorded decision wants revoked.

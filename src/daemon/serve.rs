@@ -66,8 +66,10 @@ pub async fn serve(
     shutdown: CancellationToken,
     ready: impl FnOnce(),
 ) -> Result<(), ServeError> {
+    /// squeue takes some milliseconds, sacct about a hundred.
+    const LOOK_PATIENCE: Duration = Duration::from_millis(500);
     let idle_after = config.idle_after;
-    let (world, lease) = build(config)?;
+    let (world, lease) = build(config, LOOK_PATIENCE)?;
     let (listener, name) = listen(&world.paths.socket)?;
     let router = crate::web::router(Arc::clone(&world), shutdown.clone());
     let stopping = shutdown.clone();
@@ -97,7 +99,9 @@ pub async fn serve(
 
 /// One reconciliation pass, and a second one for the answers to what the first submitted.
 pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
-    let (world, _lease) = build(config)?;
+    /// There is no later pass: longer than any command may take.
+    const LOOK_PATIENCE: Duration = Duration::from_mins(2);
+    let (world, _lease) = build(config, LOOK_PATIENCE)?;
     let mut report = pass(&world).await?;
     world.tasks.close();
     world.tasks.wait().await;
@@ -109,7 +113,7 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     Ok(report)
 }
 
-fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
+fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Lease), ServeError> {
     let ServeConfig {
         paths,
         site,
@@ -123,6 +127,7 @@ fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
         ..
     } = config;
     paths.state.prepare(asker.uid)?;
+    let host = holder.host.clone();
     let lease = Lease::acquire(&paths.state, holder, take_over)?;
     let store = Store::start(&paths.state.database())?;
     let local = LocalScheduler::new(
@@ -140,7 +145,8 @@ fn build(config: ServeConfig) -> Result<(Arc<World>, Lease), ServeError> {
             SlurmScheduler::new(hands, clock, (name, settings), account(&asker), &environment);
         schedulers.insert(name.to_owned(), Arc::new(slurm));
     }
-    let parts = WorldParts { store, clock, hands, schedulers, site, asker, paths };
+    let parts =
+        WorldParts { store, clock, hands, schedulers, site, asker, paths, host, look_patience };
     Ok((Arc::new(World::new(parts)), lease))
 }
 

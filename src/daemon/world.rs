@@ -9,6 +9,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::daemon::inboxes::Inboxes;
+use crate::daemon::looks::Looks;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{JobKey, RunId, SubmissionId};
 use crate::domain::resolve::Asker;
@@ -63,6 +64,8 @@ pub struct World {
     pub changes: watch::Sender<u64>,
     /// Submissions whose answer is being waited for in this process.
     under_way: Mutex<HashSet<SubmissionId>>,
+    /// Clusters that the last call of sbatch came through to. Only a hint, so that nobody waits longer than needed.
+    reachable: Mutex<HashSet<String>>,
     /// When somebody last asked for something.
     pub last_touched: watch::Sender<tokio::time::Instant>,
     /// Jobs whose end this process has asked for.
@@ -72,6 +75,11 @@ pub struct World {
     /// Run roots of live runs, for the watcher.
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub(super) inboxes: Inboxes,
+    pub(super) looks: Looks,
+    /// This machine, as a submission records it.
+    pub host: String,
+    /// How long a pass waits for schedulers before it goes on without their answers.
+    pub look_patience: Duration,
     /// Submissions and other work that a drain waits for.
     pub tasks: TaskTracker,
     mounts: Mutex<HashMap<PathBuf, Mount>>,
@@ -86,11 +94,14 @@ pub struct WorldParts {
     pub site: LoadedSite,
     pub asker: Asker,
     pub paths: Paths,
+    pub host: String,
+    pub look_patience: Duration,
 }
 
 impl World {
     pub fn new(parts: WorldParts) -> Self {
-        let WorldParts { store, clock, hands, schedulers, site, asker, paths } = parts;
+        let WorldParts { store, clock, hands, schedulers, site, asker, paths, host, look_patience } =
+            parts;
         Self {
             store,
             clock,
@@ -102,11 +113,15 @@ impl World {
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
             under_way: Mutex::default(),
+            reachable: Mutex::default(),
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
             cancelled: Mutex::default(),
             metrics_read: Mutex::default(),
             watched: watch::Sender::new(Vec::new()),
             inboxes: Inboxes::default(),
+            looks: Looks::default(),
+            host,
+            look_patience,
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),
         }
@@ -129,6 +144,21 @@ impl World {
     /// Whether this process still waits for the answer to a submission.
     pub fn is_under_way(&self, submission: SubmissionId) -> bool {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(&submission)
+    }
+
+    /// Remembers whether a call of sbatch came through to the cluster.
+    pub fn set_reachable(&self, cluster: &str, is: bool) {
+        let mut reachable = self.reachable.lock().unwrap_or_else(PoisonError::into_inner);
+        if is {
+            reachable.insert(cluster.to_owned());
+        } else {
+            reachable.remove(cluster);
+        }
+    }
+
+    /// Whether the last call of sbatch came through to the cluster.
+    pub fn is_reachable(&self, cluster: &str) -> bool {
+        self.reachable.lock().unwrap_or_else(PoisonError::into_inner).contains(cluster)
     }
 
     /// Somebody asked for something: the daemon is not idle.
@@ -172,7 +202,8 @@ impl World {
             },
             absent_grace: scheduler.map_or(ABSENT_GRACE, |scheduler| scheduler.absent_grace()),
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
-            refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 60 }),
+            refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 15 }),
+            unreachable_wait: Seconds(10),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Attempt, Run, State};
+use crate::domain::run::{Attempt, Run};
 
 /// The unit of charges: the class's rate is units per node-hour.
 const CHARGE_UNIT: &str = "unit";
@@ -151,7 +151,7 @@ impl RunView {
         let sum =
             |value: fn(&AttemptView) -> f64| attempts.iter().map(value).fold(0.0, |a, b| a + b);
         let node_hours = sum(|attempt| attempt.node_hours);
-        let (reason, message) = reason_and_message(&run.state);
+        let (reason, message) = run.state.reason_and_message();
         let distributed = &resolved.distributed;
         Self {
             id: run.id.0,
@@ -161,8 +161,8 @@ impl RunView {
             project: resolved.project.clone(),
             experiment: resolved.experiment.clone(),
             state: run.state.as_str().to_owned(),
-            reason,
-            message,
+            reason: reason.map(|reason| reason.to_string()),
+            message: message.to_owned(),
             created_at: recorded.created_at,
             submitted_at: recorded.submitted_at,
             started_at: recorded.started_at,
@@ -229,26 +229,6 @@ impl RunView {
             "pending" => self.message.is_empty(),
             _ => false,
         }
-    }
-}
-
-fn reason_and_message(state: &State) -> (Option<String>, String) {
-    match state {
-        State::Final { end } => (end.reason.map(|reason| reason.to_string()), end.message.clone()),
-        State::Stopping { stop, .. } => (Some(stop.reason.to_string()), stop.message.clone()),
-        State::Pending { why, .. } | State::Queued { why } => {
-            (None, why.clone().unwrap_or_default())
-        }
-        State::Submitting { doubt: Some(_) } => (
-            None,
-            "the answer to the submission was lost; the scheduler is asked for it".to_owned(),
-        ),
-        State::Preparing
-        | State::Submitting { doubt: None }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Backoff { .. } => (None, String::new()),
     }
 }
 

@@ -86,6 +86,27 @@ pub fn all() -> io::Result<Vec<Stat>> {
     Ok(found)
 }
 
+/// Whether a process that lives has an argument that begins and ends like this. Processes whose arguments this user may not
+/// read are none of ours.
+pub fn any_with_argument(begins: &str, ends: &str) -> io::Result<bool> {
+    let is_it = |argument: &[u8]| {
+        argument.starts_with(begins.as_bytes()) && argument.ends_with(ends.as_bytes())
+    };
+    for entry in fs_err::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let is_process = name.to_str().is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));
+        // One that ended has no arguments left, a zombie neither.
+        let arguments = is_process
+            .then(|| std::fs::read(format!("/proc/{}/cmdline", name.to_string_lossy())))
+            .and_then(Result::ok)
+            .unwrap_or_default();
+        if arguments.split(|byte| *byte == 0).any(is_it) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Names this boot of this machine.
 pub fn boot_id() -> io::Result<String> {
     Ok(fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
@@ -134,6 +155,15 @@ mod tests {
         for wrong in ["", "77", "77 (bash", "77 (bash) S 10", "x (bash) S 1 2 3"] {
             assert_eq!(Stat::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_process_is_found_by_what_it_was_started_with() {
+        // The test's own arguments: whatever runs it names the test binary first.
+        let own = std::env::args().next().unwrap();
+        let (begins, ends) = own.split_at(own.len() / 2);
+        assert!(any_with_argument(begins, ends).unwrap());
+        assert!(!any_with_argument("--job-name=nobody", "was started with this").unwrap());
     }
 
     #[test]

@@ -20,16 +20,36 @@ pub(super) fn revoke(run_dir: &Path, token: &Token) -> io::Result<Revocation> {
         (Ok(content), _) => content,
         (Err(_), Err(error)) | (Err(error), Ok(())) => return Err(error),
     };
+    match read(&claim, &content)? {
+        None => {
+            durable::sync_dir(&claims)?;
+            Ok(Revocation::Won)
+        }
+        Some(owner) => Ok(Revocation::ClaimedBy(owner)),
+    }
+}
+
+/// The job that has a submission's claim; `None` when none has it, or it is revoked.
+pub(super) fn owner(run_dir: &Path, token: &Token) -> io::Result<Option<JobKey>> {
+    let claim = run_dir.join("claims").join(token.as_str());
+    match fs_err::read_link(&claim) {
+        Ok(content) => read(&claim, &content),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whom the content of a claim names; nobody when it is revoked.
+fn read(claim: &Path, content: &Path) -> io::Result<Option<JobKey>> {
     let content = content.to_string_lossy();
     if content == REVOKED {
-        durable::sync_dir(&claims)?;
-        return Ok(Revocation::Won);
+        return Ok(None);
     }
     let odd = |error| {
         let why = format!("the claim `{}` is odd: {error}", claim.display());
         io::Error::new(io::ErrorKind::InvalidData, why)
     };
-    content.parse::<JobKey>().map(Revocation::ClaimedBy).map_err(odd)
+    content.parse::<JobKey>().map(Some).map_err(odd)
 }
 
 #[cfg(test)]
@@ -51,13 +71,19 @@ mod tests {
 
         let claimed = Token::from_bits(2);
         fs_err::os::unix::fs::symlink("local:7", claims.join(claimed.as_str())).unwrap();
-        let owner = "local:7".parse().unwrap();
-        assert_eq!(revoke(run_dir.path(), &claimed).unwrap(), Revocation::ClaimedBy(owner));
+        let job: JobKey = "local:7".parse().unwrap();
+        assert_eq!(revoke(run_dir.path(), &claimed).unwrap(), Revocation::ClaimedBy(job.clone()));
+        assert_eq!(owner(run_dir.path(), &claimed).unwrap(), Some(job));
+        assert_eq!(owner(run_dir.path(), &token).unwrap(), None);
+        assert_eq!(owner(run_dir.path(), &Token::from_bits(5)).unwrap(), None);
 
         let odd = Token::from_bits(3);
         fs_err::os::unix::fs::symlink("/etc/passwd", claims.join(odd.as_str())).unwrap();
-        let error = revoke(run_dir.path(), &odd).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        for error in
+            [revoke(run_dir.path(), &odd).unwrap_err(), owner(run_dir.path(), &odd).unwrap_err()]
+        {
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        }
 
         let file = Token::from_bits(4);
         fs_err::write(claims.join(file.as_str()), "revoked").unwrap();

@@ -8,9 +8,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use crate::domain::ids::Token;
+use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::Revocation;
+use crate::files::process;
 use crate::hands::{claim, inbox, program, regular, run_dir};
 use crate::ports::{Hands, InboxItem, NewRunDir, Output, Program, ProgramError, Stretch};
 
@@ -30,6 +31,10 @@ impl InProcess {
 impl Hands for InProcess {
     fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>> {
         Box::pin(program::run(program.clone()))
+    }
+
+    fn is_running_with(&self, begins: &str, ends: &str) -> io::Result<bool> {
+        process::any_with_argument(begins, ends)
     }
 
     fn launch(&self, program: &Program) -> Result<u32, ProgramError> {
@@ -72,6 +77,10 @@ impl Hands for InProcess {
 
     fn exit_marker(&self, run_dir: &Path, attempt: u32) -> io::Result<Option<ScriptEvent>> {
         inbox::exit_marker(run_dir, attempt)
+    }
+
+    fn claim_owner(&self, run_dir: &Path, token: &Token) -> io::Result<Option<JobKey>> {
+        claim::owner(run_dir, token)
     }
 
     fn revoke(&self, run_dir: &Path, token: &Token) -> io::Result<Revocation> {

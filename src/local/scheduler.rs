@@ -20,7 +20,7 @@ use crate::local::record::{JobState, Record};
 use crate::local::spool::{Spool, SpoolError};
 use crate::local::supervisor::host;
 use crate::ports::{
-    Asked, Clock, Hands, LookAnswer, Program, ProgramError, Scheduler, Silence, SubmitOrder,
+    Asked, Clock, Hands, LookAnswer, Orphan, Program, ProgramError, Scheduler, Silence, SubmitOrder,
 };
 
 /// The cluster in the job keys of local jobs.
@@ -113,6 +113,11 @@ impl Scheduler for LocalScheduler {
             // The thread that was submitting died, nobody knows where.
             answer.unwrap_or_else(|silence| Answer::Lost { message: silence.to_string() })
         })
+    }
+
+    /// What it was to do is on disk or not at all.
+    fn may_still_submit<'a>(&'a self, _orphan: &'a Orphan) -> BoxFuture<'a, bool> {
+        Box::pin(async { false })
     }
 
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>> {

@@ -24,7 +24,10 @@ const FOR_NOW: &[&str] = &[
     "temporarily unable to accept job",
     "Job creation temporarily disabled",
     "Resource temporarily unavailable",
-    // Nothing was sent.
+];
+
+/// Nothing was sent: there was nobody to send it to.
+const UNREACHABLE: &[&str] = &[
     "Unable to contact slurm controller (connect failure)",
     "Could not establish a configuration source",
 ];
@@ -57,7 +60,7 @@ pub fn judge(cluster: &str, ended: &Result<Output, ProgramError>) -> Answer {
     let output = match ended {
         Ok(output) => output,
         Err(error @ ProgramError::Start { .. }) => {
-            return Answer::Refused { message: crate::chain(error), for_now: true };
+            return Answer::Unreachable { message: crate::chain(error) };
         }
         Err(error @ (ProgramError::Deadline { .. } | ProgramError::Hear { .. })) => {
             return lost(crate::chain(error));
@@ -109,6 +112,9 @@ fn refused(code: i32, message: String) -> Answer {
     if says(DOUBT) {
         return Answer::Lost { message };
     }
+    if says(UNREACHABLE) {
+        return Answer::Unreachable { message };
+    }
     // sbatch also tells of each of its own retries; what counts is what it gave up with.
     let verdict = message.rsplit_once(REFUSAL).map(|(_, verdict)| verdict);
     let for_now = match verdict {
@@ -137,6 +143,7 @@ mod tests {
             Answer::Acknowledged { job, notices } => format!("acknowledged {job} {notices}"),
             Answer::Refused { for_now: false, .. } => "refused".to_owned(),
             Answer::Refused { for_now: true, .. } => "for now".to_owned(),
+            Answer::Unreachable { .. } => "unreachable".to_owned(),
             Answer::Lost { .. } => "lost".to_owned(),
         }
     }
@@ -198,13 +205,24 @@ mod tests {
         assert_eq!(short(&judge("main", &Err(deadline))), "lost");
         let source = std::io::Error::other("no such file");
         let start = ProgramError::Start { path: program(), source };
-        assert_eq!(short(&judge("main", &Err(start))), "for now");
+        assert_eq!(short(&judge("main", &Err(start))), "unreachable");
         let cut = Output { code: Some(0), stdout: b"1\n".into(), stderr: Vec::new(), cut: true };
         assert_eq!(short(&judge("main", &Ok(cut))), "lost");
     }
 
     #[test]
-    fn limits_and_a_slurm_that_is_away_pass() {
+    fn a_slurm_that_is_away_is_not_a_refusal() {
+        for why in [
+            "Batch job submission failed: Unable to contact slurm controller (connect failure)",
+            "resolve_ctls_from_dns_srv: res_nsearch error: Unknown host\nsbatch: fatal: Could not establish a \
+             configuration source",
+        ] {
+            check(Some(1), "", &format!("sbatch: error: {why}\n"), "unreachable");
+        }
+    }
+
+    #[test]
+    fn limits_pass() {
         check(
             Some(1),
             "",
@@ -213,12 +231,6 @@ mod tests {
             "for now",
         );
         let failed = |why: &str| format!("sbatch: error: Batch job submission failed: {why}\n");
-        check(
-            Some(1),
-            "",
-            &failed("Unable to contact slurm controller (connect failure)"),
-            "for now",
-        );
         check(Some(1), "", &failed("Resource temporarily unavailable"), "for now");
         let retried =
             "sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying\n";

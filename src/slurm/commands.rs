@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use crate::domain::problem::At;
 use crate::domain::site::Cluster;
-use crate::ports::{Hands, Output, Program, ProgramError, Silence};
+use crate::ports::{Hands, Orphan, Output, Program, ProgramError, Silence};
 
 /// sbatch retries by itself for 120 s; one that is ended sooner may have submitted.
 const SBATCH_DEADLINE: Duration = Duration::from_mins(3);
+/// How sbatch is told the name, which ends with the token.
+pub(super) const JOB_NAME: &str = "--job-name=";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where programs are found when the site does not say.
@@ -112,22 +116,17 @@ pub(super) enum Query {
     Scontrol,
 }
 
-/// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it.
+/// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it, only
+/// behind each other.
 pub(super) struct Commands {
     hands: Arc<dyn Hands>,
     pub(super) tools: Tools,
-    submitting: tokio::sync::Mutex<()>,
     asking: tokio::sync::Mutex<()>,
 }
 
 impl Commands {
     pub(super) fn new(hands: Arc<dyn Hands>, tools: Tools) -> Self {
-        Self {
-            hands,
-            tools,
-            submitting: tokio::sync::Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
-        }
+        Self { hands, tools, asking: tokio::sync::Mutex::default() }
     }
 
     /// Runs sbatch on a script. `umask` is what the job's files are made with.
@@ -149,8 +148,22 @@ impl Commands {
             stdin: Some(script),
             deadline: SBATCH_DEADLINE,
         };
-        let _turn = self.submitting.lock().await;
         self.hands.run(&program).await
+    }
+
+    /// Whether a call of sbatch that nobody waits for may still submit: as long as it runs, and where that cannot be seen as
+    /// long as it may take.
+    pub(super) async fn may_still_submit(&self, orphan: &Orphan, now: Timestamp) -> bool {
+        let age = now.duration_since(orphan.called_at);
+        if age >= SignedDuration::try_from(SBATCH_DEADLINE).unwrap_or(SignedDuration::MAX) {
+            return false;
+        }
+        if !orphan.is_here {
+            return true;
+        }
+        let (hands, token) = (Arc::clone(&self.hands), orphan.token.clone());
+        let look = move || hands.is_running_with(JOB_NAME, token.as_str());
+        tokio::task::spawn_blocking(look).await.is_ok_and(|found| found.unwrap_or(true))
     }
 
     /// Runs a query and gives what it printed. Anything but a whole, good answer is silence.

@@ -1,7 +1,8 @@
 //! [`Scheduler`](crate::ports::Scheduler) of a Slurm cluster, over its own commands and nothing else.
 //!
 //! Each command has a file that owns what is asked and how the answer is read, as pure functions of text: [`squeue`],
-//! [`sacct`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`identity`] says whose
+//! [`sacct`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`queue`] what else
+//! has to be asked, [`identity`] says whose
 //! a record is, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
 //! [`Silence`](crate::ports::Silence), never an absence.
 
@@ -11,6 +12,7 @@ pub mod config;
 mod fields;
 pub mod identity;
 pub mod poll;
+mod queue;
 pub mod sacct;
 mod scheduler;
 pub mod sighting;

@@ -163,6 +163,11 @@ pub fn in_order(records: Vec<Record>) -> Vec<Record> {
 }
 
 impl Record {
+    /// Whether they are starts of one job.
+    pub fn is_of_job(&self, other: &Self) -> bool {
+        (self.job, self.array_task) == (other.job, other.array_task)
+    }
+
     /// Its identity on the cluster that the site calls so.
     pub fn key(&self, cluster: &str) -> JobKey {
         JobKey { cluster: cluster.to_owned(), job: self.job, array_task: self.array_task }

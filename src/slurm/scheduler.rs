@@ -10,14 +10,14 @@ use crate::domain::ids::{JobKey, SubmissionId};
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
-use crate::ports::{Asked, Clock, Hands, LookAnswer, Scheduler, Silence, SubmitOrder};
+use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder};
 use crate::slurm::answer::judge;
-use crate::slurm::commands::{Account, Commands, Query, Tools};
+use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
-use crate::slurm::identity::Ours;
 use crate::slurm::poll::{Pace, Poll};
-use crate::slurm::sacct::{self, JOBS_PER_CALL, Which};
-use crate::slurm::sighting::{Seer, chosen};
+use crate::slurm::queue::Queue;
+use crate::slurm::sacct::{self, Record, Which};
+use crate::slurm::sighting::Seer;
 use crate::slurm::squeue;
 
 /// Submits to, looks at and cancels on one cluster. What it keeps in memory is a cache and the bucket of polls; a
@@ -28,6 +28,8 @@ pub struct SlurmScheduler {
     name: String,
     account: Account,
     commands: Commands,
+    /// Whose turn it is to submit; holds when Slurm could not be reached, if the last one could not reach it.
+    submitting: tokio::sync::Mutex<Option<(tokio::time::Instant, Answer)>>,
     poll: Mutex<Poll>,
     /// As last asked; `None` at the start and after trouble.
     config: Mutex<Option<ClusterConfig>>,
@@ -50,6 +52,7 @@ impl SlurmScheduler {
             name: name.to_owned(),
             account,
             commands: Commands::new(hands, tools),
+            submitting: tokio::sync::Mutex::default(),
             poll: Mutex::new(Poll::new(Pace::of(settings))),
             config: Mutex::default(),
             last: Mutex::default(),
@@ -99,44 +102,22 @@ impl SlurmScheduler {
         if answer.dropped > 0 {
             warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", answer.dropped);
         }
-        let mut sightings = Vec::new();
-        let mut missing = Vec::new();
-        for asked in asked {
-            let found = seer.in_queue(asked, &answer);
-            if found.is_empty() {
-                missing.push(asked.clone());
-            }
-            sightings.extend(chosen(asked, found));
+        let queue = Queue::of(asked, &seer, &answer);
+        if !config.has_accounting || queue.questions(&self.account.user).is_empty() {
+            return Ok(queue.alone());
         }
-        let mut unsure = Vec::new();
-        if config.has_accounting && !missing.is_empty() {
-            match self.account_of(&missing, &seer).await {
-                Ok(more) => sightings.extend(more),
-                // Whether they ended or never were is not known; what squeue showed is.
-                Err(silence) => {
-                    unsure = missing.iter().map(|asked| asked.submission).collect();
-                    warn!(cluster.name = %self.name, "no word about jobs that left the queue: {silence}");
-                    return Ok(LookAnswer::Seen { sightings, unsure, silence: Some(silence) });
-                }
+        match self.records(queue.questions(&self.account.user)).await {
+            Ok(records) => Ok(queue.with(&records, &seer, self.clock.now())),
+            // Whether those that are not shown ended or never were is not known; what squeue showed is.
+            Err(silence) => {
+                warn!(cluster.name = %self.name, "no word about jobs that left the queue: {silence}");
+                Ok(queue.without(silence, self.clock.now()))
             }
         }
-        Ok(LookAnswer::Seen { sightings, unsure, silence: None })
     }
 
-    /// What accounting knows of submissions that squeue does not show: one call for known jobs, one for all doubts.
-    async fn account_of(
-        &self,
-        missing: &[Asked],
-        seer: &Seer<'_>,
-    ) -> Result<Vec<Sighting>, Silence> {
-        let known: Vec<JobKey> = missing.iter().filter_map(|asked| asked.job.clone()).collect();
-        let mut questions: Vec<Which> =
-            known.chunks(JOBS_PER_CALL).map(|keys| Which::Jobs(keys.to_vec())).collect();
-        let in_doubt = missing.iter().filter(|asked| asked.job.is_none());
-        if let Some(oldest) = in_doubt.map(|asked| asked.intent_at).min() {
-            questions
-                .push(Which::Since { user: self.account.user.clone(), at: Ours::earliest(oldest) });
-        }
+    /// Asks accounting.
+    async fn records(&self, questions: Vec<Which>) -> Result<Vec<Record>, Silence> {
         let mut records = Vec::new();
         for which in questions {
             let nonce = self.nonce();
@@ -147,10 +128,7 @@ impl SlurmScheduler {
             }
             records.extend(more);
         }
-        Ok(missing
-            .iter()
-            .filter_map(|asked| chosen(asked, seer.in_accounts(asked, &records)))
-            .collect())
+        Ok(records)
     }
 
     /// Notes for the pace whether a poll has shown anything new.
@@ -175,10 +153,24 @@ impl Scheduler for SlurmScheduler {
                 let message = "the run directory's path is not UTF-8".to_owned();
                 return Answer::Refused { message, for_now: false };
             };
+            let asked_at = tokio::time::Instant::now();
+            let mut unreachable = self.submitting.lock().await;
+            if let Some((failed_at, answer)) = unreachable.as_ref()
+                && *failed_at > asked_at
+            {
+                // Whoever was before it in the line has just tried in vain, and took nine seconds to learn it.
+                return answer.clone();
+            }
             let script = order.run_dir.join("job.sh");
-            let ended = self.commands.sbatch(args, script, order.umask).await;
-            judge(&self.name, &ended)
+            let answer = judge(&self.name, &self.commands.sbatch(args, script, order.umask).await);
+            let failed = matches!(answer, Answer::Unreachable { .. });
+            *unreachable = failed.then(|| (tokio::time::Instant::now(), answer.clone()));
+            answer
         })
+    }
+
+    fn may_still_submit<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, bool> {
+        Box::pin(self.commands.may_still_submit(orphan, self.clock.now()))
     }
 
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>> {
@@ -230,7 +222,7 @@ fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
     let run_dir = order.run_dir.to_str()?;
     Some(vec![
         "--parsable".to_owned(),
-        format!("--job-name={}", order.job_name),
+        format!("{JOB_NAME}{}", order.job_name),
         // `%` begins a word of sbatch's own in file names, and only there.
         format!("--output={}/logs/slurm-%j.out", run_dir.replace('%', "%%")),
         "--open-mode=append".to_owned(),

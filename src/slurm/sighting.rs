@@ -1,8 +1,9 @@
 //! From what squeue and sacct show to what is seen of a submission.
 
-use crate::domain::ids::{JobKey, SubmissionId};
+use crate::domain::ids::JobKey;
 use crate::domain::nodelist;
-use crate::domain::run::{Granted, Phase, Sighting};
+use crate::domain::run::{Granted, JobEnd, Phase, Sighting};
+use crate::domain::slurm_state::JobWord;
 use crate::domain::tres::Tres;
 use crate::ports::Asked;
 use crate::slurm::identity::{Claimed, Ours};
@@ -48,8 +49,38 @@ impl Seer<'_> {
         found
     }
 
-    /// The last start of each job of a submission that accounting knows.
+    /// What accounting knows of a submission that squeue does not show.
     pub fn in_accounts(&self, asked: &Asked, records: &[Record]) -> Vec<Sighting> {
+        let starts = self.starts(asked, records);
+        let mut found = Vec::new();
+        for of_job in starts.chunk_by(Record::is_of_job) {
+            let Some((last, before)) = of_job.split_last() else { continue };
+            let last = self.of_record(asked, last, true);
+            // A record that goes on although the queue does not show its job is late, or will never be ended: what is known
+            // of the job stands. Where none is known, it is good to know of one.
+            if !is_over(&last.phase) && asked.job.as_ref() == Some(&last.job) {
+                continue;
+            }
+            let before = before.iter().filter(|start| start.restart >= asked.restart);
+            found.extend(before.map(|start| self.of_record(asked, start, false)));
+            found.push(last);
+        }
+        found
+    }
+
+    /// How the starts of a job before `now` ended, as far as accounting tells.
+    pub fn before(&self, asked: &Asked, now: &Sighting, records: &[Record]) -> Vec<Sighting> {
+        self.starts(asked, records)
+            .iter()
+            .filter(|start| (asked.restart..now.restart).contains(&start.restart))
+            .map(|start| self.of_record(asked, start, false))
+            .filter(|start| {
+                start.job == now.job && is_over(&start.phase) && start.ended_at.is_some()
+            })
+            .collect()
+    }
+
+    fn starts(&self, asked: &Asked, records: &[Record]) -> Vec<Record> {
         let is_ours = |record: &&Record| {
             self.ours(asked).is(&Claimed {
                 cluster: record.cluster.as_deref(),
@@ -58,16 +89,11 @@ impl Seer<'_> {
                 submitted_at: record.submitted_at,
             })
         };
-        let mut starts = in_order(records.iter().filter(is_ours).cloned().collect());
+        let mut ours: Vec<Record> = records.iter().filter(is_ours).cloned().collect();
         // The same record may have been asked for twice, by its job and in a time.
-        starts.dedup();
-        let last = |record: &&Record| {
-            !starts.iter().any(|other| {
-                (other.job, other.array_task) == (record.job, record.array_task)
-                    && other.restart > record.restart
-            })
-        };
-        starts.iter().filter(last).map(|record| self.of_record(asked, record)).collect()
+        ours.sort_by_key(|record| (record.job, record.array_task, record.submitted_at));
+        ours.dedup();
+        in_order(ours)
     }
 
     fn of_row(&self, asked: &Asked, row: &Row) -> Sighting {
@@ -104,13 +130,18 @@ impl Seer<'_> {
         }
     }
 
-    fn of_record(&self, asked: &Asked, record: &Record) -> Sighting {
+    fn of_record(&self, asked: &Asked, record: &Record, is_last: bool) -> Sighting {
         let tres = Tres::parse(&record.tres);
         let nodes = nodelist::expand(&record.nodes).unwrap_or_default();
+        let (exit_code, signal) = record.exit;
         let phase = match record.state.phase(None, record.exit) {
+            ended @ Phase::Ended { .. } => ended,
+            // Final for this start, and only where another one followed.
+            _ if !is_last && record.state.word == Some(JobWord::Requeued) => {
+                Phase::Ended { end: JobEnd::Requeued, exit_code, signal }
+            }
             // squeue does not show it: a record that says so is late.
             Phase::Waiting { .. } | Phase::Running | Phase::Unknown => Phase::Unknown,
-            ended @ Phase::Ended { .. } => ended,
         };
         Sighting {
             job: record.key(self.cluster),
@@ -154,22 +185,4 @@ fn unreadable(job: JobKey, asked: &Asked) -> Sighting {
         nodes: Vec::new(),
         granted: Granted::default(),
     }
-}
-
-/// One job of those a submission may have come to: the one that is known, else a running one, else the oldest.
-pub fn chosen(asked: &Asked, mut found: Vec<Sighting>) -> Option<Sighting> {
-    let is_known = |sighting: &Sighting| asked.job.as_ref() == Some(&sighting.job);
-    found.sort_by_key(|sighting| {
-        (
-            !is_known(sighting),
-            sighting.phase != Phase::Running,
-            sighting.submitted_at,
-            sighting.job.clone(),
-        )
-    });
-    if found.len() > 1 {
-        let SubmissionId(id) = asked.submission;
-        tracing::warn!(submission.id = id, "submission {id} has {} jobs", found.len());
-    }
-    found.into_iter().next()
 }

@@ -20,7 +20,7 @@ pub use listing::Filter;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
 pub use runs::{RunRow, Submittable};
-pub use submissions::{Intending, Intent};
+pub use submissions::{CallRecord, Intending, Intent};
 
 #[cfg(test)]
 mod tests;

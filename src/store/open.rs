@@ -12,7 +12,10 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::store::handle::{During, StoreError};
 
-const MIGRATIONS_SLICE: &[M<'_>] = &[M::up(include_str!("migrations/001-frame.sql"))];
+const MIGRATIONS_SLICE: &[M<'_>] = &[
+    M::up(include_str!("migrations/001-frame.sql")),
+    M::up(include_str!("migrations/002-calls.sql")),
+];
 
 /// How changes reach the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

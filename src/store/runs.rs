@@ -235,19 +235,8 @@ pub(super) fn write(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let run = &decision.run;
-    let (reason, message, ended_at) = match &run.state {
-        State::Final { end } => (end.reason, end.message.as_str(), Some(end.at)),
-        State::Stopping { stop, .. } => (Some(stop.reason), stop.message.as_str(), None),
-        State::Pending { why, .. } | State::Queued { why } => {
-            (None, why.as_deref().unwrap_or_default(), None)
-        }
-        State::Preparing
-        | State::Submitting { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Backoff { .. } => (None, "", None),
-    };
+    let (reason, message) = run.state.reason_and_message();
+    let ended_at = if let State::Final { end } = &run.state { Some(end.at) } else { None };
     let started_at = run.attempt.as_ref().and_then(|attempt| attempt.started_at);
     let submitted_at = run.submission.as_ref().map(|submission| submission.intent_at);
     tx.execute(

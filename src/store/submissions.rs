@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use crate::domain::ids::{JobName, SubmissionId, Token};
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, step};
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{begin, to_json, write};
+use crate::store::runs::{begin, time, to_json, write};
 
 /// A recorded intent: what is to be submitted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,18 @@ pub struct Intending {
     pub owner: String,
     pub cluster: String,
     pub token: Token,
+    /// The machine that the daemon is on.
+    pub host: String,
+}
+
+/// A call of sbatch, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CallRecord {
+    /// `None` while there is none.
+    pub answer: Option<Answer>,
+    /// Where it was called; unknown in old records.
+    pub host: Option<String>,
+    pub called_at: Timestamp,
 }
 
 impl Store {
@@ -37,14 +49,14 @@ impl Store {
         now: Timestamp,
     ) -> Result<(Decision, Intent), StoreError> {
         self.call(move |connection| {
-            let Intending { run, run_dir, owner, cluster, token } = intending;
+            let Intending { run, run_dir, owner, cluster, token, host } = intending;
             let tx = begin(connection)?;
             let attempt_base = run.attempts + 1;
             let job_name = JobName { run_dir, attempt_base, token: token.clone() };
             tx.execute(
-                "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome) \
-                 VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent')",
-                params![cluster, token.as_str(), job_name.to_string(), owner, now.as_millisecond()],
+                "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome, host, called_at) \
+                 VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent', ?6, ?5)",
+                params![cluster, token.as_str(), job_name.to_string(), owner, now.as_millisecond(), host],
             )
             .during("record a submission")?;
             let submission = SubmissionId(tx.last_insert_rowid());
@@ -62,6 +74,34 @@ impl Store {
         .await
     }
 
+    /// Records that sbatch is called again for the run's submission, which did not reach the scheduler. `false`, and nothing
+    /// is recorded, when the run stands elsewhere.
+    pub async fn intend_again(
+        &self,
+        run: Run,
+        host: String,
+        policy: Policy,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        self.call(move |connection| {
+            let decision = step(&run, &Event::CalledAgain, &policy, now);
+            let Some(submission) = decision.run.submission.as_ref().filter(|_| decision.run != run)
+            else {
+                return Ok(false);
+            };
+            let tx = begin(connection)?;
+            tx.execute(
+                "UPDATE submission SET outcome = 'intent', answer = NULL, host = ?2, called_at = ?3 WHERE id = ?1",
+                params![submission.id.0, host, now.as_millisecond()],
+            )
+            .during("record a submission")?;
+            write(&tx, &decision, now)?;
+            tx.commit().during("record an intent")?;
+            Ok(true)
+        })
+        .await
+    }
+
     /// Records how a submission was answered.
     pub async fn answered(
         &self,
@@ -72,6 +112,8 @@ impl Store {
             let (outcome, job) = match &answer {
                 Answer::Acknowledged { job, .. } => ("acked", i64::try_from(job.job).ok()),
                 Answer::Refused { .. } => ("refused", None),
+                // Nothing was submitted; the same submission will be called again.
+                Answer::Unreachable { .. } => ("void", None),
                 Answer::Lost { .. } => ("lost", None),
             };
             connection
@@ -108,31 +150,31 @@ impl Store {
         .await
     }
 
-    /// The recorded answers of these submissions, in the order asked.
-    pub async fn answers(
+    /// How these submissions were called and answered, in the order asked; `None` for one that is not recorded.
+    pub async fn calls(
         &self,
         submissions: Vec<SubmissionId>,
-    ) -> Result<Vec<Option<Answer>>, StoreError> {
+    ) -> Result<Vec<Option<CallRecord>>, StoreError> {
         self.call(move |connection| {
-            let mut statement = connection
-                .prepare_cached("SELECT answer FROM submission WHERE id = ?1")
-                .during("read answers")?;
+            let sql =
+                "SELECT answer, host, coalesce(called_at, intent_at) FROM submission WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql).during("read answers")?;
             submissions
                 .into_iter()
                 .map(|id| {
-                    let text: Option<Option<String>> = statement
-                        .query_row([id.0], |row| row.get(0))
+                    let found: Option<(Option<String>, Option<String>, i64)> = statement
+                        .query_row([id.0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
                         .optional()
                         .during("read answers")?;
-                    match text.flatten() {
-                        None => Ok(None),
-                        Some(text) => serde_json::from_str(&text).map(Some).map_err(|source| {
-                            StoreError::Record {
-                                what: format!("the answer to submission {id}"),
-                                source,
-                            }
-                        }),
-                    }
+                    let Some((answer, host, called_at)) = found else { return Ok(None) };
+                    let answer = answer
+                        .map(|text| serde_json::from_str(&text))
+                        .transpose()
+                        .map_err(|source| StoreError::Record {
+                            what: format!("the answer to submission {id}"),
+                            source,
+                        })?;
+                    Ok(Some(CallRecord { answer, host, called_at: time(called_at) }))
                 })
                 .collect()
         })

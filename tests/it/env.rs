@@ -53,6 +53,14 @@ impl TestEnv {
         path
     }
 
+    /// Writes a bash program below the home and gives its path.
+    pub(crate) fn program(&self, name: &str, script: &str) -> PathBuf {
+        let path = self.write(name, &format!("#!/bin/bash\n{script}"));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&path, mode).unwrap();
+        path
+    }
+
     /// From here on commands go by this site file.
     pub(crate) fn use_site(&mut self, text: &str) {
         self.site = Some(self.write("site.toml", text));

@@ -28,8 +28,13 @@ impl Run {
     }
 
     /// The restart count that is known; a submission begins with 0.
-    pub(super) fn known_restart(&self) -> u32 {
+    pub fn known_restart(&self) -> u32 {
         self.open_attempt().map_or(0, |attempt| attempt.restart)
+    }
+
+    /// Whether the scheduler may forget the job of the submission under way as if it had never been.
+    pub(super) fn is_provisional(&self) -> bool {
+        self.submission.as_ref().is_some_and(|submission| submission.provisional)
     }
 
     /// Whether the scheduler's word about a job is waited for.
@@ -89,7 +94,6 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
         open_attempt(run, &event.job, event.restart, at);
     }
     if let Some(submission) = run.submission.as_mut() {
-        submission.provisional = false;
         submission.job.get_or_insert_with(|| event.job.clone());
     }
     if let Some(attempt) = run.attempt.as_mut()
@@ -102,7 +106,6 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
 
 /// The attempt under way is known to have started.
 pub(super) fn mark_started(run: &mut Run, at: Option<Timestamp>) {
-    run.vanished = 0;
     if let Some(attempt) = run.attempt.as_mut() {
         attempt.state = AttemptState::Running;
         attempt.started_at = attempt.started_at.or(at);

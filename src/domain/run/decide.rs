@@ -29,6 +29,9 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     if let Some(event) = looked(&total.run, seen, policy, now) {
         apply(&mut total, event);
     }
+    for twin in &seen.twins {
+        apply(&mut total, Event::Twin(Box::new(twin.clone())));
+    }
     for wish in &seen.wishes {
         let by = wish.by.clone();
         apply(
@@ -55,6 +58,9 @@ fn told(seen: &Seen) -> Vec<Event> {
         Some(Answer::Refused { message, for_now }) => {
             events.push(Event::Refused { message: message.clone(), for_now: *for_now });
         }
+        Some(Answer::Unreachable { message }) => {
+            events.push(Event::Unreachable { message: message.clone() });
+        }
         Some(Answer::Lost { message }) => {
             events.push(Event::AnswerLost { message: message.clone() });
         }
@@ -78,19 +84,29 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
             // Only a job that is waited for can be missed.
             let awaited = run.attempt.as_ref().filter(|_| run.awaits_job());
             let since = awaited.and_then(|attempt| attempt.absent_since);
-            let past = since.is_some_and(|since| after(since, policy.absent_grace) <= now);
+            let past = since.is_some_and(|since| after(since, grace(run, policy)) <= now);
             let marker = seen.marker.clone();
             Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
         }
         Look::Job(sighting) => {
             match sighting.restart.cmp(&run.known_restart()) {
-                Ordering::Greater => Some(Event::RestartGrew(sighting.clone())),
+                Ordering::Greater => {
+                    let (now, earlier) = (sighting.clone(), seen.earlier.clone());
+                    Some(Event::RestartGrew { now, earlier })
+                }
                 Ordering::Equal => Some(Event::Found(sighting.clone())),
                 // An older record of a job that was requeued since is no news.
                 Ordering::Less => None,
             }
         }
     }
+}
+
+/// How long good answers may not know the run's job. One that slurmctld may never have saved is asked for as a lost answer
+/// is: twice.
+fn grace(run: &Run, policy: &Policy) -> Seconds {
+    let waits = matches!(run.state, State::Queued { .. }) && run.is_provisional();
+    if waits { policy.in_doubt_wait } else { policy.absent_grace }
 }
 
 fn is_due(state: &State, now: Timestamp) -> bool {

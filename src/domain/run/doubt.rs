@@ -8,17 +8,21 @@ use crate::domain::run::attempt::{mark_started, open_attempt};
 use crate::domain::run::decide::after;
 use crate::domain::run::finish::{conclude, stopped};
 use crate::domain::run::state::{
-    Act, AttemptState, Decision, Doubt, Ending, Policy, Reason, Run, State, VANISHED_MAX,
+    Act, AttemptState, Call, Decision, Doubt, Ending, Note, Policy, Reason, Run, State,
+    Unreachable, VANISHED_MAX,
 };
 use crate::domain::run::step::{become_state, failed, impossible};
 
 pub(super) fn answer_lost(run: &Run, message: &str, now: Timestamp) -> Decision {
-    // A stop has its claim revoked already; how that went settles it.
-    if !matches!(run.state, State::Submitting { doubt: None }) {
+    let State::Submitting {
+        call: Call::UnderWay | Call::Unreachable(Unreachable { again_at: None, .. }),
+    } = run.state
+    else {
+        // A stop has its claim revoked already; how that went settles it.
         return Decision::stay(run);
-    }
+    };
     let doubt = Doubt { since: now, rounds: 0, last_round_at: None };
-    become_state(run, State::Submitting { doubt: Some(doubt) })
+    become_state(run, State::Submitting { call: Call::InDoubt(doubt) })
         .note("doubt", format!("the answer to the submission was lost: {message}"))
 }
 
@@ -31,7 +35,7 @@ pub(super) fn absent(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
     if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job()) {
         attempt.absent_since.get_or_insert(now);
     }
-    if let State::Submitting { doubt: Some(doubt) } = &mut decision.run.state {
+    if let State::Submitting { call: Call::InDoubt(doubt) } = &mut decision.run.state {
         let waited =
             doubt.last_round_at.is_none_or(|last| after(last, policy.in_doubt_wait) <= now);
         if waited {
@@ -89,6 +93,7 @@ fn conclude_unseen(
     policy: &Policy,
     now: Timestamp,
 ) {
+    let is_provisional = decision.run.is_provisional();
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
     if let Some(end) = told {
         attempt.self_reported = true;
@@ -101,37 +106,43 @@ fn conclude_unseen(
         };
         let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
         conclude(decision, ending, reason, policy, now);
+    } else if is_provisional {
+        submit_again(decision, Reason::Lost, now);
     } else {
         attempt.end_unseen(now);
         conclude(decision, Ending::Failed, Some(Reason::Lost), policy, now);
     }
 }
 
+/// Gives up a submission that slurmctld forgot before it had saved it. Its attempt, if there is one, is recorded as lost and
+/// counts as no restart.
+fn submit_again(decision: &mut Decision, reason: Reason, now: Timestamp) {
+    let run = &mut decision.run;
+    run.submission = None;
+    run.vanished += 1;
+    if let Some(mut attempt) = run.attempt.take() {
+        attempt.state = AttemptState::Failed;
+        attempt.end_unseen(now);
+        attempt.reason = Some(reason);
+        decision.closed.push(attempt);
+    }
+    if run.vanished > VANISHED_MAX {
+        let message = format!("{} submissions vanished, one after the other", run.vanished);
+        run.state = State::Final { end: failed(Reason::LaunchFailed, &message, now) };
+        return;
+    }
+    run.state = State::Pending { why: None, not_before: None };
+    let note = "no job of that submission exists or can ever train: it is submitted again";
+    decision.notes.push(Note { kind: "doubt".into(), message: note.into() });
+}
+
 pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
     match &run.state {
         State::Submitting { .. } | State::Queued { .. } => {
             let mut decision = Decision::stay(run);
-            decision.run.submission = None;
-            decision.run.vanished += 1;
-            if let Some(mut attempt) = decision.run.attempt.take() {
-                attempt.state = AttemptState::Failed;
-                attempt.end_unseen(now);
-                attempt.reason =
-                    Some(if run.is_superseded() { Reason::Superseded } else { Reason::Lost });
-                decision.closed.push(attempt);
-            }
-            if decision.run.vanished > VANISHED_MAX {
-                let message =
-                    format!("{} submissions vanished before they started", decision.run.vanished);
-                let end = failed(Reason::LaunchFailed, &message, now);
-                decision.run.state = State::Final { end };
-                return decision;
-            }
-            decision.run.state = State::Pending { why: None, not_before: None };
-            decision.note(
-                "doubt",
-                "no job of that submission exists or can ever train: it is submitted again",
-            )
+            let reason = if run.is_superseded() { Reason::Superseded } else { Reason::Lost };
+            submit_again(&mut decision, reason, now);
+            decision
         }
         State::Stopping { stop, .. } => stopped(run, stop, now),
         State::Final { .. } => Decision::stay(run),
@@ -168,9 +179,11 @@ pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
 /// The owner of a claim is the job of its submission, whatever was known before.
 fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
     let was_superseded = run.is_superseded();
+    // The scheduler has never shown it: it may have forgotten it for good.
+    let is_unseen = !run.has_open_attempt();
     if let Some(submission) = run.submission.as_mut() {
         submission.revoking = false;
-        submission.provisional = false;
+        submission.provisional |= is_unseen;
         submission.job = Some(job.clone());
     }
     if !run.has_open_attempt() {

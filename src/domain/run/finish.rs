@@ -28,7 +28,7 @@ pub(super) fn close(
 }
 
 /// What the scheduler's word means for an attempt.
-fn judged(end: JobEnd, signal: Option<i32>) -> (Ending, Option<Reason>) {
+pub(super) fn judged(end: JobEnd, signal: Option<i32>) -> (Ending, Option<Reason>) {
     let failed = |reason| (Ending::Failed, Some(reason));
     match end {
         JobEnd::Completed => (Ending::Completed, None),
@@ -41,6 +41,7 @@ fn judged(end: JobEnd, signal: Option<i32>) -> (Ending, Option<Reason>) {
         JobEnd::BootFailure => failed(Reason::BootFailure),
         JobEnd::Deadline => failed(Reason::Deadline),
         JobEnd::Preempted => failed(Reason::Preempted),
+        JobEnd::Requeued => failed(Reason::Requeued),
     }
 }
 

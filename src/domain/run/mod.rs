@@ -5,9 +5,12 @@
 //! on anything the scheduler may have said.
 
 mod attempt;
+mod call;
 mod decide;
 mod doubt;
 mod finish;
+mod jobs;
+mod restart;
 mod seen;
 mod sighted;
 mod state;
@@ -15,12 +18,13 @@ mod step;
 mod wishes;
 
 pub use decide::decide;
+pub use jobs::{are_several, sort_out};
 pub use seen::{
     Answer, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
 };
 pub use state::{
-    Act, Attempt, AttemptState, Decision, Doubt, End, Ending, Note, Policy, Reason, Run, Stale,
-    State, Stop, Submission,
+    Act, Attempt, AttemptState, Call, Decision, Doubt, End, Ending, Note, Policy, Reason, Run,
+    Stale, State, Stop, Submission, Unreachable,
 };
 pub use step::step;
 

@@ -15,6 +15,10 @@ pub struct Seen {
     pub answer: Option<Answer>,
     /// What the scheduler says about the job.
     pub look: Look,
+    /// What it says about starts of that job before the one it shows now, oldest first.
+    pub earlier: Vec<Sighting>,
+    /// More jobs of the same submission: none of them is the run's.
+    pub twins: Vec<Sighting>,
     /// New events of the script, oldest first.
     pub script: Vec<ScriptEvent>,
     /// The exit marker of the attempt under way.
@@ -51,6 +55,10 @@ pub enum Answer {
     Refused {
         message: String,
         for_now: bool,
+    },
+    /// The scheduler could not be reached, so nothing was submitted.
+    Unreachable {
+        message: String,
     },
     /// The answer was lost: the job may exist.
     Lost {
@@ -131,6 +139,8 @@ pub enum JobEnd {
     BootFailure,
     Deadline,
     Preempted,
+    /// Of a start that was followed by another one.
+    Requeued,
 }
 
 /// What the scheduler gave, which may differ from what was asked.
@@ -176,6 +186,11 @@ pub enum Event {
         message: String,
         for_now: bool,
     },
+    Unreachable {
+        message: String,
+    },
+    /// sbatch is called again for the submission that did not reach the scheduler; recorded before it is.
+    CalledAgain,
     AnswerLost {
         message: String,
     },
@@ -187,7 +202,13 @@ pub enum Event {
     ClaimedBy(JobKey),
     /// Found waiting, held, running, suspended, completing or ended, under the restart count that is known.
     Found(Box<Sighting>),
-    RestartGrew(Box<Sighting>),
+    /// The scheduler started the job again; `earlier` says how the starts before ended, as far as it tells.
+    RestartGrew {
+        now: Box<Sighting>,
+        earlier: Vec<Sighting>,
+    },
+    /// Another job of the same submission: it can only be in the way.
+    Twin(Box<Sighting>),
     Script(ScriptEvent),
     Cancel {
         by: String,

@@ -4,19 +4,20 @@ use jiff::Timestamp;
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
+use crate::domain::run::decide::after;
 use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::finish::close;
 use crate::domain::run::seen::{Phase, Sighting};
-use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Reason, Run, State};
+use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Run, SETTLED_AFTER, State};
 use crate::domain::run::step::impossible;
-use crate::domain::run::wishes::stop;
 
 pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timestamp) -> Decision {
     if let Some(decision) = out_of_place(run, sighting, "a job was found") {
         return decision;
     }
     let mut decision = Decision::stay(run);
-    if !run.has_open_attempt() {
+    let is_new = !run.has_open_attempt();
+    if is_new {
         open_attempt(&mut decision.run, &sighting.job, sighting.restart, now);
     }
     decision.run.stale = None;
@@ -25,7 +26,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
     let is_superseded = run.is_superseded();
     let was_unknown = run.submission.as_ref().is_some_and(|known| known.job.is_none());
     if let Some(submission) = decision.run.submission.as_mut() {
-        submission.provisional = false;
+        submission.provisional = (submission.provisional || is_new) && is_unsettled(sighting, now);
         submission.job = Some(sighting.job.clone());
         // A job in sight is not to be shut out of its claim any more.
         submission.revoking &= is_stopping || is_over || is_superseded;
@@ -51,11 +52,33 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         }
         (Phase::Waiting { .. } | Phase::Running | Phase::Unknown, _) => {}
     }
+    if sighting.phase == Phase::Running && !decision.run.is_provisional() {
+        // What vanished before it has been made up for.
+        decision.run.vanished = 0;
+    }
     decision
 }
 
+/// Whether slurmctld may not have saved the job yet.
+fn is_unsettled(sighting: &Sighting, now: Timestamp) -> bool {
+    let settled = |submitted| after(submitted, SETTLED_AFTER) <= now;
+    let is_over = matches!(sighting.phase, Phase::Ended { .. });
+    !is_over && sighting.submitted_at.is_some_and(|submitted| !settled(submitted))
+}
+
+/// Two jobs of one submission: a plug-in, a retry of sbatch's own, or an answer that came too late. One of them is the
+/// run's, the others go.
+pub(super) fn twin(run: &Run, sighting: &Sighting) -> Decision {
+    if matches!(sighting.phase, Phase::Ended { .. }) {
+        return Decision::stay(run);
+    }
+    let job = sighting.job.clone();
+    let note = format!("job {job} belongs to the same submission as the run's: it is cancelled");
+    Decision::stay(run).act(Act::Cancel { job, grace: false }).note("doubt", note)
+}
+
 /// A job that the run does not wait for: it is cancelled whenever it is met, since it can only be in the way.
-fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option<Decision> {
+pub(super) fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option<Decision> {
     let is_alive = matches!(sighting.phase, Phase::Waiting { .. } | Phase::Running);
     let is_ours = run.submission.as_ref().is_some_and(|known| known.token == sighting.token);
     let decision = match (&run.state, &sighting.phase) {
@@ -69,38 +92,6 @@ fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option<Decision> 
     };
     let cancel = Act::Cancel { job: sighting.job.clone(), grace: false };
     Some(if is_alive { decision.act(cancel) } else { decision })
-}
-
-pub(super) fn restart_grew(
-    run: &Run,
-    sighting: &Sighting,
-    policy: &Policy,
-    now: Timestamp,
-) -> Decision {
-    if let Some(decision) = out_of_place(run, sighting, "a restart was seen") {
-        return decision;
-    }
-    let again = Act::Cancel { job: sighting.job.clone(), grace: false };
-    if matches!(run.state, State::Stopping { .. }) {
-        return Decision::stay(run).act(again);
-    }
-    let mut decision = Decision::stay(run);
-    if let Some(mut old) = open_attempt(&mut decision.run, &sighting.job, sighting.restart, now) {
-        old.state = AttemptState::Requeued;
-        old.reason.get_or_insert(Reason::Requeued);
-        // A requeue moves the submit time to the moment of the requeue.
-        let requeued_at = sighting.submitted_at.unwrap_or(now);
-        old.ended_at = old.ended_at.or(old.started_at.map(|started| requeued_at.max(started)));
-        decision.closed.push(old);
-    }
-    decision.run.state = State::Queued { why: None };
-    if decision.run.restarts > policy.max_restarts {
-        let message = format!("restarted more than {} times", policy.max_restarts);
-        return stop(&decision, Reason::StoppedByPolicy, &message, (policy, now)).act(again);
-    }
-    let mut after = found(&decision.run, sighting, policy, now);
-    after.closed.splice(0..0, decision.closed);
-    after.note("restart", format!("the scheduler started job {} again", sighting.job))
 }
 
 pub(super) fn script(run: &Run, event: &ScriptEvent) -> Decision {

@@ -22,8 +22,11 @@ pub struct Run {
     pub attempts: u32,
     /// Restarts that count against the policy: the scheduler's and ours, not losses before any start.
     pub restarts: u32,
-    /// Submissions of the attempt to come that vanished before they started.
+    /// Submissions of the attempt to come that vanished before they started, or before anybody could be sure of them.
     pub vanished: u32,
+    /// Submissions in a row that were refused for now.
+    #[serde(default)]
+    pub refusals: u32,
     /// Who did not answer, and since when, while the run depends on an answer.
     pub stale: Option<Stale>,
 }
@@ -41,9 +44,10 @@ pub enum State {
         #[serde(default)]
         not_before: Option<Timestamp>,
     },
-    /// The intent is on disk; sbatch is under way, or its answer was lost.
+    /// The intent is on disk.
     Submitting {
-        doubt: Option<Doubt>,
+        #[serde(default)]
+        call: Call,
     },
     /// The scheduler has it; `held` says why it is held there.
     Queued {
@@ -67,6 +71,28 @@ pub enum State {
     Final {
         end: End,
     },
+}
+
+/// How far the call of sbatch has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    #[default]
+    UnderWay,
+    /// Its answer was lost: the job may exist.
+    InDoubt(Doubt),
+    /// The scheduler could not be reached: it is called again under the same token, so that a job which came of the first
+    /// call after all would be found.
+    Unreachable(Unreachable),
+}
+
+/// A scheduler that could not be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreachable {
+    /// What sbatch said.
+    pub why: String,
+    /// When it is called again; `None` once it was.
+    pub again_at: Option<Timestamp>,
 }
 
 /// A submission whose answer was lost.
@@ -155,7 +181,7 @@ pub struct Submission {
     /// The attempt number of restart 0.
     pub attempt_base: u32,
     pub job: Option<JobKey>,
-    /// Acknowledged, but never seen: slurmctld may have died before it saved the job.
+    /// Accepted so lately that slurmctld may not have saved it: one that dies forgets the job, which may run on.
     pub provisional: bool,
     /// The claim is to be taken with `revoked`, so that no job of this submission can ever train.
     pub revoking: bool,
@@ -215,9 +241,18 @@ pub struct Policy {
     pub absent_grace: Seconds,
     /// How long a stop may take before it is asked for again, without grace.
     pub stop_patience: Seconds,
-    /// Until a submission that was refused for now is tried again.
+    /// Until a submission that was refused for now is tried again; twice as long after each further refusal, up to
+    /// [`REFUSED_WAITS_MAX`] times as long.
     pub refused_wait: Seconds,
+    /// Until a scheduler that could not be reached is tried again.
+    pub unreachable_wait: Seconds,
 }
+
+/// How much longer a submission that is refused again and again waits.
+pub(super) const REFUSED_WAITS_MAX: u64 = 16;
+
+/// A job of this age is on slurmctld's disk: it saves its state about every five seconds.
+pub(super) const SETTLED_AFTER: Seconds = Seconds(10);
 
 /// Submissions of one attempt that may vanish before any start until the run is given up.
 pub(super) const VANISHED_MAX: u32 = 3;
@@ -266,6 +301,27 @@ impl State {
 
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Final { .. })
+    }
+
+    /// Why it is so, as it is recorded and shown; the message is empty when there is nothing to say.
+    pub fn reason_and_message(&self) -> (Option<Reason>, &str) {
+        match self {
+            Self::Final { end } => (end.reason, &end.message),
+            Self::Stopping { stop, .. } => (Some(stop.reason), &stop.message),
+            Self::Pending { why, .. } | Self::Queued { why } => {
+                (None, why.as_deref().unwrap_or_default())
+            }
+            Self::Submitting { call: Call::InDoubt(_) } => {
+                (None, "the answer to the submission was lost; the scheduler is asked for it")
+            }
+            Self::Submitting { call: Call::Unreachable(unreachable) } => (None, &unreachable.why),
+            Self::Preparing
+            | Self::Submitting { call: Call::UnderWay }
+            | Self::Running
+            | Self::Finishing
+            | Self::Evaluating
+            | Self::Backoff { .. } => (None, ""),
+        }
     }
 
     /// All words, in the order a run meets them.
@@ -320,6 +376,7 @@ impl Run {
             attempts: 0,
             restarts: 0,
             vanished: 0,
+            refusals: 0,
             stale: None,
         }
     }

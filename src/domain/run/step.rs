@@ -2,15 +2,13 @@
 
 use jiff::Timestamp;
 
-use crate::domain::ids::JobKey;
-use crate::domain::run::attempt::open_attempt;
-use crate::domain::run::decide::after;
+use crate::domain::run::call::{acknowledged, called_again, refused, unreachable};
 use crate::domain::run::doubt::{absent, absent_past_grace, answer_lost, claimed, revoked};
-use crate::domain::run::finish::stopped;
+use crate::domain::run::restart::restart_grew;
 use crate::domain::run::seen::Event;
-use crate::domain::run::sighted::{found, restart_grew, script};
+use crate::domain::run::sighted::{found, script, twin};
 use crate::domain::run::state::{
-    Act, Decision, End, Ending, Policy, Reason, Run, Stale, State, Submission,
+    Call, Decision, End, Ending, Policy, Reason, Run, Stale, State, Submission,
 };
 use crate::domain::run::wishes::{cancel, own_stop, resume, timer_due};
 
@@ -23,13 +21,18 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Admitted { .. } | Event::Waits { .. } => admission(run, event, now),
         Event::Acknowledged { job, notices } => acknowledged(run, job, notices, now),
         Event::Refused { message, for_now } => refused(run, message, *for_now, (policy, now)),
+        Event::Unreachable { message } => unreachable(run, message, policy, now),
+        Event::CalledAgain => called_again(run),
         Event::AnswerLost { message } => answer_lost(run, message, now),
         Event::Absent => absent(run, policy, now),
         Event::AbsentPastGrace { marker } => absent_past_grace(run, marker.as_ref(), policy, now),
         Event::Revoked => revoked(run, now),
         Event::ClaimedBy(job) => claimed(run, job, now),
         Event::Found(sighting) => found(run, sighting, policy, now),
-        Event::RestartGrew(sighting) => restart_grew(run, sighting, policy, now),
+        Event::RestartGrew { now: sighting, earlier } => {
+            restart_grew(run, sighting, earlier, (policy, now))
+        }
+        Event::Twin(sighting) => twin(run, sighting),
         Event::Script(event) => script(run, event),
         Event::Cancel { by } => cancel(run, by, policy, now),
         Event::Resume { by } => resume(run, by),
@@ -101,7 +104,7 @@ fn prepared(run: &Run, event: &Event, now: Timestamp) -> Decision {
 fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
     match (&run.state, event) {
         (State::Pending { .. }, Event::Admitted { submission, token, cluster }) => {
-            let mut decision = become_state(run, State::Submitting { doubt: None });
+            let mut decision = become_state(run, State::Submitting { call: Call::UnderWay });
             decision.closed.extend(decision.run.attempt.take());
             decision.run.submission = Some(Submission {
                 id: *submission,
@@ -121,77 +124,6 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
         }
         (_, Event::Waits { .. }) => impossible(run, "it was told to wait"),
         _ => impossible(run, "it was admitted"),
-    }
-}
-
-fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestamp) -> Decision {
-    let mut decision = Decision::stay(run);
-    if let Some(submission) = decision.run.submission.as_mut()
-        && submission.job.is_none()
-    {
-        submission.job = Some(job.clone());
-    }
-    let cancel = Act::Cancel { job: job.clone(), grace: false };
-    match &run.state {
-        State::Submitting { .. } => {
-            if let Some(submission) = decision.run.submission.as_mut() {
-                submission.provisional = !run.has_open_attempt();
-            }
-            accept(&mut decision.run, job, notices, now);
-            decision.run.state = State::Queued { why: None };
-            decision
-        }
-        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
-            accept(&mut decision.run, job, notices, now);
-            decision
-        }
-        State::Stopping { .. } => {
-            // The attempt is opened so that its end is recorded and charged.
-            accept(&mut decision.run, job, notices, now);
-            decision.act(cancel)
-        }
-        State::Final { .. } => Decision::stay(run).act(cancel),
-        State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
-            impossible(run, "sbatch acknowledged")
-        }
-    }
-}
-
-/// Opens the attempt of an accepted job, unless it was seen before sbatch could say so.
-fn accept(run: &mut Run, job: &JobKey, notices: &str, now: Timestamp) {
-    if !run.has_open_attempt() {
-        open_attempt(run, job, 0, now);
-    }
-    if let Some(attempt) = run.attempt.as_mut()
-        && attempt.notices.is_empty()
-    {
-        notices.clone_into(&mut attempt.notices);
-    }
-}
-
-fn refused(
-    run: &Run,
-    message: &str,
-    for_now: bool,
-    (policy, now): (&Policy, Timestamp),
-) -> Decision {
-    match &run.state {
-        State::Submitting { .. } if for_now => {
-            let not_before = Some(after(now, policy.refused_wait));
-            become_state(run, State::Pending { why: Some(message.to_owned()), not_before })
-        }
-        State::Submitting { .. } => {
-            become_state(run, State::Final { end: failed(Reason::Rejected, message, now) })
-        }
-        State::Stopping { stop, .. } => stopped(run, stop, now),
-        State::Final { .. } => Decision::stay(run),
-        State::Preparing
-        | State::Pending { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Backoff { .. } => impossible(run, "the submission was refused"),
     }
 }
 

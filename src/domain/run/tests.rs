@@ -2,6 +2,7 @@
 //! hold after any sequence of events.
 
 mod doubt;
+mod jobs;
 mod properties;
 mod restarts;
 mod scripts;
@@ -41,6 +42,7 @@ fn policy() -> Policy {
         absent_grace: Seconds(300),
         stop_patience: Seconds(30),
         refused_wait: Seconds(60),
+        unreachable_wait: Seconds(10),
     }
 }
 
@@ -58,7 +60,7 @@ fn sighting(phase: Phase) -> Box<Sighting> {
         phase,
         word: word.into(),
         restart: 0,
-        submitted_at: Some(t(1)),
+        submitted_at: Some(t(-60)),
         eligible_at: Some(t(2)),
         started_at,
         ended_at,
@@ -84,6 +86,11 @@ fn restarted(mut sighting: Box<Sighting>, restart: u32) -> Box<Sighting> {
     sighting.restart = restart;
     sighting.submitted_at = Some(t(200));
     sighting
+}
+
+/// The scheduler shows a job under a greater restart count, and nobody tells how it ended before.
+fn grew(now: Box<Sighting>) -> Event {
+    Event::RestartGrew { now, earlier: Vec::new() }
 }
 
 fn script(kind: ScriptEventKind) -> ScriptEvent {

@@ -117,6 +117,7 @@ async fn an_intent_is_one_transaction_and_its_token_is_given_once() {
         owner: "ada".into(),
         cluster: "local".into(),
         token: Token::from_bits(1),
+        host: "here".into(),
     };
     let refused = yard.store.intend(again, policy(), t(2)).await;
     assert!(matches!(refused, Err(StoreError::Statement { what: "record a submission", .. })));
@@ -129,10 +130,14 @@ async fn an_answer_is_kept_until_it_is_asked_for() {
     let run = yard.accepted("x").await;
     let submission = yard.intend(run, 1, t(1)).await.run.submission.unwrap().id;
     let asked = vec![SubmissionId(99), submission];
-    assert_eq!(yard.store.answers(asked.clone()).await.unwrap(), [None, None]);
+    let answers = async || {
+        let calls = yard.store.calls(asked.clone()).await.unwrap();
+        calls.into_iter().map(|call| call.and_then(|call| call.answer)).collect::<Vec<_>>()
+    };
+    assert_eq!(answers().await, [None, None]);
     let answer = Answer::Acknowledged { job: job(7), notices: "note".into() };
     yard.store.answered(submission, answer.clone()).await.unwrap();
-    assert_eq!(yard.store.answers(asked).await.unwrap(), [None, Some(answer)]);
+    assert_eq!(answers().await, [None, Some(answer)]);
 }
 
 #[tokio::test]
@@ -219,4 +224,34 @@ async fn numbers_are_never_given_twice() {
     }
     assert_eq!(numbers, [1, 2, 3]);
     assert_eq!(yard.accepted("x").await, RunId(4));
+}
+
+#[tokio::test]
+async fn a_call_that_came_to_nobody_is_made_again_under_the_same_submission() {
+    let yard = Yard::new();
+    let id = yard.accepted("x").await;
+    let intended = yard.intend(id, 1, t(1)).await.run;
+    let submission = intended.submission.clone().unwrap();
+    let call = async || yard.store.calls(vec![submission.id]).await.unwrap().remove(0).unwrap();
+    let again = async |at| {
+        let run = yard.row(id).await.run;
+        yard.store.intend_again(run, "there".into(), policy(), at).await.unwrap()
+    };
+    assert!(!again(t(2)).await, "sbatch is under way");
+    let answer = Answer::Unreachable { message: "nobody there".into() };
+    yard.store.answered(submission.id, answer.clone()).await.unwrap();
+    yard.tell(id, Event::Unreachable { message: "nobody there".into() }, t(3)).await;
+    let before = call().await;
+    assert_eq!(
+        (before.answer, before.host.as_deref(), before.called_at),
+        (Some(answer), Some("here"), t(1))
+    );
+    assert!(again(t(13)).await);
+    let after = call().await;
+    assert_eq!(
+        (after.answer, after.host.as_deref(), after.called_at),
+        (None, Some("there"), t(13))
+    );
+    assert_eq!(yard.row(id).await.run.submission, intended.submission);
+    assert!(!again(t(14)).await, "it is under way again");
 }

@@ -33,6 +33,7 @@ pub(super) fn policy() -> Policy {
         absent_grace: Seconds(5),
         stop_patience: Seconds(30),
         refused_wait: Seconds(60),
+        unreachable_wait: Seconds(10),
     }
 }
 
@@ -105,6 +106,7 @@ impl Yard {
             owner: row.owner,
             cluster: "local".into(),
             token: Token::from_bits(bits),
+            host: "here".into(),
         };
         self.store.intend(intending, policy(), now).await.unwrap().0
     }

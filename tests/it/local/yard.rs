@@ -136,7 +136,14 @@ impl Yard {
             umask: 0o077,
         };
         let intent_at = jiff::Timestamp::UNIX_EPOCH;
-        let asked = Asked { submission, token, job: Some(key.clone()), intent_at, eager: false };
+        let asked = Asked {
+            submission,
+            token,
+            job: Some(key.clone()),
+            intent_at,
+            eager: false,
+            restart: 0,
+        };
         let spool = Spool::of(&self.dir.path().join("state"), submission);
         (order, Job { key, asked, run_dir, spool })
     }

@@ -8,8 +8,8 @@ use crate::domain::run::tests::{
     script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, State,
-    decide, step,
+    Act, AttemptState, Call, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run,
+    Seen, Sighting, State, decide, step,
 };
 
 fn in_doubt() -> Run {
@@ -60,7 +60,7 @@ fn a_revoked_submission_is_made_again_under_a_new_token_until_it_vanished_too_of
         run = step(&run, &Event::Revoked, &policy(), t(n)).run;
         assert_eq!(run.submission, None);
     }
-    let message = "4 submissions vanished before they started";
+    let message = "4 submissions vanished, one after the other";
     assert_eq!(end(&run), ("failed", Some(Reason::LaunchFailed), message));
     assert_eq!((run.attempts, run.restarts), (0, 0), "no start, no restart");
 }
@@ -88,36 +88,121 @@ fn a_job_in_sight_settles_the_doubt_and_keeps_its_claim() {
     assert!(!is_revoking(&step(&run, &Event::Found(waiting()), &policy(), t(501)).run));
 }
 
+fn is_provisional(run: &Run) -> bool {
+    run.submission.as_ref().is_some_and(|submission| submission.provisional)
+}
+
+/// A sighting of a job that was submitted at `t(0)`.
+fn young(mut sighting: Box<Sighting>) -> Box<Sighting> {
+    sighting.submitted_at = Some(t(0));
+    sighting
+}
+
 #[test]
-fn an_acknowledgement_is_provisional_until_the_job_was_seen() {
-    let is_provisional =
-        |run: &Run| run.submission.as_ref().is_some_and(|submission| submission.provisional);
+fn a_job_is_provisional_until_slurmctld_must_have_saved_it() {
     let acked = after(&[admitted(1), acknowledged()]);
     assert!(is_provisional(&acked));
-    for event in [
-        Event::Found(waiting()),
-        Event::Found(sighting(Phase::Unknown)),
-        Event::Script(script_ended(0)),
-        Event::ClaimedBy(job(7)),
-    ] {
-        let run = step(&acked, &event, &policy(), t(9)).run;
-        assert!(!is_provisional(&run), "{event:?}");
+    let seen_at =
+        |second, sighting| step(&acked, &Event::Found(sighting), &policy(), t(second)).run;
+    assert!(is_provisional(&seen_at(9, young(waiting()))));
+    assert!(is_provisional(&seen_at(9, young(running()))));
+    assert!(!is_provisional(&seen_at(10, young(waiting()))));
+    assert!(!is_provisional(&seen_at(10, young(sighting(Phase::Unknown)))));
+    assert!(!is_provisional(&seen_at(3, young(ended(JobEnd::Completed, 0)))), "it is over");
+    // What the script says, slurmctld need not know.
+    for event in [Event::Script(script_ended(0)), Event::ClaimedBy(job(7))] {
+        let run = step(&acked, &event, &policy(), t(99)).run;
+        assert!(is_provisional(&run), "{event:?}");
     }
     let silent = step(&acked, &Event::Silence { who: "squeue".into() }, &policy(), t(9)).run;
     assert!(is_provisional(&silent));
-    // Seen before sbatch could say so: one attempt, and nothing provisional about it.
-    let seen = after(&[admitted(1), Event::Found(sighting(Phase::Unknown)), acknowledged()]);
-    assert_eq!((seen.attempts, is_provisional(&seen)), (1, false));
+    // Seen before sbatch could say so: one attempt.
+    let seen = after(&[admitted(1), Event::Found(young(sighting(Phase::Unknown))), acknowledged()]);
+    assert_eq!((seen.attempts, is_provisional(&seen)), (1, true));
+}
+
+#[test]
+fn a_start_that_slurmctld_forgot_is_a_lost_attempt_and_is_made_up_for() {
+    let acked = after(&[admitted(1), acknowledged()]);
+    let run = step(&acked, &Event::Found(young(running())), &policy(), t(2)).run;
+    let run = decide(&run, &absent(), &policy(), t(5)).run;
+    let kept = decide(&run, &absent(), &policy(), t(304));
+    assert_eq!(kept.run.state.as_str(), "running", "within the grace");
+    let given_up = decide(&run, &absent(), &policy(), t(305));
+    assert_eq!(given_up.run.state.as_str(), "pending");
+    let [lost] = given_up.closed.as_slice() else { panic!("the attempt is closed") };
+    assert_eq!((lost.reason, lost.ended_at), (Some(Reason::Lost), Some(t(10))), "{lost:#?}");
+    assert_eq!((given_up.run.vanished, given_up.run.restarts), (1, 0), "it counts as no restart");
+    // Its script said how it ended: that decides.
+    let marker = Seen { marker: Some(script_ended(0)), ..absent() };
+    assert_eq!(decide(&run, &marker, &policy(), t(305)).run.state.as_str(), "completed");
+    // One that slurmctld must have saved was lost in another way.
+    let settled = step(&run, &Event::Found(young(running())), &policy(), t(60)).run;
+    let gone = decide(&settled, &absent(), &policy(), t(70)).run;
+    let gone = decide(&gone, &absent(), &policy(), t(370)).run;
+    let message =
+        "the job vanished: the scheduler has no record of it, nor did its script leave one";
+    assert_eq!(end(&gone), ("failed", Some(Reason::Lost), message));
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
+    let away = |at| {
+        let event = Event::Unreachable { message: "connect failure".into() };
+        move |run: &Run| step(run, &event, &policy(), t(at))
+    };
+    let called = |run: &Run| step(run, &Event::CalledAgain, &policy(), t(20));
+    let submitting = run_in("submitting");
+    let first = away(5)(&submitting);
+    assert_eq!(first.run.state.reason_and_message(), (None, "connect failure"));
+    assert_eq!(notes(&first, "unreachable").len(), 1);
+    assert_eq!(away(6)(&first.run), Decision::stay(&first.run), "the same answer, read again");
+    let again = called(&first.run);
+    assert_eq!(again.run.submission, submitting.submission);
+    assert_eq!(called(&again.run).run, again.run, "it is under way");
+    let second = away(25)(&again.run);
+    assert_eq!(notes(&second, "unreachable").len(), 0, "told once");
+    let State::Submitting { call: Call::Unreachable(waits) } = &second.run.state else {
+        panic!("{second:#?}")
+    };
+    assert_eq!(waits.again_at, Some(t(35)));
+    for (event, state) in
+        [(acknowledged(), "queued"), (cancel(), "stopping"), (Event::Found(running()), "running")]
+    {
+        assert_eq!(step(&second.run, &event, &policy(), t(40)).run.state.as_str(), state);
+    }
+    let lost = Event::AnswerLost { message: "killed".into() };
+    let doubt = step(&again.run, &lost, &policy(), t(40)).run;
+    assert!(matches!(doubt.state, State::Submitting { call: Call::InDoubt(_) }));
+    assert_eq!(step(&second.run, &lost, &policy(), t(40)).run, second.run, "nothing is under way");
+}
+
+#[test]
+fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
+    let twin = Sighting { job: job(8), ..*waiting() };
+    let seen = Seen { look: Look::Job(running()), twins: vec![twin], ..Seen::default() };
+    let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
+    assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
+    assert_eq!(decision.run.state.as_str(), "running");
+    let over = Sighting { job: job(8), ..*ended(JobEnd::Cancelled, 0) };
+    let seen = Seen { twins: vec![over], ..seen };
+    assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
 }
 
 #[test]
 fn an_accepted_job_that_vanished_is_submitted_again_only_when_its_claim_is_ours() {
+    // Twice unknown to good answers, as after a lost answer.
     let acked = after(&[admitted(1), acknowledged()]);
     let run = decide(&acked, &absent(), &policy(), t(10)).run;
-    let run = decide(&run, &absent(), &policy(), t(309)).run;
-    assert!(!is_revoking(&run), "within the grace");
-    let run = decide(&run, &absent(), &policy(), t(310)).run;
+    let run = decide(&run, &absent(), &policy(), t(69)).run;
+    assert!(!is_revoking(&run), "too soon");
+    let run = decide(&run, &absent(), &policy(), t(70)).run;
     assert!(is_revoking(&run));
+    // One that slurmctld must have saved is missed for longer.
+    let settled = run_in("queued");
+    let missed = decide(&settled, &absent(), &policy(), t(10)).run;
+    assert!(!is_revoking(&decide(&missed, &absent(), &policy(), t(309)).run));
+    assert!(is_revoking(&decide(&missed, &absent(), &policy(), t(310)).run));
     let won = Seen { revocation: Some(Revocation::Won), ..Seen::default() };
     let decision = decide(&run, &won, &policy(), t(311));
     assert_eq!(decision.run.state.as_str(), "pending");
@@ -138,10 +223,9 @@ fn a_job_that_owns_the_claim_did_start_and_then_its_marker_decides() {
     assert_eq!(run.attempt.as_ref().map(|attempt| attempt.job.clone()), Some(job(9)));
     let run = decide(&run, &absent(), &policy(), t(399)).run;
     assert_eq!(run.state.as_str(), "running", "absence has its grace");
-    let lost = decide(&run, &absent(), &policy(), t(400)).run;
-    let message =
-        "the job vanished: the scheduler has no record of it, nor did its script leave one";
-    assert_eq!(end(&lost), ("failed", Some(Reason::Lost), message));
+    let lost = decide(&run, &absent(), &policy(), t(400));
+    assert_eq!((lost.run.state.as_str(), lost.run.restarts), ("pending", 0), "submitted again");
+    assert_eq!(lost.closed[0].reason, Some(Reason::Lost));
     let with_marker = Seen { marker: Some(script_ended(0)), ..absent() };
     let told = decide(&run, &with_marker, &policy(), t(400)).run;
     assert_eq!(end(&told), ("completed", None, ""));

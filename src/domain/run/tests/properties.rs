@@ -16,6 +16,7 @@ use crate::domain::run::{
 #[derive(Debug, Clone)]
 enum Happening {
     Admitted,
+    CalledAgain,
     Prepared,
     OwnStop(bool),
     Seen(Draft),
@@ -25,6 +26,8 @@ enum Happening {
 struct Draft {
     answer: Option<u8>,
     look: LookDraft,
+    /// Accounting tells how earlier starts ended.
+    is_accounted: bool,
     script: Vec<ScriptDraft>,
     marker: Option<i32>,
     revocation: Option<bool>,
@@ -102,24 +105,22 @@ fn scripts() -> impl Strategy<Value = ScriptDraft> {
 
 fn happenings() -> impl Strategy<Value = Happening> {
     let wishes = prop_oneof![Just(WishKind::Cancel), Just(WishKind::Resume)];
-    let draft = (
-        option::weighted(0.4, 0..4_u8),
-        looks(),
-        vec(scripts(), 0..2),
-        option::weighted(0.2, 0..2),
-        option::weighted(0.3, any::<bool>()),
-        option::weighted(0.1, wishes),
-    )
-        .prop_map(|(answer, look, script, marker, revocation, wish)| Draft {
-            answer,
-            look,
-            script,
-            marker,
-            revocation,
-            wish,
-        });
+    let draft =
+        (
+            option::weighted(0.4, 0..5_u8),
+            looks(),
+            any::<bool>(),
+            vec(scripts(), 0..2),
+            option::weighted(0.2, 0..2),
+            option::weighted(0.3, any::<bool>()),
+            option::weighted(0.1, wishes),
+        )
+            .prop_map(|(answer, look, is_accounted, script, marker, revocation, wish)| {
+                Draft { answer, look, is_accounted, script, marker, revocation, wish }
+            });
     prop_oneof![
         3 => Just(Happening::Admitted),
+        1 => Just(Happening::CalledAgain),
         1 => Just(Happening::Prepared),
         1 => any::<bool>().prop_map(Happening::OwnStop),
         12 => draft.prop_map(Happening::Seen),
@@ -170,14 +171,21 @@ fn seen_of(run: &Run, draft: &Draft) -> Seen {
         reason: draft.reason,
         ..script(draft.kind)
     };
+    let look = look_of(run, &draft.look);
+    let restart = if let Look::Job(job) = &look { job.restart } else { 0 };
+    let start = |restart| Sighting { restart, ..*super::ended(JobEnd::Requeued, 0) };
+    let starts = (run.known_restart()..restart).filter(|_| draft.is_accounted);
     Seen {
+        earlier: starts.map(start).collect(),
+        twins: Vec::new(),
         answer: draft.answer.map(|answer| match answer {
             0 => Answer::Acknowledged { job: job(7), notices: message() },
             1 => Answer::Refused { message: message(), for_now: true },
             2 => Answer::Refused { message: message(), for_now: false },
+            3 => Answer::Unreachable { message: message() },
             _ => Answer::Lost { message: message() },
         }),
-        look: look_of(run, &draft.look),
+        look,
         script: draft.script.iter().map(event).collect(),
         marker: draft.marker.map(super::script_ended),
         revocation: draft
@@ -301,6 +309,7 @@ proptest! {
                     };
                     step(&run, &event, &policy, t(at))
                 }
+                Happening::CalledAgain => step(&run, &Event::CalledAgain, &policy, t(at)),
                 Happening::Prepared => step(&run, &Event::Prepared, &policy, t(at)),
                 Happening::OwnStop(hung) => {
                     let reason = if *hung { Reason::Hung } else { Reason::BudgetExhausted };

@@ -1,12 +1,12 @@
 //! Who may start again, how often, and what is kept of the starts before.
 
 use crate::domain::run::tests::{
-    acknowledged, admitted, after, cancel, end, ended, job, notes, policy, restarted, run_in,
+    acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
     running, script_ended, t, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Decision, Event, JobEnd, Look, Policy, Reason, Run, Seen, State, decide,
-    step,
+    Act, AttemptState, Decision, Event, JobEnd, Look, Policy, Reason, Run, Seen, Sighting, State,
+    decide, step,
 };
 
 /// What an end comes to: the state, and the restarts that are then counted.
@@ -71,7 +71,7 @@ fn each_end_has_its_reason_and_its_evidence() {
 fn a_requeue_closes_the_attempt_and_opens_the_next_with_everything_kept() {
     let before = run_in("running");
     let first = before.attempt.clone().expect("an attempt");
-    let event = Event::RestartGrew(restarted(waiting(), 1));
+    let event = grew(restarted(waiting(), 1));
     let Decision { run, closed, acts, notes: _ } = step(&before, &event, &policy(), t(300));
     assert_eq!((run.state.as_str(), run.attempts, run.restarts), ("queued", 2, 1));
     assert_eq!(acts, vec![]);
@@ -89,8 +89,33 @@ fn a_requeue_closes_the_attempt_and_opens_the_next_with_everything_kept() {
 }
 
 #[test]
+fn accounting_tells_how_each_start_before_ended() {
+    let told = |restart: u32, end: JobEnd, from: i64| Sighting {
+        restart,
+        submitted_at: Some(t(from)),
+        started_at: Some(t(from + 5)),
+        ended_at: Some(t(from + 50)),
+        nodes: vec![format!("n{restart}")],
+        ..*ended(end, 0)
+    };
+    // Nobody looked while it was preempted, started again, and lost a node.
+    let earlier = vec![told(0, JobEnd::Preempted, 0), told(1, JobEnd::NodeFailure, 100)];
+    let event = Event::RestartGrew { now: restarted(running(), 2), earlier };
+    let Decision { run, closed, .. } = step(&run_in("running"), &event, &policy(), t(300));
+    let ends: Vec<_> = closed
+        .iter()
+        .map(|attempt| (attempt.n, attempt.reason, attempt.ended_at, attempt.nodes.join(",")))
+        .collect();
+    let first = (1, Some(Reason::Preempted), Some(t(50)), "n0".to_owned());
+    let second = (2, Some(Reason::NodeFailure), Some(t(150)), "n1".to_owned());
+    assert_eq!(ends, [first, second]);
+    assert!(closed.iter().all(|attempt| attempt.state == AttemptState::Requeued));
+    assert_eq!((run.state.as_str(), run.attempts, run.restarts), ("running", 3, 2));
+}
+
+#[test]
 fn an_older_record_of_a_requeued_job_is_no_news() {
-    let requeued = Event::RestartGrew(restarted(running(), 1));
+    let requeued = grew(restarted(running(), 1));
     let run = step(&run_in("running"), &requeued, &policy(), t(300)).run;
     for older in [running(), waiting(), ended(JobEnd::Preempted, 0)] {
         let seen = Seen { look: Look::Job(older), ..Seen::default() };
@@ -102,7 +127,7 @@ fn an_older_record_of_a_requeued_job_is_no_news() {
 fn starts_that_nobody_saw_count_and_keep_the_numbers_of_the_script() {
     // Requeued twice before the first look: the third start is attempt 3, as its script says.
     let submitting = run_in("submitting");
-    let run = step(&submitting, &Event::RestartGrew(restarted(running(), 2)), &policy(), t(9)).run;
+    let run = step(&submitting, &grew(restarted(running(), 2)), &policy(), t(9)).run;
     let attempt = run.attempt.as_ref().expect("an attempt");
     assert_eq!((attempt.n, run.attempts, run.restarts), (3, 3, 2));
     assert_eq!(run.state, State::Running);
@@ -116,7 +141,7 @@ fn starts_that_nobody_saw_count_and_keep_the_numbers_of_the_script() {
 #[test]
 fn one_restart_too_many_is_vetoed() {
     let before = Run { restarts: 3, ..run_in("running") };
-    let event = Event::RestartGrew(restarted(waiting(), 1));
+    let event = grew(restarted(waiting(), 1));
     let decision = step(&before, &event, &policy(), t(300));
     assert_eq!(decision.run.state.as_str(), "stopping");
     assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), grace: false }]);

@@ -2,8 +2,8 @@
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::tests::{
-    acknowledged, admitted, after, end, ended, job, notes, policy, restarted, run_in, running,
-    script, script_ended, sighting, t, token, waiting,
+    acknowledged, admitted, after, end, ended, grew, job, notes, policy, restarted, run_in,
+    running, script, script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{Event, JobEnd, Phase, Reason, State, step};
 
@@ -42,7 +42,7 @@ fn an_event_of_another_start_is_noted_and_believed_of_nothing() {
         }
     }
     // The end of the start before, told after the scheduler had requeued the job.
-    let requeued = Event::RestartGrew(restarted(running(), 1));
+    let requeued = grew(restarted(running(), 1));
     let second = step(&run_in("running"), &requeued, &policy(), t(210)).run;
     let late = step(&second, &Event::Script(script_ended(143)), &policy(), t(211));
     assert_eq!(late.run, second);

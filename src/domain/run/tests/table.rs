@@ -17,6 +17,10 @@ fn rows() -> Vec<(&'static str, Event)> {
     before_the_wish.ended_at = Some(t(1));
     let refused = |for_now| Event::Refused { message: "no".into(), for_now };
     let message = || "why".to_owned();
+    let grew = || Event::RestartGrew {
+        now: restarted(waiting(), 1),
+        earlier: vec![*ended(JobEnd::Requeued, 0)],
+    };
     vec![
         ("no answer, cut answer", Event::Silence { who: "squeue".into() }),
         ("a state word nobody knows", found(sighting(Phase::Unknown))),
@@ -27,6 +31,8 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("sbatch acknowledged", acknowledged()),
         ("refused", refused(false)),
         ("refused for now", refused(true)),
+        ("scheduler unreachable", Event::Unreachable { message: message() }),
+        ("sbatch called again", Event::CalledAgain),
         ("answer lost", Event::AnswerLost { message: message() }),
         ("absent", Event::Absent),
         ("absent past grace", Event::AbsentPastGrace { marker: None }),
@@ -42,8 +48,9 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("claim owned by a job", Event::ClaimedBy(job(7))),
         ("found waiting or held", found(waiting())),
         ("found running", found(running())),
-        ("restart count grew", Event::RestartGrew(restarted(waiting(), 1))),
-        ("restart count grew past the limit", Event::RestartGrew(restarted(waiting(), 1))),
+        ("restart count grew", grew()),
+        ("restart count grew past the limit", grew()),
+        ("a second job of the submission", Event::Twin(running())),
         ("ended: COMPLETED", found(ended(JobEnd::Completed, 0))),
         ("ended: COMPLETED before the wish", found(before_the_wish)),
         ("ended: restartable, restarts left", found(ended(JobEnd::Preempted, 0))),
@@ -152,17 +159,20 @@ fn every_event_has_a_row() {
         Event::Revoked => 10,
         Event::ClaimedBy(_) => 11,
         Event::Found(_) => 12,
-        Event::RestartGrew(_) => 13,
+        Event::RestartGrew { .. } => 13,
         Event::Script(_) => 14,
         Event::Cancel { .. } => 15,
         Event::Resume { .. } => 16,
         Event::OwnStop { .. } => 17,
         Event::TimerDue => 18,
+        Event::Unreachable { .. } => 19,
+        Event::CalledAgain => 20,
+        Event::Twin(_) => 21,
     };
     let mut tried: Vec<usize> = rows().iter().map(|(_, event)| number(event)).collect();
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried, (0..=18).collect::<Vec<_>>());
+    assert_eq!(tried, (0..=21).collect::<Vec<_>>());
 }
 
 /// Everything that can be in an event, in every state, twice, under strict and generous policies.

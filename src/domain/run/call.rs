@@ -1,0 +1,127 @@
+//! How a call of sbatch was answered, unless the answer was lost ([`crate::domain::run::doubt`]).
+
+use jiff::Timestamp;
+
+use crate::domain::ids::JobKey;
+use crate::domain::run::attempt::open_attempt;
+use crate::domain::run::decide::after;
+use crate::domain::run::finish::stopped;
+use crate::domain::run::state::{
+    Act, Call, Decision, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable,
+};
+use crate::domain::run::step::{become_state, failed, impossible};
+use crate::domain::units::Seconds;
+
+pub(super) fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestamp) -> Decision {
+    let mut decision = Decision::stay(run);
+    if let Some(submission) = decision.run.submission.as_mut()
+        && submission.job.is_none()
+    {
+        submission.job = Some(job.clone());
+    }
+    let cancel = Act::Cancel { job: job.clone(), grace: false };
+    match &run.state {
+        State::Submitting { .. } => {
+            if let Some(submission) = decision.run.submission.as_mut() {
+                submission.provisional |= !run.has_open_attempt();
+            }
+            decision.run.refusals = 0;
+            accept(&mut decision.run, job, notices, now);
+            decision.run.state = State::Queued { why: None };
+            decision
+        }
+        State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
+            accept(&mut decision.run, job, notices, now);
+            decision
+        }
+        State::Stopping { .. } => {
+            // The attempt is opened so that its end is recorded and charged.
+            accept(&mut decision.run, job, notices, now);
+            decision.act(cancel)
+        }
+        State::Final { .. } => Decision::stay(run).act(cancel),
+        State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
+            impossible(run, "sbatch acknowledged")
+        }
+    }
+}
+
+/// Opens the attempt of an accepted job, unless it was seen before sbatch could say so.
+fn accept(run: &mut Run, job: &JobKey, notices: &str, now: Timestamp) {
+    if !run.has_open_attempt() {
+        open_attempt(run, job, 0, now);
+    }
+    if let Some(attempt) = run.attempt.as_mut()
+        && attempt.notices.is_empty()
+    {
+        notices.clone_into(&mut attempt.notices);
+    }
+}
+
+pub(super) fn refused(
+    run: &Run,
+    message: &str,
+    for_now: bool,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    match &run.state {
+        State::Submitting { .. } if for_now => {
+            let waits = 2_u64.saturating_pow(run.refusals).min(REFUSED_WAITS_MAX);
+            let not_before = Some(after(now, Seconds(policy.refused_wait.0.saturating_mul(waits))));
+            let mut decision =
+                become_state(run, State::Pending { why: Some(message.to_owned()), not_before });
+            decision.run.refusals = run.refusals.saturating_add(1);
+            decision
+        }
+        State::Submitting { .. } => {
+            become_state(run, State::Final { end: failed(Reason::Rejected, message, now) })
+        }
+        State::Stopping { stop, .. } => stopped(run, stop, now),
+        State::Final { .. } => Decision::stay(run),
+        State::Preparing
+        | State::Pending { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. } => impossible(run, "the submission was refused"),
+    }
+}
+
+pub(super) fn unreachable(run: &Run, message: &str, policy: &Policy, now: Timestamp) -> Decision {
+    let again = || {
+        let again_at = Some(after(now, policy.unreachable_wait));
+        let call = Call::Unreachable(Unreachable { why: message.to_owned(), again_at });
+        become_state(run, State::Submitting { call })
+    };
+    match &run.state {
+        State::Submitting { call: Call::UnderWay } => {
+            again().note("unreachable", format!("the scheduler could not be reached: {message}"))
+        }
+        State::Submitting { call: Call::Unreachable(Unreachable { again_at: None, .. }) } => {
+            again()
+        }
+        // The answer to the last call, which is known.
+        State::Submitting { call: Call::Unreachable(_) | Call::InDoubt(_) } => Decision::stay(run),
+        State::Stopping { stop, .. } => stopped(run, stop, now),
+        State::Final { .. } => Decision::stay(run),
+        State::Preparing
+        | State::Pending { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. } => impossible(run, "the scheduler could not be reached"),
+    }
+}
+
+pub(super) fn called_again(run: &Run) -> Decision {
+    let State::Submitting { call: Call::Unreachable(Unreachable { why, again_at: Some(_) }) } =
+        &run.state
+    else {
+        return impossible(run, "sbatch was called again");
+    };
+    // Until it answers, what it said last is all there is to say.
+    let call = Call::Unreachable(Unreachable { why: why.clone(), again_at: None });
+    become_state(run, State::Submitting { call })
+}

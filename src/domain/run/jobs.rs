@@ -1,0 +1,41 @@
+//! From everything that a scheduler shows of one submission to what is seen of its run: the run's job, the starts of it
+//! that are over, and jobs that are in the way.
+
+use crate::domain::ids::JobKey;
+use crate::domain::run::seen::{Look, Phase, Seen, Sighting};
+
+/// Whether these are of more than one job. Then who owns the claim decides, and has to be looked up.
+pub fn are_several(sightings: &[Sighting]) -> bool {
+    sightings.windows(2).any(|pair| matches!(pair, [one, other] if one.job != other.job))
+}
+
+/// Puts the sightings of one submission into `seen`. The run's job is the one that owns the claim, else one that runs, else
+/// the oldest that waits; `owner` is the owner where it was looked up.
+pub fn sort_out(mut sightings: Vec<Sighting>, owner: Option<&JobKey>, seen: &mut Seen) {
+    sightings.sort_by_key(|sighting| {
+        (
+            owner != Some(&sighting.job),
+            standing(&sighting.phase),
+            sighting.submitted_at,
+            sighting.job.clone(),
+        )
+    });
+    let Some(job) = sightings.first().map(|first| first.job.clone()) else { return };
+    let (mut starts, twins): (Vec<_>, Vec<_>) =
+        sightings.into_iter().partition(|sighting| sighting.job == job);
+    starts.sort_by_key(|start| start.restart);
+    if let Some(newest) = starts.pop() {
+        seen.look = Look::Job(Box::new(newest));
+    }
+    seen.earlier = starts;
+    seen.twins = twins;
+}
+
+fn standing(phase: &Phase) -> u8 {
+    match phase {
+        Phase::Running => 0,
+        Phase::Waiting { .. } => 1,
+        Phase::Unknown => 2,
+        Phase::Ended { .. } => 3,
+    }
+}

@@ -1,0 +1,72 @@
+//! A job that the scheduler started again: the starts before are closed as it tells of them, and the new one goes on.
+
+use jiff::Timestamp;
+
+use crate::domain::run::attempt::{open_attempt, take_over};
+use crate::domain::run::finish::judged;
+use crate::domain::run::seen::{Phase, Sighting};
+use crate::domain::run::sighted::{found, out_of_place};
+use crate::domain::run::state::{Act, Attempt, AttemptState, Decision, Policy, Reason, Run, State};
+use crate::domain::run::wishes::stop;
+
+pub(super) fn restart_grew(
+    run: &Run,
+    sighting: &Sighting,
+    earlier: &[Sighting],
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    if let Some(decision) = out_of_place(run, sighting, "a restart was seen") {
+        return decision;
+    }
+    let again = Act::Cancel { job: sighting.job.clone(), grace: false };
+    if matches!(run.state, State::Stopping { .. }) {
+        return Decision::stay(run).act(again);
+    }
+    let mut decision = Decision::stay(run);
+    // A requeue moves the submit time to the moment of the requeue.
+    let requeued_at = sighting.submitted_at.unwrap_or(now);
+    for start in earlier.iter().filter(|start| start.restart < sighting.restart) {
+        open_start(&mut decision, start.restart, start, now);
+        if let Some(attempt) = decision.run.attempt.as_mut() {
+            take_over(attempt, start);
+            end_as_told(attempt, start);
+        }
+    }
+    open_start(&mut decision, sighting.restart, sighting, now);
+    for attempt in &mut decision.closed {
+        requeued(attempt, requeued_at);
+    }
+    decision.run.state = State::Queued { why: None };
+    if decision.run.restarts > policy.max_restarts {
+        let message = format!("restarted more than {} times", policy.max_restarts);
+        return stop(&decision, Reason::StoppedByPolicy, &message, (policy, now)).act(again);
+    }
+    let mut after = found(&decision.run, sighting, policy, now);
+    after.closed.splice(0..0, decision.closed);
+    after.note("restart", format!("the scheduler started job {} again", sighting.job))
+}
+
+/// Opens the attempt of a restart count, and closes the one before it.
+fn open_start(decision: &mut Decision, restart: u32, sighting: &Sighting, now: Timestamp) {
+    let is_open = decision.run.open_attempt().is_some_and(|attempt| attempt.restart >= restart);
+    if !is_open {
+        decision.closed.extend(open_attempt(&mut decision.run, &sighting.job, restart, now));
+    }
+}
+
+/// Accounting says how a start ended, and why.
+fn end_as_told(attempt: &mut Attempt, start: &Sighting) {
+    if let Phase::Ended { end, exit_code, signal } = start.phase {
+        attempt.exit_code = exit_code.or(attempt.exit_code);
+        attempt.signal = signal;
+        attempt.reason = judged(end, signal).1.or(attempt.reason);
+    }
+}
+
+/// A start that was followed by another one is over, whether or not anybody told when.
+fn requeued(attempt: &mut Attempt, requeued_at: Timestamp) {
+    attempt.state = AttemptState::Requeued;
+    attempt.reason.get_or_insert(Reason::Requeued);
+    attempt.ended_at =
+        attempt.ended_at.or(attempt.started_at.map(|started| requeued_at.max(started)));
+}

@@ -1,0 +1,46 @@
+//! Which of several jobs is the run's.
+
+use crate::domain::run::tests::{ended, job, running, t, waiting};
+use crate::domain::run::{JobEnd, Look, Seen, Sighting, are_several, sort_out};
+
+fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
+    Sighting { job: job(n), submitted_at: Some(t(second)), ..sighting.clone() }
+}
+
+/// The run's job and the others, by number.
+#[track_caller]
+fn check(sightings: &[Sighting], owner: Option<u64>, expected: u64, twins: &[u64]) {
+    let mut seen = Seen::default();
+    assert_eq!(are_several(sightings), !twins.is_empty());
+    sort_out(sightings.to_vec(), owner.map(job).as_ref(), &mut seen);
+    let Look::Job(kept) = &seen.look else { panic!("{seen:?}") };
+    let others: Vec<u64> = seen.twins.iter().map(|twin| twin.job.job).collect();
+    assert_eq!((kept.job.job, others.as_slice()), (expected, twins));
+}
+
+#[test]
+fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
+    let (waits, runs) = (waiting(), running());
+    let over = ended(JobEnd::Completed, 0);
+    check(&[of(7, 1, &waits)], None, 7, &[]);
+    check(&[of(7, 1, &waits), of(8, 2, &waits)], None, 7, &[8]);
+    check(&[of(7, 2, &waits), of(8, 1, &waits)], None, 8, &[7]);
+    check(&[of(7, 1, &waits), of(8, 2, &runs)], None, 8, &[7]);
+    check(&[of(7, 1, &runs), of(8, 2, &waits), of(9, 3, &runs)], Some(9), 9, &[7, 8]);
+    check(&[of(7, 1, &over), of(8, 2, &runs)], Some(7), 7, &[8]);
+    check(&[of(7, 1, &over), of(8, 2, &waits)], None, 8, &[7]);
+    check(&[of(7, 1, &waits), of(8, 2, &waits)], Some(99), 7, &[8]);
+}
+
+#[test]
+fn starts_of_one_job_are_no_twins() {
+    let start = |restart| Sighting { restart, ..*ended(JobEnd::Requeued, 0) };
+    let mut seen = Seen::default();
+    sort_out(vec![start(1), Sighting { restart: 2, ..*running() }, start(0)], None, &mut seen);
+    let restarts: Vec<u32> = seen.earlier.iter().map(|start| start.restart).collect();
+    assert_eq!((restarts.as_slice(), seen.twins.len()), ([0, 1].as_slice(), 0));
+    assert!(matches!(&seen.look, Look::Job(now) if now.restart == 2));
+    let mut nothing = Seen::default();
+    sort_out(Vec::new(), None, &mut nothing);
+    assert_eq!(nothing, Seen::default());
+}
