@@ -18,7 +18,23 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { cli::Exit::Usage as u8 } else { 0 });
         }
     };
+    if cli.stays_behind() {
+        close_inherited();
+    }
     cli::run(cli, surroundings())
+}
+
+/// Lets go of what whoever started us had open, but the standard streams: a lock that cron's flock holds, or a pipe that
+/// somebody reads to its end, must not last as long as a daemon does. To be called before anything is opened here.
+fn close_inherited() {
+    const STANDARD: i32 = 2;
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for number in open.into_iter().filter(|number| *number > STANDARD) {
+        // The one that the directory was read through is closed already.
+        nix::unistd::close(number).ok();
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the program's surroundings are read here")]

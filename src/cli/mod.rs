@@ -157,6 +157,17 @@ pub enum Verb {
     LocalJob { spool: PathBuf },
 }
 
+impl Cli {
+    /// Whether this process outlives the command that started it.
+    pub fn stays_behind(&self) -> bool {
+        match &self.verb {
+            Verb::Serve(args) => args.is_detached(),
+            Verb::LocalJob { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// Does what was asked and gives the exit code.
 pub fn run(cli: Cli, surroundings: Surroundings) -> ExitCode {
     let context = Context::new(cli.global, surroundings);

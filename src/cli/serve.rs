@@ -32,6 +32,12 @@ pub struct Args {
     idle_after: Seconds,
 }
 
+impl Args {
+    pub(super) fn is_detached(&self) -> bool {
+        self.detached
+    }
+}
+
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     // What the daemon makes is its owner's alone, from the moment it is there.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);

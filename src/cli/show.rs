@@ -7,7 +7,7 @@ use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Column, table, width};
-use crate::cli::text::{TerminalText, ago, length, moment, path, value};
+use crate::cli::text::{TerminalText, ago, length, moment, one_line, path, value};
 use crate::domain::view::{AttemptView, RunView};
 
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ fn whole(run: &RunView, now: Timestamp, width: u16) -> String {
 fn text(run: &RunView, now: Timestamp) -> String {
     let mut lines: Vec<(&str, String)> = vec![("state", state(run))];
     if !run.message.is_empty() {
-        lines.push(("why", TerminalText(&run.message).to_string()));
+        lines.push(("why", one_line(&run.message)));
     }
     if let (Some(since), Some(who)) = (run.stale_since, &run.stale_who) {
         lines.push((

@@ -9,7 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
-use crate::cli::text::{TerminalText, path};
+use crate::cli::text::{TerminalText, one_line, path};
 use crate::cli::wait::{Patience, conclusion, wait_for};
 use crate::daemon::SubmitRequest;
 use crate::domain::request::IfActive;
@@ -161,19 +161,23 @@ async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) 
 /// Says how the scheduler took it, and what that means for the exit code.
 fn told(context: &Context, run: &RunView) -> Exit {
     if run.reason.as_deref() == Some("rejected") {
-        context.error(&format!("run {} was refused: {}", run.id, TerminalText(&run.message)), &[]);
+        context.error(&format!("run {} was refused: {}", run.id, run.message), &[]);
         return Exit::Refused;
     }
     if run.awaits_acknowledgement() {
-        let message = format!(
-            "run {} is accepted, but not acknowledged yet; the daemon sees it through",
+        let why = if run.message.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", one_line(&run.message))
+        };
+        context.say(&format!(
+            "run {} is accepted, but not acknowledged yet{why}; the daemon sees it through",
             run.id
-        );
-        context.say(&message);
+        ));
         return Exit::NotAcknowledged;
     }
     if run.state == "pending" {
-        let why = TerminalText(&run.message).to_string();
+        let why = one_line(&run.message);
         let why = if why.starts_with("waits ") { why } else { format!("waits: {why}") };
         context.say(&format!("run {} {why}", run.id));
     }

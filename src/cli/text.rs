@@ -35,6 +35,11 @@ impl fmt::Display for TerminalLines<'_> {
     }
 }
 
+/// Text of several lines on one: what Slurm says comes in lines.
+pub(super) fn one_line(text: &str) -> String {
+    TerminalText(&text.replace('\n', "; ")).to_string()
+}
+
 /// A path on a terminal.
 pub(super) fn path(path: &std::path::Path) -> String {
     TerminalText(&path.to_string_lossy()).to_string()

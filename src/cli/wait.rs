@@ -9,7 +9,7 @@ use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::submit::duration;
-use crate::cli::text::{TerminalText, length, value};
+use crate::cli::text::{TerminalText, length, one_line, value};
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 
@@ -111,10 +111,7 @@ pub(super) fn conclusion(context: &Context, run: &RunView) -> Exit {
     let reason = run.reason.as_deref().unwrap_or("no reason");
     let hints =
         [format!("`trainyard logs {id}` shows what it printed, `trainyard show {id}` the rest")];
-    context.error(
-        &format!("run {id} `{name}` {} ({reason}): {}", run.state, TerminalText(&run.message)),
-        &hints,
-    );
+    context.error(&format!("run {id} `{name}` {} ({reason}): {}", run.state, run.message), &hints);
     Exit::NotCompleted
 }
 
@@ -163,7 +160,7 @@ fn short_status(run: &RunView) -> String {
     let why = if run.message.is_empty() {
         String::new()
     } else {
-        format!(": {}", TerminalText(&run.message))
+        format!(": {}", one_line(&run.message))
     };
     format!("{}{why}", run.state)
 }

@@ -190,9 +190,9 @@ impl World {
         let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
         let scheduler = self.schedulers.get(cluster);
         Policy {
-            // `[failure]` is not built yet: nothing is brought back unasked.
-            max_restarts: 0,
-            restart_on: Vec::new(),
+            max_restarts: resolved.failure.max_restarts,
+            restart_on: resolved.failure.restart_on.clone(),
+            // Not built yet: an exit code alone brings nothing back.
             restart_exit_codes: Vec::new(),
             backoff: Seconds(10),
             in_doubt_wait: match in_doubt_wait {
@@ -200,7 +200,11 @@ impl World {
                 None if cluster == LOCAL => Seconds(2),
                 None => IN_DOUBT_WAIT,
             },
-            absent_grace: scheduler.map_or(ABSENT_GRACE, |scheduler| scheduler.absent_grace()),
+            absent_grace: settings
+                .and_then(|settings| settings.lost_after.as_ref())
+                .map(|asked| asked.value)
+                .or_else(|| scheduler.map(|scheduler| scheduler.absent_grace()))
+                .unwrap_or(ABSENT_GRACE),
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
             refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 15 }),
             unreachable_wait: Seconds(10),

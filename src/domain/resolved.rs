@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::run::Reason;
 use crate::domain::site::Mode;
 use crate::domain::spec::Launcher;
 use crate::domain::units::{Seconds, TimeLimit};
@@ -24,6 +25,8 @@ pub struct Resolved {
     pub checkpoint_directory: String,
     /// Relative to the run directory, or absolute.
     pub metrics_file: String,
+    #[serde(default)]
+    pub failure: Failure,
     pub script: Script,
     /// Where run directories are made; absolute, placeholders filled in.
     pub run_root: PathBuf,
@@ -114,6 +117,21 @@ pub struct Distributed {
     pub node_address: String,
     /// First and last port for the ranks to meet at.
     pub ports: (u32, u32),
+}
+
+/// When a run is brought back; by default never.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub max_restarts: u32,
+    pub restart_on: Vec<Reason>,
+}
+
+impl Failure {
+    /// Whether Slurm may start a job again by itself: it does so after preemption and node failure.
+    pub fn allows_requeue(&self) -> bool {
+        let by_slurm = [Reason::Preempted, Reason::NodeFailure];
+        self.max_restarts > 0 && self.restart_on.iter().any(|reason| by_slurm.contains(reason))
+    }
 }
 
 /// Pieces of bash that the site gives to every script, in order.

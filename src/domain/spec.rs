@@ -27,9 +27,10 @@ keys! {
         compute: Compute,
         distributed: Distributed,
         checkpoint: Checkpoint,
+        failure: Failure,
         metrics: Metrics,
     }
-    later { "after", "dataset", "failure", "evaluation", "sweep", "schedule" }
+    later { "after", "dataset", "evaluation", "sweep", "schedule" }
 }
 
 keys! {
@@ -134,6 +135,24 @@ keys! {
 }
 
 keys! {
+    /// When a run is brought back.
+    pub struct Failure {
+        /// How often, whoever starts it again. Default: 3 with `[checkpoint]`, else 0.
+        max_restarts: At<u32>,
+        /// After what. Default: `preempted` and `node_failure`.
+        restart_on: At<Vec<At<RestartOn>>>,
+    }
+    later {
+        "restart_exit_codes",
+        "requeue",
+        "warn_before_end",
+        "warn_signal",
+        "exclude_failed_nodes",
+        "no_progress_timeout"
+    }
+}
+
+keys! {
     /// Where the training reports its metrics.
     pub struct Metrics {
         /// A file of JSON lines, relative to the run directory. Default: `metrics.jsonl`.
@@ -200,6 +219,17 @@ choice! {
         None = "none",
     }
     later {}
+}
+
+choice! {
+    /// What a run is brought back after.
+    pub enum RestartOn {
+        /// Another job took its nodes.
+        Preempted = "preempted",
+        /// A node of it failed.
+        NodeFailure = "node_failure",
+    }
+    later { "time_limit", "out_of_memory", "exit_code", "signal", "hung", "lost", "boot_failure" }
 }
 
 /// A value for the training program: one word, several words, or a switch.

@@ -13,6 +13,22 @@ const DOUBT: &[&str] = &[
     "Socket timed out",
     "Zero Bytes were transmitted",
     "Unexpected message",
+    "Unable to contact slurm controller (send failure)",
+    "Unable to contact slurm controller (receive failure)",
+    "Unable to contact slurm controller (shutdown failure)",
+    "Message send failure",
+    "Message receive failure",
+    "Insane message length",
+    "Header lengths are longer than data received",
+    // What the system says of a connection that broke: errno(3).
+    "Connection reset by peer",
+    "Connection timed out",
+    "Connection refused",
+    "Broken pipe",
+    "Transport endpoint is not connected",
+    "No route to host",
+    "Network is unreachable",
+    "Input/output error",
     // The answer could not be trusted, which says nothing about the request.
     "Protocol authentication error",
 ];
@@ -193,6 +209,8 @@ mod tests {
             "Zero Bytes were transmitted or received",
             "Unexpected message received",
             "Protocol authentication error",
+            "Connection reset by peer",
+            "Unable to contact slurm controller (receive failure)",
         ] {
             check(Some(1), "", &failed(why), "lost");
         }

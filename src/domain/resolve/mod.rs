@@ -11,9 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
 use crate::domain::problem::{At, Place, Problem, SourceId};
-use crate::domain::resolved::{Resolved, Script, Target};
+use crate::domain::resolved::{Failure, Resolved, Script, Target};
+use crate::domain::run::Reason;
 use crate::domain::site::{self, Mode, Site};
-use crate::domain::spec::Spec;
+use crate::domain::spec::{RestartOn, Spec};
 use crate::domain::units::Seconds;
 
 /// Who asks: everything about a person that decides what a spec means.
@@ -123,6 +124,7 @@ impl Resolver<'_> {
             distributed,
             checkpoint_directory,
             metrics_file,
+            failure: self.failure(),
             run_root: run_root?,
             run_dir_mode: self
                 .general(|general| general.run_dir_mode.as_ref())
@@ -258,6 +260,27 @@ impl Resolver<'_> {
             self.at(asked.place, message);
         }
         asked.value.clone()
+    }
+
+    fn failure(&self) -> Failure {
+        const WITH_CHECKPOINTS: u32 = 3;
+        let spec = self.spec.failure.as_ref();
+        let default = if self.spec.checkpoint.is_some() { WITH_CHECKPOINTS } else { 0 };
+        let asked = spec.and_then(|failure| failure.restart_on.as_ref());
+        let restart_on = asked
+            .map_or(vec![RestartOn::Preempted, RestartOn::NodeFailure], |asked| {
+                asked.value.iter().map(|at| at.value).collect()
+            });
+        let reason = |cause: RestartOn| match cause {
+            RestartOn::Preempted => Reason::Preempted,
+            RestartOn::NodeFailure => Reason::NodeFailure,
+        };
+        Failure {
+            max_restarts: spec
+                .and_then(|failure| failure.max_restarts.as_ref())
+                .map_or(default, |most| most.value),
+            restart_on: restart_on.into_iter().map(reason).collect(),
+        }
     }
 
     fn script(&self, target: &Target, chosen: Option<&compute::Chosen<'_>>) -> Script {

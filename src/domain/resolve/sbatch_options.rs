@@ -157,7 +157,8 @@ impl Resolver<'_> {
                 mail.value.iter().map(|at| at.value.as_str().to_ascii_uppercase()).collect();
             options.add("mail-type", Some(mail.place), types.join(","));
         }
-        options.flag("no-requeue");
+        // One or the other: what Slurm does when a job says nothing is the site's choice.
+        options.flag(if self.failure().allows_requeue() { "requeue" } else { "no-requeue" });
         // Last, so that sbatch takes the spec's own word over everything else.
         for option in compute.sbatch.iter().flat_map(|options| &options.value) {
             options.verbatim(option);

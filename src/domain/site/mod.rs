@@ -79,6 +79,9 @@ keys! {
         poll_burst: At<NonZeroU32>,
         poll_interval_max: Interval,
         in_doubt_wait: Interval,
+        /// How long Slurm may not know a job that it had accepted, until that counts as lost. Default: 15 minutes, and at
+        /// least three times Slurm's `MinJobAge`.
+        lost_after: Interval,
         /// How a node's name becomes its address, with `{node}`.
         node_address: At<String>,
         /// First and last port for the ranks to meet at.

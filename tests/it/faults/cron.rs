@@ -30,6 +30,23 @@ fn an_empty_environment_is_enough() {
     assert_eq!(log, expected);
 }
 
+#[test]
+#[expect(clippy::disallowed_methods, reason = "this is what a crontab says")]
+fn a_lock_around_a_submission_does_not_last_as_long_as_the_daemon() {
+    let env = TestEnv::new();
+    let spec = env.bash_spec("locked", &super::waits_for(&env, "go"));
+    let lock = env.home().join("lock");
+    let mut submit = std::process::Command::new("flock");
+    submit.arg(&lock).arg(env!("CARGO_BIN_EXE_trainyard")).arg("submit").arg(&spec);
+    submit.env_clear().env("HOME", env.home());
+    drop(Said::of(&mut submit).success());
+    env.until(1, &["running"]);
+    assert!(env.daemon_pid().is_some(), "and the supervisor of the run lives, too");
+    let mut next = std::process::Command::new("flock");
+    drop(Said::of(next.arg("--nonblock").arg(&lock).arg("true")).success());
+    env.write("go", "");
+}
+
 /// What this many processes said that submitted at the same time.
 fn at_once(env: &TestEnv, count: usize, arguments: &[&str]) -> BTreeSet<String> {
     std::thread::scope(|scope| {

@@ -11,7 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use trainyard::domain::inbox::{ScriptEvent, ScriptEventKind};
 use trainyard::domain::resolved::{
-    Code, Compute, Distributed, Environment, Program, Resolved, SbatchOption, Script, Target,
+    Code, Compute, Distributed, Environment, Failure, Program, Resolved, SbatchOption, Script,
+    Target,
 };
 use trainyard::domain::site::Mode;
 use trainyard::domain::spec::Launcher;
@@ -62,6 +63,7 @@ pub(super) fn spec() -> Resolved {
         },
         checkpoint_directory: "checkpoints".into(),
         metrics_file: "metrics.jsonl".into(),
+        failure: Failure::default(),
         script: Script {
             prologue: Vec::new(),
             epilogue: Vec::new(),

@@ -9,6 +9,16 @@ use crate::env::{TestEnv, wait_until};
 pub(super) struct Cluster {
     pub(super) env: TestEnv,
     variables: HashMap<String, String>,
+    /// Its own Slurm, which goes with it.
+    alone: Option<PathBuf>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(dir) = &self.alone {
+            drop(script("down", dir, &[]).output());
+        }
+    }
 }
 
 impl Cluster {
@@ -18,7 +28,23 @@ impl Cluster {
 
     /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
     pub(super) fn with(keys: &str) -> Self {
-        let mut cluster = Self { env: TestEnv::new(), variables: variables() };
+        Self::on(std::env::var_os("TRAINYARD_CLUSTER_DIR").map(PathBuf::from).as_deref(), keys)
+    }
+
+    /// On a Slurm of its own, made with these options of `tests/cluster/up`: for what would disturb others.
+    pub(super) fn alone(options: &[&str], keys: &str) -> Self {
+        let shared = std::env::var("TRAINYARD_CLUSTER_DIR")
+            .unwrap_or_else(|_| "/tmp/trainyard-slurm".to_owned());
+        let dir = PathBuf::from(format!("{shared}-alone-{}", std::process::id()));
+        let output = script("up", &dir, options).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut cluster = Self::on(Some(&dir), keys);
+        cluster.alone = Some(dir);
+        cluster
+    }
+
+    fn on(dir: Option<&Path>, keys: &str) -> Self {
+        let mut cluster = Self { env: TestEnv::new(), variables: variables(dir), alone: None };
         let home = cluster.env.home().display().to_string();
         let (dir, conf) =
             (&cluster.variables["TRAINYARD_CLUSTER_DIR"], &cluster.variables["SLURM_CONF"]);
@@ -36,6 +62,9 @@ impl Cluster {
             class("cpu", "partition = 'main'"),
             class("held", "partition = 'main'\ndirectives = ['--hold']"),
             class("nowhere", "partition = 'nope'"),
+            class("limited", "partition = 'main'\naccount = 'limited'"),
+            class("low", "partition = 'low'\nexclusive = true"),
+            class("whole", "partition = 'main'\nexclusive = true"),
         ]
         .concat();
         cluster.env.use_site(&site);
@@ -55,6 +84,20 @@ impl Cluster {
         let output = self.command(name).args(args).output().unwrap();
         assert!(output.status.success(), "{name} {args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Does something to a daemon of a Slurm of its own: `freeze`, `thaw`, `kill` or `stop`.
+    pub(super) fn daemon(&self, verb: &str, name: &str) {
+        let dir = self.alone.as_ref().expect("a Slurm of its own");
+        let output = script("daemon", dir, &[verb, name]).output().unwrap();
+        assert!(output.status.success(), "{verb} {name}: {output:?}");
+    }
+
+    /// Starts again what was ended.
+    pub(super) fn up_again(&self, options: &[&str]) {
+        let dir = self.alone.as_ref().expect("a Slurm of its own");
+        let output = script("up", dir, options).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
     }
 
     /// Where a command of the cluster's is.
@@ -101,12 +144,21 @@ impl Cluster {
     }
 }
 
-/// What `tests/cluster/env` prints: of the cluster in `TRAINYARD_CLUSTER_DIR`, else of the usual one.
+/// A script of `tests/cluster`, for the cluster in a directory.
+#[expect(clippy::disallowed_methods, reason = "tests make, change and end clusters")]
+fn script(name: &str, dir: &Path, args: &[&str]) -> Command {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster");
+    let mut command = Command::new(scripts.join(name));
+    command.args(args).arg("--dir").arg(dir);
+    command
+}
+
+/// What `tests/cluster/env` prints: of the cluster in this directory, else of the usual one.
 #[expect(clippy::disallowed_methods, reason = "tests ask for their cluster")]
-fn variables() -> HashMap<String, String> {
+fn variables(dir: Option<&Path>) -> HashMap<String, String> {
     let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cluster/env"));
-    if let Ok(dir) = std::env::var("TRAINYARD_CLUSTER_DIR") {
-        command.args(["--dir", &dir]);
+    if let Some(dir) = dir {
+        command.arg("--dir").arg(dir);
     }
     let output = command.output().unwrap();
     assert!(

@@ -1,0 +1,134 @@
+//! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::env::wait_until;
+use crate::slurm::cluster::{Cluster, job_of};
+
+/// A training that leaves a line in `trained` of the world when it is done.
+fn training(cluster: &Cluster, seconds: u32) -> String {
+    format!(
+        "sleep {seconds}; echo \"$TRAINYARD_RUN_ID\" >> {}/trained",
+        cluster.env.home().display()
+    )
+}
+
+/// The runs that have trained, once for each time.
+fn trained(cluster: &Cluster) -> Vec<i64> {
+    let text = std::fs::read_to_string(cluster.env.home().join("trained")).unwrap_or_default();
+    let mut runs: Vec<i64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    runs.sort_unstable();
+    runs
+}
+
+#[test]
+fn a_slurmctld_frozen_during_submissions_gets_each_of_them_once() {
+    const RUNS: i64 = 10;
+    let cluster = Cluster::alone(&[], "");
+    let spec = cluster.spec("frozen", &training(&cluster, 0), "");
+    cluster.daemon("freeze", "slurmctld");
+    let frozen = std::time::Instant::now();
+    let submits: Vec<_> = (0..RUNS)
+        .map(|_| cluster.env.command().args([Path::new("submit"), &spec]).spawn().unwrap())
+        .collect();
+    // sbatch gives up after ten seconds: the first of them has an answer that is none.
+    wait_until("the first answer was lost", || {
+        let runs = cluster.env.line("list --json").success().json();
+        runs.as_array().unwrap().iter().any(|run| run["message"] != "")
+    });
+    for mut submit in submits {
+        assert_eq!(submit.wait().unwrap().code(), Some(8), "accepted, and not acknowledged");
+    }
+    wait_until("15 s are over", || frozen.elapsed().as_secs() >= 15);
+    cluster.daemon("thaw", "slurmctld");
+    let runs: Vec<i64> = (1..=RUNS).collect();
+    for run in &runs {
+        assert_eq!(cluster.env.until(*run, &["completed", "failed"])["state"], "completed");
+    }
+    let jobs: Vec<usize> = runs.iter().map(|run| cluster.jobs_of(*run).len()).collect();
+    assert_eq!((jobs, trained(&cluster)), (vec![1; runs.len()], runs));
+}
+
+#[test]
+fn runs_wait_for_a_slurm_that_is_away_and_those_under_way_go_on() {
+    let cluster = Cluster::alone(&[], "");
+    let before = cluster.env.submit(&cluster.spec("before", &training(&cluster, 8), ""));
+    cluster.env.until(before, &["running"]);
+    cluster.daemon("stop", "slurmctld");
+    let spec = cluster.spec("away", &training(&cluster, 0), "");
+    for _ in 0..2 {
+        let said = cluster.env.run([Path::new("submit"), &spec]).ended(8);
+        assert!(said.stdout.trim().parse::<i64>().is_ok(), "it is numbered: {said}");
+    }
+    let why = "Unable to contact slurm controller (connect failure)";
+    wait_until("Slurm's words are shown", || {
+        [2, 3].iter().all(|run| {
+            let shown = cluster.env.show(*run);
+            shown["state"] == "submitting" && shown["message"].as_str().unwrap().contains(why)
+        })
+    });
+    let shown = cluster.env.show(before);
+    assert!(shown["state"] == "running" || shown["state"] == "finishing", "{shown:#}");
+    assert_ne!(shown["stale_since"], Value::Null, "{shown:#}");
+    wait_until("the run that was running has trained", || trained(&cluster) == [before]);
+    cluster.up_again(&[]);
+    for run in [before, 2, 3] {
+        let shown = cluster.env.until(run, &["completed", "failed"]);
+        assert_eq!((&shown["state"], &shown["stale_since"]), (&json!("completed"), &Value::Null));
+        assert_eq!(cluster.accounted(job_of(&shown), "State"), [["COMPLETED"]]);
+    }
+    assert_eq!(trained(&cluster), [before, 2, 3]);
+}
+
+#[test]
+fn a_run_that_waits_for_an_absent_slurm_can_be_cancelled() {
+    let cluster = Cluster::alone(&["--no-accounting"], "");
+    cluster.daemon("stop", "slurmctld");
+    let spec = cluster.spec("away", &training(&cluster, 0), "");
+    drop(cluster.env.run([Path::new("submit"), &spec]).ended(8));
+    drop(cluster.env.line("cancel 1").success());
+    let shown = cluster.env.until(1, &["cancelled"]);
+    assert_eq!((&shown["reason"], &shown["attempts"]), (&json!("cancelled_by_user"), &json!([])));
+    cluster.up_again(&["--no-accounting"]);
+    let after = cluster.env.submit(&cluster.spec("after", &training(&cluster, 0), ""));
+    cluster.env.until(after, &["completed"]);
+    assert_eq!(trained(&cluster), [after]);
+}
+
+/// slurmctld dies a second after it has accepted a job that trains for so long, and is started again.
+fn forgotten(seconds: u32) {
+    let cluster = Cluster::alone(&[], "lost_after = '12s'\n");
+    let spec = cluster.spec("forgotten", &training(&cluster, seconds), "");
+    // slurmctld saves at once what comes after a quiet time, and what comes next only some seconds later.
+    drop(cluster.ask("sbatch", &["--hold", "--wrap=true", "--chdir=/tmp", "--output=/dev/null"]));
+    let run = cluster.env.submit(&spec);
+    wait_until("the job is a second old", || {
+        let submitted = cluster.env.show(run)["submitted_at"].as_str().unwrap().to_owned();
+        let submitted: jiff::Timestamp = submitted.parse().unwrap();
+        jiff::Timestamp::now().duration_since(submitted).as_secs_f64() >= 1.0
+    });
+    let first = job_of(&cluster.env.show(run));
+    cluster.daemon("kill", "slurmctld");
+    cluster.up_again(&[]);
+    let waited = cluster.env.line(&format!("wait {run}"));
+    let shown = cluster.env.show(run);
+    assert_eq!(shown["state"], "completed", "{waited} {shown:#}");
+    assert_eq!(trained(&cluster), [run], "{shown:#}");
+    let attempts = shown["attempts"].as_array().unwrap();
+    println!("{} attempts, the first as job {first}: {attempts:#?}", attempts.len());
+    for lost in &attempts[..attempts.len() - 1] {
+        assert_eq!(lost["reason"], "lost", "{shown:#}");
+    }
+}
+
+#[test]
+fn a_forgotten_job_that_ends_by_itself_is_believed() {
+    forgotten(3);
+}
+
+#[test]
+fn a_forgotten_job_that_is_ended_is_a_lost_attempt_and_is_made_up_for() {
+    forgotten(20);
+}
