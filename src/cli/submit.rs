@@ -161,7 +161,7 @@ async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) 
 /// Says how the scheduler took it, and what that means for the exit code.
 fn told(context: &Context, run: &RunView) -> Exit {
     if run.reason.as_deref() == Some("rejected") {
-        context.error(&format!("run {} was refused: {}", run.id, TerminalText(&run.message)), &[]);
+        context.error(&format!("run {} was refused: {}", run.id, run.message), &[]);
         return Exit::Refused;
     }
     if run.awaits_acknowledgement() {

@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]
-    fn command(&self, name: &str) -> Command {
+    pub(super) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.path(name));
         command.env("SLURM_CONF", &self.variables["SLURM_CONF"]);
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
