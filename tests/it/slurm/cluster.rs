@@ -50,11 +50,23 @@ impl Cluster {
         path
     }
 
+    /// A program in the world's own directory.
+    pub(super) fn program(&self, name: &str, text: &str) {
+        let path = self.env.write(name, text);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).unwrap();
+    }
+
     /// A command of the cluster's, with epoch seconds for times.
     pub(super) fn ask(&self, name: &str, args: &[&str]) -> String {
         let output = self.command(name).args(args).output().unwrap();
         assert!(output.status.success(), "{name} {args:?}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// A variable that `tests/cluster/env` prints.
+    pub(super) fn variable(&self, name: &str) -> &str {
+        &self.variables[name]
     }
 
     /// Where a command of the cluster's is.

@@ -1,6 +1,7 @@
 //! Stories on a real Slurm, which `tests/cluster/up` starts. Without one they fail, and say so.
 
 mod cluster;
+mod cluster_keys;
 mod keys;
 mod lives;
 mod once;

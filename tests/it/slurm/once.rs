@@ -21,9 +21,7 @@ fn while_sbatch_is_under_way() -> (Cluster, i64) {
     let cluster = Cluster::with("sbatch = 'HOME/sbatch'\n");
     let home = cluster.env.home().display().to_string();
     let text = SLOW.replace("HOME", &home).replace("REAL", &cluster.path("sbatch"));
-    let path = cluster.env.write("sbatch", &text);
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(path, mode).unwrap();
+    cluster.program("sbatch", &text);
     let spec = cluster.spec("once", &format!("echo trained >> {home}/trained; sleep 1"), "");
     let mut submit = cluster.env.command().args([Path::new("submit"), &spec]).spawn().unwrap();
     wait_until("sbatch is under way", || cluster.env.home().join("first").exists());
