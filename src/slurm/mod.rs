@@ -11,6 +11,8 @@ pub mod config;
 mod fields;
 pub mod identity;
 pub mod poll;
+#[cfg(test)]
+mod recordings;
 pub mod sacct;
 mod scheduler;
 pub mod sighting;
