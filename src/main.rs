@@ -42,7 +42,8 @@ fn is_empty(variable: &std::ffi::OsStr) -> bool {
     std::env::var_os(variable).is_some_and(|value| value.is_empty())
 }
 
-/// Variables that the daemon is given when a command starts it, and local jobs with it. Nothing depends on them.
+/// Variables that the daemon is given when a command starts it, and local jobs with it. Nothing depends on them. Others
+/// it is given only when the site keeps them for its Slurm commands.
 const KEPT: &[&str] = &[
     "PATH",
     "LANG",
@@ -62,10 +63,9 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 fn surroundings() -> Surroundings {
     let asker =
         asker(std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()));
-    let mut environment: Vec<(String, String)> = KEPT
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
-        .collect();
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut environment: Vec<(String, String)> =
+        KEPT.iter().filter_map(|name| Some(((*name).to_owned(), variable(name)?))).collect();
     if !environment.iter().any(|(name, _)| name == "PATH") {
         environment.push(("PATH".into(), PATH_DEFAULT.into()));
     }
@@ -82,7 +82,8 @@ fn surroundings() -> Surroundings {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("trainyard")),
         host: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         environment,
-        log_filter: std::env::var("TRAINYARD_LOG").ok().filter(|filter| !filter.is_empty()),
+        variable,
+        log_filter: variable("TRAINYARD_LOG").filter(|filter| !filter.is_empty()),
         clock: Arc::new(SystemClock),
     }
 }

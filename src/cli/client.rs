@@ -86,9 +86,9 @@ impl<'a> Client<'a> {
             ));
         }
         // Its problems are told here, each at its place; the daemon would only tell how many there are.
-        context.site()?;
+        let environment = context.daemon_environment(&context.site()?.site);
         let started = Instant::now();
-        let mut daemon = self.launch(context)?;
+        let mut daemon = self.launch(&environment)?;
         let mut held_up = None;
         while started.elapsed() < START_PATIENCE {
             if self.reach().is_ok() {
@@ -99,7 +99,7 @@ impl<'a> Client<'a> {
                 Some(words) if may_try_again(context, &words) => {
                     held_up = Some(words);
                     tokio::time::sleep(START_PAUSE).await;
-                    daemon = self.launch(context)?;
+                    daemon = self.launch(&environment)?;
                 }
                 Some(words) => return Err(not_started(&words.said)),
                 None => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -113,15 +113,15 @@ impl<'a> Client<'a> {
         })
     }
 
-    fn launch(&self, context: &Context) -> Result<StartedDaemon, CliError> {
-        let surroundings = &context.surroundings;
+    fn launch(&self, environment: &[(String, String)]) -> Result<StartedDaemon, CliError> {
+        let context = self.context;
         let mut arguments = vec!["serve".to_owned(), "--detached".to_owned()];
         arguments
             .extend(["--state-dir".to_owned(), context.state_dir().path().display().to_string()]);
         if let Some(site) = &self.site {
             arguments.extend(["--site".to_owned(), site.clone()]);
         }
-        start_daemon(&surroundings.program, &arguments, &surroundings.environment)
+        start_daemon(&context.surroundings.program, &arguments, environment)
             .map_err(|error| not_started(&error.to_string()))
     }
 

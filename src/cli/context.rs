@@ -12,7 +12,9 @@ use crate::cli::output::Output;
 use crate::cli::text::TerminalLines;
 use crate::cli::{Color, Global};
 use crate::daemon::StateDir;
+use crate::domain::keys::Named;
 use crate::domain::resolve::Asker;
+use crate::domain::site::Site;
 use crate::files::{LoadedSite, SitePaths, load_site};
 use crate::ports::Clock;
 
@@ -25,6 +27,8 @@ pub struct Surroundings {
     pub host: String,
     /// Variables that the daemon and local jobs are given.
     pub environment: Vec<(String, String)>,
+    /// Reads one more, for a site that keeps it for its Slurm commands.
+    pub variable: fn(&str) -> Option<String>,
     /// `TRAINYARD_LOG`: what the daemon logs.
     pub log_filter: Option<String>,
     pub clock: Arc<dyn Clock>,
@@ -74,6 +78,21 @@ impl Context {
             return Ok(loaded);
         }
         Err(CliError::invalid(loaded.problems, loaded.sources))
+    }
+
+    /// The daemon's own variables, with those that the site keeps for its Slurm commands.
+    pub(super) fn daemon_environment(&self, site: &Site) -> Vec<(String, String)> {
+        let mut all = self.surroundings.environment.clone();
+        let clusters = site.cluster.iter().flat_map(Named::iter);
+        for kept in clusters.flat_map(|(_, cluster)| cluster.keep_environment.iter().flatten()) {
+            let name = &kept.value;
+            if !all.iter().any(|(known, _)| known == name)
+                && let Some(value) = (self.surroundings.variable)(name)
+            {
+                all.push((name.clone(), value));
+            }
+        }
+        all
     }
 
     pub(super) fn output(&self) -> Output {

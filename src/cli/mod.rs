@@ -160,11 +160,8 @@ pub enum Verb {
 impl Cli {
     /// Whether this process outlives the command that started it.
     pub fn stays_behind(&self) -> bool {
-        match &self.verb {
-            Verb::Serve(args) => args.is_detached(),
-            Verb::LocalJob { .. } => true,
-            _ => false,
-        }
+        let is_daemon = matches!(&self.verb, Verb::Serve(args) if args.is_detached());
+        is_daemon || matches!(self.verb, Verb::LocalJob { .. })
     }
 }
 

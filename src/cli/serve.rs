@@ -137,13 +137,15 @@ fn config(
 ) -> Result<ServeConfig, CliError> {
     let surroundings = &context.surroundings;
     let process = ProcessId::current().map_err(|error| CliError::internal(&error))?;
+    let site = context.site()?;
     Ok(ServeConfig {
         paths: Paths {
             state: context.state_dir(),
             socket: context.socket(),
             site_asked: context.site_asked(),
         },
-        site: context.site()?,
+        slurm_variables: context.daemon_environment(&site.site),
+        site,
         asker: surroundings.asker.clone(),
         holder: Holder { host: surroundings.host.clone(), process },
         clock: Arc::clone(&surroundings.clock),

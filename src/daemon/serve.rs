@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub program: PathBuf,
     /// What local jobs find in their environment.
     pub environment: Vec<(String, String)>,
+    /// Of which Slurm's commands are given what their site keeps.
+    pub slurm_variables: Vec<(String, String)>,
     /// How long the daemon stays when nobody needs it; for ever when `None`.
     pub idle_after: Option<Duration>,
     pub take_over: bool,
@@ -123,6 +125,7 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         hands,
         program,
         environment,
+        slurm_variables,
         take_over,
         ..
     } = config;
@@ -135,14 +138,14 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         Arc::clone(&clock),
         paths.state.path().to_owned(),
         program,
-        environment.clone(),
+        environment,
     );
     let local: Arc<dyn Scheduler> = Arc::new(local);
     let mut schedulers = HashMap::from([(LOCAL.to_owned(), local)]);
     for (name, settings) in site.site.cluster.iter().flat_map(Named::iter) {
         let (hands, clock) = (Arc::clone(&hands), Arc::clone(&clock));
-        let slurm =
-            SlurmScheduler::new(hands, clock, (name, settings), account(&asker), &environment);
+        let cluster = (name, settings);
+        let slurm = SlurmScheduler::new(hands, clock, cluster, account(&asker), &slurm_variables);
         schedulers.insert(name.to_owned(), Arc::new(slurm));
     }
     let parts =

@@ -46,6 +46,10 @@ const FOR_NOW: &[&str] = &[
 const UNREACHABLE: &[&str] = &[
     "Unable to contact slurm controller (connect failure)",
     "Could not establish a configuration source",
+    "Unable to process configuration file",
+    // Of the cluster that `slurm_cluster` names: slurmdbd says where it is.
+    "can't be reached now",
+    "known by database",
 ];
 
 /// The line with which sbatch gives slurmctld's refusal.
@@ -56,6 +60,10 @@ const NOT_SENT: &[&str] = &[
     "unrecognized option",
     "invalid option",
     "requires an argument",
+    "unrecognized --",
+    "Invalid numeric value",
+    "invalid number of nodes",
+    "are mutually exclusive",
     "Invalid directive found in batch script",
     // From 22.05 on sbatch looks at it by itself; before, slurmctld does.
     "error: Invalid generic resource (gres) specification",
@@ -275,6 +283,15 @@ mod tests {
         let gres = "sbatch: error: Invalid generic resource (gres) specification\n";
         check(Some(1), "", gres, "refused");
         check(Some(1), "", "sbatch: unrecognized option '--nope'\n", "refused");
+        let by_itself = [
+            "error: Invalid numeric value \"some\" for --switches.",
+            "error: unrecognized --hint argument \"odd\", see --hint=help",
+            "error: invalid number of nodes (-N 3-1)",
+            "fatal: --mem, --mem-per-cpu, and --mem-per-gpu are mutually exclusive.",
+        ];
+        for words in by_itself {
+            check(Some(1), "", &format!("sbatch: {words}\n"), "refused");
+        }
         check(
             Some(1),
             "",

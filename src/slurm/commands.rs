@@ -61,12 +61,13 @@ impl Tools {
             (None, Some(directory)) => Path::new(directory).join(name),
             (None, None) => found_on(&search, name),
         };
+        let scontrol = tool(&settings.scontrol, "scontrol");
         let mut environment: Vec<(String, String)> = [
             ("HOME", account.home.to_string_lossy().into_owned()),
             ("USER", account.user.clone()),
             ("LOGNAME", account.user.clone()),
             ("SHELL", account.shell.to_string_lossy().into_owned()),
-            ("PATH", PATH.to_owned()),
+            ("PATH", path_with(scontrol.parent())),
             ("LANG", own("LANG").unwrap_or_else(|| "C.UTF-8".to_owned())),
         ]
         .map(|(name, value)| (name.to_owned(), value))
@@ -91,11 +92,20 @@ impl Tools {
             squeue: tool(&settings.squeue, "squeue"),
             sacct: tool(&settings.sacct, "sacct"),
             scancel: tool(&settings.scancel, "scancel"),
-            scontrol: tool(&settings.scontrol, "scontrol"),
+            scontrol,
             environment,
             clusters,
         }
     }
+}
+
+/// The usual directories, and behind them the one of Slurm's commands: a job inherits this PATH and needs srun, scontrol
+/// and scancel.
+fn path_with(commands: Option<&Path>) -> String {
+    let more = commands.map(Path::to_string_lossy);
+    let more =
+        more.filter(|more| more.starts_with('/') && PATH.split(':').all(|known| known != more));
+    more.map_or_else(|| PATH.to_owned(), |more| format!("{PATH}:{more}"))
 }
 
 /// The first of that name in the directories; the bare name where there is none, so that the error names it.
@@ -198,7 +208,7 @@ impl Commands {
 }
 
 /// What a query printed, when it can be believed.
-fn good(ended: Result<Output, ProgramError>) -> Result<Vec<u8>, String> {
+pub(super) fn good(ended: Result<Output, ProgramError>) -> Result<Vec<u8>, String> {
     let output = ended.map_err(|error| crate::chain(&error))?;
     let said = words(&output.stderr);
     match output.code {
@@ -286,6 +296,7 @@ mod tests {
         let tools = Tools::new(&Cluster::default(), &account(), &variables());
         let names: Vec<&str> = tools.environment.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG"]);
+        assert_eq!(tools.environment[4].1, PATH);
         let (table, _) = parse(
             "[cluster.main]\ncommands = '/opt/slurm/bin'\nsqueue = '/site/squeue'\n\
              conf = '/etc/slurm/slurm.conf'\nslurm_cluster = 'big'\n\
@@ -304,6 +315,7 @@ mod tests {
             ["KRB5CCNAME=evil", "SLURM_CONF=/etc/slurm/slurm.conf", "SLURM_CLUSTERS=big"]
         );
         assert_eq!(tools.environment[0].1, "/home/anna");
+        assert_eq!(tools.environment[4].1, format!("{PATH}:/opt/slurm/bin"));
         assert_eq!(tools.sbatch, Path::new("/opt/slurm/bin/sbatch"));
         assert_eq!(tools.squeue, Path::new("/site/squeue"));
     }

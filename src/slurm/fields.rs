@@ -53,7 +53,9 @@ pub(super) fn exit(text: &str) -> (Option<i32>, Option<i32>) {
     let (code, signal) = match text.split_once(':') {
         Some((code, signal)) => (code.parse().ok(), signal.parse().ok()),
         None => match text.parse::<i32>() {
-            Ok(status) if status >= 0 => (Some(status >> 8 & 0xff), Some(status & 0x7f)),
+            // What a signal ended has no exit code, whatever stands in its place: 4021 is signal 53.
+            Ok(status) if status & 0x7f != 0 && status > 0 => (None, Some(status & 0x7f)),
+            Ok(status) if status >= 0 => (Some(status >> 8 & 0xff), None),
             _ => (None, None),
         },
     };
@@ -76,6 +78,7 @@ mod tests {
         check("0", Some(0), None);
         check("768", Some(3), None);
         check("9", None, Some(9));
+        check("4021", None, Some(53));
         check("", None, None);
         check("x:y", None, None);
         check("-1", None, None);

@@ -13,6 +13,8 @@ mod fields;
 pub mod identity;
 pub mod poll;
 mod queue;
+#[cfg(test)]
+mod recordings;
 pub mod sacct;
 mod scheduler;
 pub mod sighting;

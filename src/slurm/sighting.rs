@@ -29,12 +29,13 @@ impl Seer<'_> {
     /// The jobs of a submission that squeue shows.
     pub fn in_queue(&self, asked: &Asked, answer: &Answer) -> Vec<Sighting> {
         let is_ours = |row: &&Row| {
-            self.ours(asked).is(&Claimed {
-                cluster: row.cluster.as_deref(),
-                is_our_user: row.uid == Some(self.uid),
-                name: &row.name,
-                submitted_at: row.submitted_at,
-            })
+            !is_ghost(row)
+                && self.ours(asked).is(&Claimed {
+                    cluster: row.cluster.as_deref(),
+                    is_our_user: row.uid == Some(self.uid),
+                    name: &row.name,
+                    submitted_at: row.submitted_at,
+                })
         };
         let mut found: Vec<Sighting> =
             answer.rows.iter().filter(is_ours).map(|row| self.of_row(asked, row)).collect();
@@ -165,6 +166,11 @@ impl Seer<'_> {
             phase,
         }
     }
+}
+
+/// What a refused submission leaves behind: it has an id, and was never a job.
+fn is_ghost(row: &Row) -> bool {
+    row.state.word == Some(JobWord::Failed) && row.exit == (None, Some(1)) && row.nodes.is_empty()
 }
 
 fn is_over(phase: &Phase) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use crate::domain::nodelist;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::Resolver;
 use crate::domain::resolve::compute::Chosen;
@@ -132,7 +133,7 @@ impl Resolver<'_> {
         options.add("ntasks-per-node", None, tasks);
         self.cpus(&mut options, compute, class, tasks);
         self.gpus(&mut options, class);
-        self.memory(&mut options, compute, class);
+        self.memory(&mut options, compute, class, tasks);
         if class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value) {
             options.flag("exclusive");
         }
@@ -143,9 +144,8 @@ impl Resolver<'_> {
             options.add("time-min", Some(least.place), least.value.slurm());
         }
         self.accounts(&mut options, compute, chosen, project);
-        for (name, asked) in [("begin", &compute.begin), ("nodelist", &compute.nodelist)] {
-            options.text(name, asked.as_ref());
-        }
+        options.text("begin", compute.begin.as_ref());
+        self.nodelist(&mut options, compute, class);
         if let Some(nice) = &compute.nice {
             options.add("nice", Some(nice.place), nice.value);
         }
@@ -155,6 +155,8 @@ impl Resolver<'_> {
         if let Some(mail) = &compute.mail {
             let types: Vec<String> =
                 mail.value.iter().map(|at| at.value.as_str().to_ascii_uppercase()).collect();
+            // sbatch adds them up, so the site's would still count.
+            options.list.retain(|option| option.name() != "--mail-type");
             options.add("mail-type", Some(mail.place), types.join(","));
         }
         // One or the other: what Slurm does when a job says nothing is the site's choice.
@@ -175,7 +177,7 @@ impl Resolver<'_> {
             "CPUs",
         );
         if let Some(cpus) = asked.or(class.cpus_per_node.as_ref()) {
-            let per_task = (cpus.value.get() / tasks.max(1)).max(1);
+            let per_task = (cpus.value.get() / tasks).max(1);
             options.add("cpus-per-task", Some(cpus.place), per_task);
         }
     }
@@ -189,6 +191,12 @@ impl Resolver<'_> {
         );
         let count = self.gpus_per_node(Some(class));
         if let Some(gres) = &class.gres {
+            if let Some(asked) = asked
+                && Some(count) != class.gpus_per_node.as_ref().map(|at| at.value)
+            {
+                let message = "the class asks for its GPUs with `gres`, which a spec cannot change";
+                self.at(asked.place, message);
+            }
             options.text("gres", Some(gres));
             return;
         }
@@ -209,7 +217,20 @@ impl Resolver<'_> {
         }
     }
 
-    fn memory(&mut self, options: &mut Options, compute: &Compute, class: &Class) {
+    /// CPUs of each node as they will be asked for: the same number for each task.
+    fn cpus_in_all(compute: &Compute, class: &Class, tasks: u32) -> u32 {
+        let cpus = compute.cpus_per_node.as_ref().or(class.cpus_per_node.as_ref());
+        cpus.map_or(1, |cpus| (cpus.value.get() / tasks).max(1)).saturating_mul(tasks)
+    }
+
+    /// GPUs of each node that sbatch hears of, so that memory can be asked for by them.
+    fn gpus_asked(&self, class: &Class) -> u32 {
+        let unheard = class.gpu_request.as_ref().is_some_and(|at| at.value == GpuRequest::None);
+        let count = self.gpus_per_node(Some(class));
+        if unheard && class.gres.is_none() { 0 } else { count }
+    }
+
+    fn memory(&mut self, options: &mut Options, compute: &Compute, class: &Class, tasks: u32) {
         let asked = compute.memory_per_node.as_ref();
         let of_class = class.memory_per_node.as_ref();
         if let (Some(asked), Some(most)) = (asked, of_class)
@@ -224,25 +245,30 @@ impl Resolver<'_> {
         let default = if exclusive { MemoryRequest::All } else { MemoryRequest::Node };
         let request = class.memory_request.as_ref().map_or(default, |request| request.value);
         let memory = asked.or(of_class);
-        let share =
-            |of: u32| memory.map(|at| Mebibytes((at.value.0 / u64::from(of.max(1))).max(1)));
+        let share = |of: u32, memory: Mebibytes| Mebibytes((memory.0 / u64::from(of)).max(1));
+        let gpus = self.gpus_asked(class);
         match (request, memory) {
+            // By no GPU no memory can be asked for.
+            (MemoryRequest::PerGpu, Some(at)) if gpus == 0 => {
+                options.add("mem", Some(at.place), at.value);
+            }
             (MemoryRequest::All, _) if asked.is_none() => options.add("mem", None, 0),
             (MemoryRequest::All | MemoryRequest::Node, Some(at)) => {
                 options.add("mem", Some(at.place), at.value);
             }
             (MemoryRequest::PerGpu, Some(at)) => {
-                if let Some(share) = share(self.gpus_per_node(Some(class))) {
-                    options.add("mem-per-gpu", Some(at.place), share);
-                }
+                options.add("mem-per-gpu", Some(at.place), share(gpus, at.value));
             }
             (MemoryRequest::PerCpu, Some(at)) => {
-                let cpus = compute.cpus_per_node.as_ref().or(class.cpus_per_node.as_ref());
-                if let Some(share) = share(cpus.map_or(1, |cpus| cpus.value.get())) {
-                    options.add("mem-per-cpu", Some(at.place), share);
+                let cpus = Self::cpus_in_all(compute, class, tasks);
+                options.add("mem-per-cpu", Some(at.place), share(cpus, at.value));
+            }
+            (MemoryRequest::None, _) => {
+                if let Some(asked) = asked {
+                    self.at(asked.place, "the class asks for no memory, so a spec cannot either");
                 }
             }
-            (MemoryRequest::None, _) | (_, None) => {}
+            (_, None) => {}
         }
     }
 
@@ -291,8 +317,18 @@ impl Resolver<'_> {
             }
             (ours, theirs) => options.text("exclude", theirs.as_ref().or(ours.as_ref())),
         }
-        if compute.nodelist.is_none() {
-            options.text("nodelist", class.nodelist.as_ref());
+    }
+
+    /// Nodes that must be used: all of them, so there cannot be more than the run asks for.
+    fn nodelist(&mut self, options: &mut Options, compute: &Compute, class: &Class) {
+        let Some(list) = compute.nodelist.as_ref().or(class.nodelist.as_ref()) else { return };
+        options.text("nodelist", Some(list));
+        // What is no list of names is for Slurm to judge.
+        let named = nodelist::expand(&list.value).map_or(0, |names| names.len());
+        let nodes = self.nodes();
+        if u32::try_from(named).is_ok_and(|named| named > nodes) {
+            let message = format!("{named} nodes must be used, and the run asks for {nodes}");
+            self.at(list.place, message);
         }
     }
 

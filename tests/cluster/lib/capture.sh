@@ -5,6 +5,10 @@ readonly SQUEUE_FORMAT='NONCE|%i|%F|%K|%A|%T|%r|%S|%e|%V|%N|%D|%P|%q|%a|%l|%C|%u
 readonly SQUEUE_LONG='JobArrayID:|NONCE|,ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,Reason:|,StartTime:|,EndTime:|,SubmitTime:|,NodeList:|,NumNodes:|,Partition:|,QOS:|,Account:|,TimeLimit:|,NumCPUs:|,UserName:|,RestartCnt:|,Name:'
 readonly SACCT_FIELDS=JobIDRaw,JobID,State,ExitCode,DerivedExitCode,Submit,Eligible,Start,End,ElapsedRaw,Suspended,NNodes,NCPUS,AllocTRES,ReqTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,Reason,JobName
 
+# The program's own questions, word for word; they must follow src/slurm/squeue.rs and src/slurm/sacct.rs.
+readonly POLL=(squeue -h -a --me -t all -O 'jobid:|NONCE|,arrayjobid:|,arraytaskid:|,state:|,restartcnt:|,exit_code:|,submittime:|,eligibletime:|,starttime:|,endtime:|,nodelist:|,tres-alloc:|,timelimit:|,partition:|,qos:|,account:|,userid:|,cluster:|NONCE|,reason:|NONCE|,name:|NONCE|')
+readonly ACCOUNTS=(sacct -D -X -n -P --noconvert '--delimiter=|NONCE|' --format=JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,AllocTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,JobName)
+
 # clean COMMAND...: in the small environment in which Trainyard runs Slurm's commands.
 clean() {
   env --ignore-environment --chdir=/tmp PATH="$dir/bin:/usr/bin:/bin" HOME=/root USER=root LOGNAME=root \
@@ -34,8 +38,15 @@ command_line() {
 # A moment as sacct's -S takes it: seconds alone are an "Invalid time specification" to every release.
 now() { date +uts%s; }
 
+# since: all of a user's records from $began on, as the program asks for them.
+since() { printf -- '--user=root --starttime=%s\n' "$(date --utc --date="@${began#uts}" +%FT%T)"; }
+
 # table MOMENT: all jobs, as they show at this moment.
 table() {
+  local words
+  read -r -a words < <(since)
+  keep "poll-$1" "${POLL[@]}"
+  keep "accounts-$1" "${ACCOUNTS[@]}" "${words[@]}"
   keep "squeue-$1" squeue -h -t all --me -o "$SQUEUE_FORMAT"
   keep "squeue-long-$1" squeue -h -t all --me -O "$SQUEUE_LONG"
   keep "sacct-$1" sacct -D -X -n -P --noconvert -S "$began" -o "$SACCT_FIELDS"

@@ -43,9 +43,11 @@ record_waiting() {
   keep squeue-array-rows squeue -h -r -t all --me --name=array -o "$SQUEUE_FORMAT"
   clean scancel "${ids[array]}_0" "${ids[array]}_1" "${ids[array]}_2" "${ids[array]}_3" "${ids[array]}_4"
   await "the array's last task" last_task_runs
+  keep poll-array-last-task "${POLL[@]}"
   keep squeue-array-last-task squeue -h -t all --me --name=array -o "$SQUEUE_FORMAT"
   keep show-job-array-last-task scontrol -o show job "${ids[array]}"
   until_sacct array 'RUNNING|CANCELLED'
+  keep accounts-array "${ACCOUNTS[@]}" --jobs="${ids[array]}"
   keep sacct-array sacct -D -X -n -P --noconvert -j "${ids[array]}" -o "$SACCT_FIELDS"
   keep sacct-array-steps sacct -D -n -P --noconvert -j "${ids[array]}" -o "$SACCT_FIELDS"
   clear_queue
@@ -125,6 +127,8 @@ record_requeues() {
   clean scontrol release "${ids[requeue-held]}"
   clean scancel "${ids[requeued]}"
   until_sacct requeued CANCELLED
+  keep accounts-attempts "${ACCOUNTS[@]}" \
+    --jobs="${ids[requeued]},${ids[requeue-held]},${ids[special-exit]},${ids[preempted]},${ids[preempted-for-good]}"
   keep sacct-requeued-cancelled sacct -D -X -n -P --noconvert -j "${ids[requeued]}" -o "$SACCT_FIELDS"
   keep sacct-attempts sacct -D -X -n -P --noconvert -o "$SACCT_FIELDS" \
     -j "${ids[requeued]},${ids[requeue-held]},${ids[special-exit]},${ids[preempted]},${ids[preempted-for-good]}"
@@ -136,6 +140,7 @@ record_requeues() {
   until_is requeued-at-once PENDING
   until_is requeued-at-once RUNNING
   until_sacct requeued-at-once RUNNING
+  keep accounts-requeued-at-once "${ACCOUNTS[@]}" --jobs="${ids[requeued-at-once]}"
   keep sacct-requeued-at-once sacct -D -X -n -P --noconvert -j "${ids[requeued-at-once]}" -o "$SACCT_FIELDS"
   clear_queue
 }

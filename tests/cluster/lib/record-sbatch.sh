@@ -4,6 +4,7 @@
 record_cluster() {
   began=$(now)
   keep version sbatch --version
+  keep poll-nothing "${POLL[@]}"
   keep squeue-nothing squeue -h -t all --me -o "$SQUEUE_FORMAT"
   keep sacct-nothing sacct -D -X -n -P --noconvert -S "$began" -o "$SACCT_FIELDS"
   keep show-config scontrol show config

@@ -5,6 +5,7 @@ record_unknown() {
   submit known -- "$FOREVER"
   until_is known RUNNING
   # In its first seconds a job is in slurmdbd under another name and in another state, or not at all.
+  keep accounts-early "${ACCOUNTS[@]}" --jobs="${ids[known]}"
   keep sacct-early sacct -D -X -n -P --noconvert -j "${ids[known]}" -o "$SACCT_FIELDS"
   until_sacct known RUNNING
   keep squeue-unknown squeue -h -t all -j 999999 -o "$SQUEUE_FORMAT"
@@ -13,6 +14,7 @@ record_unknown() {
   keep squeue-unknown-long squeue -h -t all -j 999999 -O "$SQUEUE_LONG"
   keep squeue-unknown-name squeue -h -t all --me --name=nobody -o "$SQUEUE_FORMAT"
   keep show-job-unknown scontrol -o show job 999999
+  keep accounts-unknown "${ACCOUNTS[@]}" --jobs=999999
   keep sacct-unknown sacct -D -X -n -P --noconvert -j 999999 -o "$SACCT_FIELDS"
   keep scancel-unknown scancel 999999
   keep scontrol-requeue-unknown scontrol requeue 999999
@@ -26,6 +28,8 @@ record_unknown() {
 # all_at_once MOMENT: each command that may have to wait for an answer, at the same time.
 all_at_once() {
   keep "$1-sbatch" sbatch --parsable --job-name="$1" --output=/dev/null <<<$'#!/bin/bash\nexit 0' &
+  keep "$1-poll" "${POLL[@]}" &
+  keep "$1-accounts" "${ACCOUNTS[@]}" --jobs=1 &
   keep "$1-squeue" squeue -h -t all --me -o "$SQUEUE_FORMAT" &
   keep "$1-squeue-one" squeue -h -t all -j 1 -o "$SQUEUE_FORMAT" &
   keep "$1-show-job" scontrol -o show job 1 &
@@ -67,6 +71,8 @@ record_no_accounting() {
   submit running --account=anything --qos=anything -- "$FOREVER"
   keep no-accounting-sbatch-qos sbatch --parsable --qos=anything --output=/dev/null <<<$'#!/bin/bash\nexit 0'
   keep no-accounting-sbatch-account sbatch --parsable --account=anything --output=/dev/null <<<$'#!/bin/bash\nexit 0'
+  keep no-accounting-poll "${POLL[@]}"
+  keep no-accounting-accounts "${ACCOUNTS[@]}" --jobs="${ids[completed]}"
   keep no-accounting-squeue squeue -h -t all --me -o "$SQUEUE_FORMAT"
   keep no-accounting-squeue-long squeue -h -t all --me -O "$SQUEUE_LONG"
   keep no-accounting-show-job scontrol -o show job "${ids[completed]}"
@@ -84,6 +90,7 @@ record_reject() {
   submit renamed-too -- "$FOREVER"
   until_is renamed-too RUNNING
   until_sacct renamed-too RUNNING
+  keep reject-poll "${POLL[@]}"
   keep reject-squeue squeue -h -t all --me -o "$SQUEUE_FORMAT"
   keep reject-sacct sacct -D -X -n -P --noconvert -S "$began" -o "$SACCT_FIELDS"
   clear_queue

@@ -100,13 +100,18 @@ impl Cluster {
         assert!(output.status.success(), "{output:?}");
     }
 
+    /// A variable that `tests/cluster/env` prints.
+    pub(super) fn variable(&self, name: &str) -> &str {
+        &self.variables[name]
+    }
+
     /// Where a command of the cluster's is.
     pub(super) fn path(&self, name: &str) -> String {
         format!("{}/bin/{name}", self.variables["TRAINYARD_CLUSTER_DIR"])
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]
-    fn command(&self, name: &str) -> Command {
+    pub(super) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.path(name));
         command.env("SLURM_CONF", &self.variables["SLURM_CONF"]);
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");

@@ -2,5 +2,7 @@
 
 mod alone;
 mod cluster;
+mod cluster_keys;
+mod keys;
 mod lives;
 mod once;

@@ -1,6 +1,8 @@
 //! What sbatch is told in the script, and what it is never told.
 
-use crate::domain::resolve::tests::{CODE, SITE, check_problems, outcome, resolved};
+use crate::domain::resolve::tests::{
+    CODE, SITE, check_problems, check_problems_at, outcome, resolved,
+};
 
 /// The options that a `[compute]` table comes to.
 fn options(site: &str, compute: &str) -> Vec<String> {
@@ -15,7 +17,6 @@ fn a_request_in_full() {
                    begin = 'now+1hour'\nnice = -5\nhold = true\nmail = ['end', 'time_limit']\n\
                    sbatch = ['--switches=1', '-k']\n";
     insta::assert_snapshot!(options(SITE, compute).join("\n"), @"
-    --mail-type=NONE
     --nodes=2
     --ntasks-per-node=1
     --cpus-per-task=32
@@ -65,6 +66,13 @@ fn memory_is_asked_for_as_the_class_says() {
     check(&with("memory_request = 'per_gpu'"), "", "mem", &["--mem-per-gpu=125G"]);
     check(&with("memory_request = 'per_cpu'"), "", "mem", &["--mem-per-cpu=16000M"]);
     check(&with("memory_request = 'none'"), "", "mem", &[]);
+    let srun = "[distributed]\nlauncher = 'srun'\nprocesses_per_node = 5\n";
+    check(&with("memory_request = 'per_cpu'"), srun, "mem", &["--mem-per-cpu=17066M"]);
+    // Where no GPU is asked for, memory is not asked for by GPU.
+    let per_gpu = with("memory_request = 'per_gpu'\n");
+    check(&per_gpu, "gpus_per_node = 0", "mem", &["--mem=500G"]);
+    check(&format!("{per_gpu}gpu_request = 'none'"), "", "mem", &["--mem=500G"]);
+    check(&format!("{per_gpu}gres = 'gpu:4'"), "", "mem", &["--mem-per-gpu=125G"]);
     check("", "", "mem", &[]);
 }
 
@@ -112,6 +120,42 @@ fn more_than_the_class_gives_is_refused() {
     );
 }
 
+/// One class `x`, one `[compute]` table, and what is wrong with both.
+#[track_caller]
+fn check_class_problems(class: &str, compute: &str, expected: &[&str]) {
+    let site = format!(
+        "[site]\ndefault_class = 'x'\n[cluster.main]\n[class.x]\ndefault_time = '1h'\n{class}"
+    );
+    check_problems_at(&site, &format!("{CODE}[compute]\n{compute}"), expected);
+}
+
+#[test]
+fn what_a_class_does_not_ask_for_a_spec_cannot_either() {
+    let gres = "gres = 'gpu:4'\ngpus_per_node = 4\n";
+    let told = "4:17 the class asks for its GPUs with `gres`, which a spec cannot change";
+    check_class_problems(gres, "gpus_per_node = 2", &[told]);
+    check_class_problems(gres, "gpus_per_node = 4", &[]);
+    let none = "memory_per_node = '500G'\nmemory_request = 'none'\n";
+    let told = "4:19 the class asks for no memory, so a spec cannot either";
+    check_class_problems(none, "memory_per_node = '100G'", &[told]);
+    check_class_problems(none, "", &[]);
+}
+
+#[test]
+fn more_nodes_than_are_asked_for_cannot_all_be_used() {
+    let told = "5:12 3 nodes must be used, and the run asks for 2";
+    check_class_problems("", "nodes = 2\nnodelist = 'n[1-2],n7'", &[told]);
+    check_class_problems("", "nodes = 3\nnodelist = 'n[1-2],n7'", &[]);
+    check_class_problems("", "nodes = 3\nnodelist = 'n1'", &[]);
+}
+
+#[test]
+fn mail_of_the_spec_replaces_the_sites() {
+    let class = "directives = ['--mail-type=ALL']";
+    check(class, "", "mail", &["--mail-type=ALL"]);
+    check(class, "mail = ['none']", "mail", &["--mail-type=NONE"]);
+}
+
 #[test]
 fn who_pays_is_found_in_this_order() {
     let account = |project: &str, compute: &str| {
@@ -134,12 +178,12 @@ fn who_pays_is_found_in_this_order() {
 #[test]
 fn a_classs_own_conditions_stand_beside_the_specs() {
     let class =
-        "constraint = 'a100|h100'\nexclude = 'n1'\nnodelist = 'n[1-9]'\nqos = 'q'\nwckey = 'w'\n";
+        "constraint = 'a100|h100'\nexclude = 'n1'\nnodelist = 'n5'\nqos = 'q'\nwckey = 'w'\n";
     check(class, "", "constraint", &["--constraint=a100|h100"]);
     check(class, "constraint = 'ib'", "constraint", &["--constraint=(a100|h100)&(ib)"]);
     check(class, "exclude = 'n2'", "exclude", &["--exclude=n1,n2"]);
     check(class, "nodelist = 'n3'", "nodelist", &["--nodelist=n3"]);
-    check(class, "", "nodelist", &["--nodelist=n[1-9]"]);
+    check(class, "", "nodelist", &["--nodelist=n5"]);
     check(class, "qos = 'mine'", "qos", &["--qos=mine"]);
     check(class, "", "wckey", &["--wckey=w"]);
     check(

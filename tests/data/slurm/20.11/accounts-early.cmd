@@ -1,0 +1,1 @@
+sacct -D -X -n -P --noconvert '--delimiter=|NONCE|' --format=JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,AllocTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,JobName --jobs=63

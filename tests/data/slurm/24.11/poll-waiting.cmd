@@ -1,0 +1,1 @@
+squeue -h -a --me -t all -O 'jobid:|NONCE|,arrayjobid:|,arraytaskid:|,state:|,restartcnt:|,exit_code:|,submittime:|,eligibletime:|,starttime:|,endtime:|,nodelist:|,tres-alloc:|,timelimit:|,partition:|,qos:|,account:|,userid:|,cluster:|NONCE|,reason:|NONCE|,name:|NONCE|'
