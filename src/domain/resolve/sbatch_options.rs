@@ -173,10 +173,24 @@ impl Resolver<'_> {
             class.cpus_per_node.as_ref().map(|at| at.value.get()),
             "CPUs",
         );
-        if let Some(cpus) = asked.or(class.cpus_per_node.as_ref()) {
-            let per_task = (cpus.value.get() / tasks.max(1)).max(1);
-            options.add("cpus-per-task", Some(cpus.place), per_task);
+        let cpus = asked.map(|asked| (asked.value.get(), asked.place));
+        if let Some((cpus, place)) = cpus.or_else(|| self.share_of_cpus(class)) {
+            let per_task = (cpus / tasks.max(1)).max(1);
+            options.add("cpus-per-task", Some(place), per_task);
         }
+    }
+
+    /// The class's CPUs; with part of its GPUs come as many of them, so that the others' are left to the others.
+    fn share_of_cpus(&self, class: &Class) -> Option<(u32, Place)> {
+        let cpus = class.cpus_per_node.as_ref()?;
+        let of_class = class.gpus_per_node.as_ref().map_or(0, |gpus| gpus.value);
+        let is_exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
+        let asked = self.gpus_per_node(Some(class));
+        if is_exclusive || asked == 0 || asked >= of_class {
+            return Some((cpus.value.get(), cpus.place));
+        }
+        let share = u64::from(cpus.value.get()) * u64::from(asked) / u64::from(of_class);
+        Some((u32::try_from(share).unwrap_or(u32::MAX), cpus.place))
     }
 
     fn gpus(&mut self, options: &mut Options, class: &Class) {
@@ -223,6 +237,7 @@ impl Resolver<'_> {
         let default = if exclusive { MemoryRequest::All } else { MemoryRequest::Node };
         let request = class.memory_request.as_ref().map_or(default, |request| request.value);
         let memory = asked.or(of_class);
+        let gpus = self.gpus_per_node(Some(class));
         let share =
             |of: u32| memory.map(|at| Mebibytes((at.value.0 / u64::from(of.max(1))).max(1)));
         match (request, memory) {
@@ -230,10 +245,15 @@ impl Resolver<'_> {
             (MemoryRequest::All | MemoryRequest::Node, Some(at)) => {
                 options.add("mem", Some(at.place), at.value);
             }
-            (MemoryRequest::PerGpu, Some(at)) => {
-                if let Some(share) = share(self.gpus_per_node(Some(class))) {
+            // The class's memory is that of all its GPUs, also for a run that asks for part of them.
+            (MemoryRequest::PerGpu, Some(at)) if gpus > 0 => {
+                let of_all = class.gpus_per_node.as_ref().map_or(gpus, |all| all.value);
+                if let Some(share) = share(if asked.is_some() { gpus } else { of_all }) {
                     options.add("mem-per-gpu", Some(at.place), share);
                 }
+            }
+            (MemoryRequest::PerGpu, Some(at)) if asked.is_some() => {
+                options.add("mem", Some(at.place), at.value);
             }
             (MemoryRequest::PerCpu, Some(at)) => {
                 let cpus = compute.cpus_per_node.as_ref().or(class.cpus_per_node.as_ref());
@@ -241,7 +261,7 @@ impl Resolver<'_> {
                     options.add("mem-per-cpu", Some(at.place), share);
                 }
             }
-            (MemoryRequest::None, _) | (_, None) => {}
+            (MemoryRequest::None | MemoryRequest::PerGpu, _) | (_, None) => {}
         }
     }
 
