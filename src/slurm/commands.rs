@@ -36,6 +36,7 @@ pub struct Tools {
     sacct: PathBuf,
     scancel: PathBuf,
     scontrol: PathBuf,
+    sinfo: PathBuf,
     /// Everything the commands find, and so what every job of theirs inherits.
     environment: Vec<(String, String)>,
     /// The one cluster that the commands are to speak to, where the site says so.
@@ -88,6 +89,7 @@ impl Tools {
             sacct: tool(&settings.sacct, "sacct"),
             scancel: tool(&settings.scancel, "scancel"),
             scontrol: tool(&settings.scontrol, "scontrol"),
+            sinfo: tool(&settings.sinfo, "sinfo"),
             environment,
             clusters,
         }
@@ -96,11 +98,13 @@ impl Tools {
 
 /// The first of that name in the directories; the bare name where there is none, so that the error names it.
 fn found_on(search: &str, name: &str) -> PathBuf {
+    first_on(search, name).unwrap_or_else(|| Path::new("/usr/bin").join(name))
+}
+
+/// The first of that name in the directories, of which only absolute ones count.
+pub(super) fn first_on(search: &str, name: &str) -> Option<PathBuf> {
     let directories = search.split(':').filter(|directory| directory.starts_with('/'));
-    directories
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| Path::new("/usr/bin").join(name))
+    directories.map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
 /// A query, as its command.
@@ -110,12 +114,15 @@ pub(super) enum Query {
     Sacct,
     Scancel,
     Scontrol,
+    Sinfo,
 }
 
 /// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it.
 pub(super) struct Commands {
     hands: Arc<dyn Hands>,
     pub(super) tools: Tools,
+    /// How long a question may take.
+    patience: Duration,
     submitting: tokio::sync::Mutex<()>,
     asking: tokio::sync::Mutex<()>,
 }
@@ -125,9 +132,15 @@ impl Commands {
         Self {
             hands,
             tools,
+            patience: DEADLINE,
             submitting: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The same for somebody who cannot wait for an answer as long as the daemon can.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Runs sbatch on a script. `umask` is what the job's files are made with.
@@ -160,6 +173,7 @@ impl Commands {
             Query::Sacct => &self.tools.sacct,
             Query::Scancel => &self.tools.scancel,
             Query::Scontrol => &self.tools.scontrol,
+            Query::Sinfo => &self.tools.sinfo,
         };
         let mut environment = self.tools.environment.clone();
         let fixed = [
@@ -176,7 +190,7 @@ impl Commands {
             environment,
             directory: PathBuf::from("/"),
             stdin: None,
-            deadline: DEADLINE,
+            deadline: self.patience,
         };
         let _turn = self.asking.lock().await;
         let ended = self.hands.run(&program).await;
