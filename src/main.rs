@@ -39,6 +39,9 @@ const KEPT: &[&str] = &[
     "TRAINYARD_LOG",
 ];
 
+/// Variables that say which Slurm is meant. They count only where no site file describes a cluster.
+const SLURM: &[&str] = &["SLURM_CONF", "SLURM_CLUSTERS"];
+
 /// What cron gives when it gives nothing.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -46,10 +49,11 @@ const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
 fn surroundings() -> Surroundings {
     let asker =
         asker(std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()));
-    let mut environment: Vec<(String, String)> = KEPT
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
-        .collect();
+    let set = |names: &[&str]| -> Vec<(String, String)> {
+        let value = |name: &&str| Some(((*name).to_owned(), std::env::var(name).ok()?));
+        names.iter().filter_map(value).collect()
+    };
+    let mut environment = set(KEPT);
     if !environment.iter().any(|(name, _)| name == "PATH") {
         environment.push(("PATH".into(), PATH_DEFAULT.into()));
     }
@@ -66,6 +70,7 @@ fn surroundings() -> Surroundings {
         program: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("trainyard")),
         host: gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         environment,
+        slurm: set(SLURM),
         log_filter: std::env::var("TRAINYARD_LOG").ok().filter(|filter| !filter.is_empty()),
         clock: Arc::new(SystemClock),
     }

@@ -121,7 +121,9 @@ impl<'a> Client<'a> {
         if let Some(site) = &self.site {
             arguments.extend(["--site".to_owned(), site.clone()]);
         }
-        start_daemon(&surroundings.program, &arguments, &surroundings.environment)
+        // It must find the same Slurm as this command.
+        let environment = [surroundings.environment.as_slice(), &surroundings.slurm].concat();
+        start_daemon(&surroundings.program, &arguments, &environment)
             .map_err(|error| not_started(&error.to_string()))
     }
 

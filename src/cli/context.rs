@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use jiff::SignedDuration;
 
 use crate::cli::error::CliError;
+use crate::cli::found::{FOUND_FRESH, found_slurm};
 use crate::cli::output::Output;
 use crate::cli::text::TerminalLines;
 use crate::cli::{Color, Global};
@@ -25,6 +27,8 @@ pub struct Surroundings {
     pub host: String,
     /// Variables that the daemon and local jobs are given.
     pub environment: Vec<(String, String)>,
+    /// `SLURM_CONF` and `SLURM_CLUSTERS`: which Slurm is meant where no site file describes one.
+    pub slurm: Vec<(String, String)>,
     /// `TRAINYARD_LOG`: what the daemon logs.
     pub log_filter: Option<String>,
     pub clock: Arc<dyn Clock>,
@@ -68,7 +72,13 @@ impl Context {
 
     /// The site config; its problems are an error here.
     pub(super) fn site(&self) -> Result<LoadedSite, CliError> {
-        let loaded = load_site(&self.site_paths())
+        self.site_found_within(FOUND_FRESH)
+    }
+
+    /// The site config; where a cluster is to be found for it, what was found longer ago than this is found anew.
+    pub(super) fn site_found_within(&self, fresh: SignedDuration) -> Result<LoadedSite, CliError> {
+        let find = || found_slurm(self, fresh).into_site();
+        let loaded = load_site(&self.site_paths(), find)
             .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))?;
         if loaded.problems.is_empty() {
             return Ok(loaded);

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::found::FOUND_FRESH_AT_START;
 use crate::cli::submit::duration;
 use crate::daemon::{Holder, LeaseError, Paths, ServeConfig, ServeError, serve, serve_once};
 use crate::domain::units::Seconds;
@@ -137,7 +138,8 @@ fn config(
             socket: context.socket(),
             site_asked: context.site_asked(),
         },
-        site: context.site()?,
+        // What a daemon starts with stays in force until it ends.
+        site: context.site_found_within(FOUND_FRESH_AT_START)?,
         asker: surroundings.asker.clone(),
         holder: Holder { host: surroundings.host.clone(), process },
         clock: Arc::clone(&surroundings.clock),

@@ -16,6 +16,11 @@ impl Cluster {
         Self::with("")
     }
 
+    /// In a world that has no site file.
+    pub(super) fn without_site() -> Self {
+        Self { env: TestEnv::new(), variables: variables() }
+    }
+
     /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
     pub(super) fn with(keys: &str) -> Self {
         let mut cluster = Self { env: TestEnv::new(), variables: variables() };
@@ -60,6 +65,11 @@ impl Cluster {
     /// Where a command of the cluster's is.
     pub(super) fn path(&self, name: &str) -> String {
         format!("{}/bin/{name}", self.variables["TRAINYARD_CLUSTER_DIR"])
+    }
+
+    /// The cluster's `slurm.conf`.
+    pub(super) fn conf(&self) -> &str {
+        &self.variables["SLURM_CONF"]
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]

@@ -1,5 +1,6 @@
 //! Stories on a real Slurm, which `tests/cluster/up` starts. Without one they fail, and say so.
 
 mod cluster;
+mod found;
 mod lives;
 mod once;
