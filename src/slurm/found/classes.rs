@@ -184,9 +184,9 @@ fn label(kind: &Kind) -> String {
     }
 }
 
-/// Fit for a command line and for the keys of jobs.
+/// Fit for a command line, for the keys of jobs, and for a key of TOML without quotes.
 fn valid(name: &str) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
     let name = name.trim_start_matches('-');
     if name.is_empty() { "slurm".to_owned() } else { name.to_owned() }

@@ -103,6 +103,7 @@ fn names_say_as_much_as_it_takes() {
     check("4|64|256000|gpu:4 2|64|256000|(null)", &["p-cpu", "p-gpu"]);
     check("4|64|256000|gpu:a100:4 2|64|256000|gpu:a100:8", &["p-a100-4x", "p-a100-8x"]);
     check("4|64|256000|gpu:a100:4,gpu:t4:2", &["p-a100", "p-t4"]);
+    check("1|64|256000|gpu:1g.5gb:7 1|64|256000|", &["p-1g-5gb", "p-cpu"]);
     check("4|64|256000| 2|64|512000|", &["p-cpu-64c-250g", "p-cpu-64c-500g"]);
     // Bought together: the difference is in the firmware.
     check("4|64|257000| 2|64|256000| 1|64|256500|", &["p"]);

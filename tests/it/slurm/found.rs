@@ -50,6 +50,10 @@ fn the_slurm_on_path_is_found_and_runs_execute_on_it() {
     let shown = said(&cluster, "site show").success();
     let line = format!("cluster.test.conf = \"{}\"  # found: Slurm at ", cluster.conf());
     assert!(shown.stdout.contains(&line), "{shown}");
+    // What is shown can be kept as a file.
+    let kept = cluster.env.write("kept.toml", &shown.stdout);
+    let from_file = said(&cluster, &format!("classes --json --site {}", kept.display()));
+    assert_eq!(from_file.success().json(), classes);
     let judged = said(&cluster, "doctor").success();
     assert!(judged.stdout.contains(": cluster `test` with 4 classes\n"), "{judged}");
 }
