@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use jiff::SignedDuration;
 
 use crate::cli::error::CliError;
+use crate::cli::found::{FOUND_FRESH, WHICH, found_slurm};
 use crate::cli::output::Output;
 use crate::cli::text::TerminalLines;
 use crate::cli::{Color, Global};
@@ -72,7 +74,13 @@ impl Context {
 
     /// The site config; its problems are an error here.
     pub(super) fn site(&self) -> Result<LoadedSite, CliError> {
-        let loaded = load_site(&self.site_paths())
+        self.site_found_within(FOUND_FRESH)
+    }
+
+    /// The site config; where a cluster is to be found for it, what was found longer ago than this is found anew.
+    pub(super) fn site_found_within(&self, fresh: SignedDuration) -> Result<LoadedSite, CliError> {
+        let find = || found_slurm(self, fresh).into_site();
+        let loaded = load_site(&self.site_paths(), find)
             .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))?;
         if loaded.problems.is_empty() {
             return Ok(loaded);
@@ -80,16 +88,17 @@ impl Context {
         Err(CliError::invalid(loaded.problems, loaded.sources))
     }
 
-    /// The daemon's own variables, with those that the site keeps for its Slurm commands.
+    /// The daemon's own variables, with those that the site keeps for its Slurm commands and those that say which Slurm is
+    /// meant where it does not.
     pub(super) fn daemon_environment(&self, site: &Site) -> Vec<(String, String)> {
         let mut all = self.surroundings.environment.clone();
         let clusters = site.cluster.iter().flat_map(Named::iter);
-        for kept in clusters.flat_map(|(_, cluster)| cluster.keep_environment.iter().flatten()) {
-            let name = &kept.value;
+        let kept = clusters.flat_map(|(_, cluster)| cluster.keep_environment.iter().flatten());
+        for name in kept.map(|kept| kept.value.as_str()).chain(WHICH) {
             if !all.iter().any(|(known, _)| known == name)
                 && let Some(value) = (self.surroundings.variable)(name)
             {
-                all.push((name.clone(), value));
+                all.push((name.to_owned(), value));
             }
         }
         all

@@ -10,7 +10,11 @@ use crate::api::DaemonStatus;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
+use crate::cli::found::{FOUND_FRESH, found_slurm};
 use crate::cli::text::TerminalText;
+use crate::domain::keys::Named;
+use crate::domain::problem::SourceId;
+use crate::files::FoundLayer;
 use crate::store::network_name;
 
 #[derive(Debug, clap::Args)]
@@ -49,7 +53,9 @@ impl Finding {
 }
 
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
-    let mut findings = vec![state_dir(context), site(context), run_root(context)];
+    let mut findings = vec![state_dir(context), site(context)];
+    findings.extend(slurm(context));
+    findings.push(run_root(context));
     findings.push(Context::block_on(async { Ok(daemon(context).await) })?);
     findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
     let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
@@ -116,6 +122,9 @@ fn site(context: &Context) -> Finding {
         Ok(loaded) if loaded.sources.0.is_empty() => {
             Finding::fine(WHAT, "no site file: runs execute on this machine (the local target)")
         }
+        Ok(loaded) if loaded.found == FoundLayer::Source(SourceId(0)) => {
+            Finding::fine(WHAT, "no site file: runs execute on the cluster that was found")
+        }
         Ok(loaded) => {
             let names: Vec<&str> =
                 loaded.sources.0.iter().map(|source| source.name.as_str()).collect();
@@ -127,6 +136,31 @@ fn site(context: &Context) -> Finding {
             "`trainyard site show` tells each problem at its place",
         ),
     }
+}
+
+/// The cluster that no site file describes.
+fn slurm(context: &Context) -> Option<Finding> {
+    const WHAT: &str = "slurm";
+    const MEND: &str = "see what `sinfo` says, or describe the cluster in a site file";
+    let loaded = context.site().ok().filter(|loaded| loaded.found != FoundLayer::NotWanted)?;
+    let found = found_slurm(context, FOUND_FRESH);
+    let is_absent = found.is_absent();
+    let trouble = found.trouble();
+    let FoundLayer::Source(source) = loaded.found else {
+        let told = trouble.unwrap_or_else(|| "what was found cannot be used".to_owned());
+        let finding =
+            if is_absent { Finding::fine(WHAT, told) } else { Finding::note(WHAT, told, MEND) };
+        return Some(finding);
+    };
+    let who = loaded.sources.get(source).map_or("", |source| source.name.as_str());
+    let cluster = loaded.site.cluster.iter().flat_map(Named::names).next().unwrap_or_default();
+    let classes = loaded.site.class_names().count();
+    let ending = if classes == 1 { "" } else { "es" };
+    let told = format!("{who}: cluster `{cluster}` with {classes} class{ending}");
+    Some(match trouble {
+        None => Finding::fine(WHAT, told),
+        Some(trouble) => Finding::note(WHAT, format!("{told}; {trouble}"), MEND),
+    })
 }
 
 fn run_root(context: &Context) -> Finding {

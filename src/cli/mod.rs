@@ -14,6 +14,7 @@ mod doctor;
 mod error;
 mod events;
 mod first_run;
+mod found;
 mod init;
 mod list;
 mod logs;

@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::found::{FOUND_FRESH, FOUND_FRESH_AT_START};
 use crate::cli::submit::duration;
 use crate::daemon::{Holder, LeaseError, Paths, ServeConfig, ServeError, serve, serve_once};
 use crate::domain::units::Seconds;
@@ -136,8 +137,10 @@ fn config(
     runtime: &tokio::runtime::Handle,
 ) -> Result<ServeConfig, CliError> {
     let surroundings = &context.surroundings;
+    // What a daemon starts with stays in force until it ends; one pass from cron is over at once.
+    let fresh = if args.once { FOUND_FRESH } else { FOUND_FRESH_AT_START };
     let process = ProcessId::current().map_err(|error| CliError::internal(&error))?;
-    let site = context.site()?;
+    let site = context.site_found_within(fresh)?;
     Ok(ServeConfig {
         paths: Paths {
             state: context.state_dir(),

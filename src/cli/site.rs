@@ -2,12 +2,14 @@
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::found::{FOUND_FRESH, found_slurm};
 use crate::cli::text::TerminalText;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::join;
-use crate::domain::problem::{At, Sources};
+use crate::domain::problem::At;
 use crate::domain::resolve::default_run_root;
 use crate::domain::site::Site;
+use crate::files::{FoundLayer, LoadedSite};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -28,7 +30,7 @@ pub struct Later {
     words: Vec<String>,
 }
 
-/// One value and where it was set.
+/// One value and where it was set: `file` without a line is who was asked.
 #[derive(Debug, serde::Serialize)]
 struct Setting {
     key: String,
@@ -51,7 +53,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
     }
     let loaded = context.site()?;
     let mut settings = Vec::new();
-    flatten(&loaded.table, "", &loaded.sources, &mut settings);
+    flatten(&loaded.table, "", &loaded, &mut settings);
     built_in(context, &loaded.site, &mut settings);
     let output = context.output();
     if context.global.json {
@@ -64,10 +66,16 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
     if loaded.sources.0.is_empty() {
         context.say("no site file: the built-in site with the local target is in force");
     }
+    if loaded.found != FoundLayer::NotWanted
+        && let Some(trouble) = found_slurm(context, FOUND_FRESH).trouble()
+    {
+        context.say(&TerminalText(&trouble).to_string());
+    }
     for setting in settings {
         let place = match (setting.file, setting.line) {
             (Some(file), Some(line)) => format!("# {}:{line}", TerminalText(&file)),
-            _ => "# built in".to_owned(),
+            (Some(found), None) => format!("# {}", TerminalText(&found)),
+            (None, _) => "# built in".to_owned(),
         };
         output.line(&format!(
             "{} = {}  {place}",
@@ -93,19 +101,21 @@ fn built_in(context: &Context, site: &Site, settings: &mut Vec<Setting>) {
     });
 }
 
-fn flatten(table: &Table, path: &str, sources: &Sources, settings: &mut Vec<Setting>) {
+fn flatten(table: &Table, path: &str, loaded: &LoadedSite, settings: &mut Vec<Setting>) {
     for (key, node) in &table.0 {
         let key = join(path, &key.value);
         if let Node::Table(inner) = &node.value {
-            flatten(inner, &key, sources, settings);
+            flatten(inner, &key, loaded, settings);
             continue;
         }
-        let location = sources.locate(node.place);
+        let location = loaded.sources.locate(node.place);
+        // What was found is in no file, so it has no lines.
+        let is_found = loaded.found == FoundLayer::Source(node.place.source);
         settings.push(Setting {
             key,
             value: to_json(&node.value),
             file: Some(location.name.to_owned()),
-            line: Some(location.line),
+            line: Some(location.line).filter(|_| !is_found),
             shown: shown(node),
         });
     }

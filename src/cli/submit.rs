@@ -16,6 +16,7 @@ use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
+use crate::files::{FoundLayer, LoadedSite};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -71,13 +72,25 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let request = SubmitRequest { spec, key: args.key.clone(), if_active: args.if_active };
-        let answer: SubmitAnswer = client.post("/runs", &request).await?;
+        let answer: SubmitAnswer =
+            client.post("/runs", &request).await.map_err(|error| of_older_site(error, &site))?;
         if !context.global.json {
             context.output().line(&answer.run.id.to_string())?;
         }
         announce(context, &answer);
         see_through(context, &client, args, answer).await
     })
+}
+
+/// What was fine here may be refused by a daemon that has been there since before the cluster was found as it is now.
+fn of_older_site(error: CliError, site: &LoadedSite) -> CliError {
+    match (error.exit, site.found) {
+        (Exit::Invalid, FoundLayer::Source(_)) => error.hint(
+            "the daemon goes by the classes that were found when it started: `trainyard daemon stop`, \
+             and the next command starts one with those of now",
+        ),
+        _ => error,
+    }
 }
 
 fn dry_run(context: &Context, resolved: &Resolved) -> Result<Exit, CliError> {

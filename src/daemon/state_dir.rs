@@ -52,6 +52,11 @@ impl StateDir {
         self.0.join("lease.json")
     }
 
+    /// What was found of a cluster that no site file describes.
+    pub fn found_site(&self) -> PathBuf {
+        self.0.join("found-site.json")
+    }
+
     /// Makes the directory for its owner alone, or checks that it is so, and that it can be written.
     pub fn prepare(&self, uid: u32) -> Result<(), StateDirError> {
         let path = || self.0.clone();

@@ -4,7 +4,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::domain::document::{Table, parse};
-use crate::domain::problem::{Problem, Source, Sources};
+use crate::domain::problem::{Problem, Source, SourceId, Sources};
 use crate::domain::site::{Layer, LayerKind, Site, effective};
 use crate::files::spec::{LoadError, read_text};
 
@@ -19,6 +19,24 @@ pub struct SitePaths {
     pub own: PathBuf,
 }
 
+/// A site that was found by asking a cluster about itself, as the text of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundSite {
+    /// Who was asked, as people are told it.
+    pub name: String,
+    pub text: String,
+}
+
+/// What the site config owes to a cluster that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundLayer {
+    /// Files say what there is.
+    NotWanted,
+    /// It was wanted, and there is none.
+    Missing,
+    Source(SourceId),
+}
+
 /// The site config, with the texts it was read from.
 #[derive(Debug, Clone)]
 pub struct LoadedSite {
@@ -27,12 +45,20 @@ pub struct LoadedSite {
     pub table: Table,
     pub sources: Sources,
     pub problems: Vec<Problem>,
+    pub found: FoundLayer,
 }
 
 /// Reads all layers. Problems inside the files are returned with the site; a file that cannot be read is an error.
-pub fn load_site(paths: &SitePaths) -> Result<LoadedSite, LoadError> {
+///
+/// `find` is asked for a cluster only where nobody has described any: without a file of the administrators' and without
+/// one that was asked for, when the user's own, if there is one, names no cluster and no class either.
+pub fn load_site(
+    paths: &SitePaths,
+    find: impl FnOnce() -> Option<FoundSite>,
+) -> Result<LoadedSite, LoadError> {
     let mut files: Vec<(PathBuf, bool)> =
         system_files(&paths.system)?.into_iter().map(|file| (file, true)).collect();
+    let is_described = !files.is_empty() || paths.asked.is_some();
     match &paths.asked {
         Some(asked) => files.push((asked.clone(), false)),
         None if paths.own.exists() => files.push((paths.own.clone(), false)),
@@ -55,9 +81,31 @@ pub fn load_site(paths: &SitePaths) -> Result<LoadedSite, LoadError> {
         };
         layers.push(Layer { kind, source, table });
     }
+    let names_clusters =
+        |layer: &Layer| ["cluster", "class"].map(|key| layer.table.get(key)) != [None; 2];
+    let found = if is_described || layers.iter().any(names_clusters) {
+        FoundLayer::NotWanted
+    } else {
+        let layer = find().and_then(|found| found_layer(found, &mut sources));
+        let source = layer.as_ref().map(|layer| layer.source);
+        layers.splice(..0, layer);
+        source.map_or(FoundLayer::Missing, FoundLayer::Source)
+    };
     let (site, table, faults) = effective(layers);
     problems.extend(faults);
-    Ok(LoadedSite { site, table, sources, problems })
+    Ok(LoadedSite { site, table, sources, problems, found })
+}
+
+/// The layer below all files. One that cannot be read, as of another version of this program, is none.
+fn found_layer(found: FoundSite, sources: &mut Sources) -> Option<Layer> {
+    let source = SourceId(u16::try_from(sources.0.len()).ok()?);
+    let (table, faults) = parse(&found.text, source);
+    let layer = Layer { kind: LayerKind::Found, source, table };
+    let is_sound = faults.is_empty() && effective(vec![layer.clone()]).2.is_empty();
+    is_sound.then(|| {
+        sources.add(Source { name: found.name, text: found.text, base: PathBuf::from("/") });
+        layer
+    })
 }
 
 /// The files of `/etc/trainyard`, in the order they are laid over each other.
@@ -108,13 +156,47 @@ mod tests {
         write("own.toml", "[site]\nrun_root = '/own'\n");
         let paths =
             |asked| SitePaths { system: system.clone(), asked, own: dir.path().join("own.toml") };
-        let loaded = load_site(&paths(None)).expect("is read");
+        let loaded = load_site(&paths(None), || None).expect("is read");
         assert_eq!(loaded.problems, vec![]);
         let general = loaded.site.site.expect("a site");
         assert_eq!(general.name.map(|name| name.value).as_deref(), Some("twenty"));
         assert_eq!(general.run_root.map(|root| root.value).as_deref(), Some("/own"));
-        let missing =
-            load_site(&paths(Some(dir.path().join("missing.toml")))).expect_err("must exist");
+        let missing = load_site(&paths(Some(dir.path().join("missing.toml"))), || None)
+            .expect_err("must exist");
         assert!(missing.to_string().contains("missing.toml"));
+    }
+
+    #[test]
+    fn a_cluster_is_looked_for_where_no_file_describes_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let write =
+            |name: &str, text: &str| std::fs::write(dir.path().join(name), text).expect("written");
+        let load = |asked: Option<&str>, text: &str| {
+            let paths = SitePaths {
+                system: dir.path().join("etc"),
+                asked: asked.map(|name| dir.path().join(name)),
+                own: dir.path().join("own.toml"),
+            };
+            let name = "found: Slurm at /usr/bin".to_owned();
+            let loaded = load_site(&paths, || Some(FoundSite { name, text: text.to_owned() }));
+            let loaded = loaded.expect("is read");
+            assert_eq!(loaded.problems, vec![]);
+            (loaded.found, loaded.site.class_names().collect::<Vec<_>>().join(" "))
+        };
+        let text = "[site]\ndefault_class = 'a'\n[cluster.c]\n[class.a]\n";
+        let found = |source| (FoundLayer::Source(SourceId(source)), "a".to_owned());
+        let not_wanted = |classes: &str| (FoundLayer::NotWanted, classes.to_owned());
+        assert_eq!(load(None, text), found(0));
+        assert_eq!(load(None, "[class.local]\n"), (FoundLayer::Missing, String::new()));
+        assert_eq!(load(None, "[site\n"), (FoundLayer::Missing, String::new()));
+        write("own.toml", "[site]\nrun_root = '/scratch'\ndefault_class = 'local'\n");
+        assert_eq!(load(None, text), found(1));
+        assert_eq!(load(Some("own.toml"), text), not_wanted(""));
+        write("own.toml", "[cluster.mine]\n[class.b]\n");
+        assert_eq!(load(None, text), not_wanted("b"));
+        write("own.toml", "");
+        std::fs::create_dir(dir.path().join("etc")).expect("made");
+        write("etc/site.toml", "");
+        assert_eq!(load(None, text), not_wanted(""));
     }
 }

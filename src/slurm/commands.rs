@@ -40,6 +40,7 @@ pub struct Tools {
     sacct: PathBuf,
     scancel: PathBuf,
     scontrol: PathBuf,
+    sinfo: PathBuf,
     /// Everything the commands find, and so what every job of theirs inherits.
     environment: Vec<(String, String)>,
     /// The one cluster that the commands are to speak to, where the site says so.
@@ -93,6 +94,7 @@ impl Tools {
             sacct: tool(&settings.sacct, "sacct"),
             scancel: tool(&settings.scancel, "scancel"),
             scontrol,
+            sinfo: tool(&settings.sinfo, "sinfo"),
             environment,
             clusters,
         }
@@ -110,11 +112,13 @@ fn path_with(commands: Option<&Path>) -> String {
 
 /// The first of that name in the directories; the bare name where there is none, so that the error names it.
 fn found_on(search: &str, name: &str) -> PathBuf {
+    first_on(search, name).unwrap_or_else(|| Path::new("/usr/bin").join(name))
+}
+
+/// The first of that name in the directories, of which only absolute ones count.
+pub(super) fn first_on(search: &str, name: &str) -> Option<PathBuf> {
     let directories = search.split(':').filter(|directory| directory.starts_with('/'));
-    directories
-        .map(|directory| Path::new(directory).join(name))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| Path::new("/usr/bin").join(name))
+    directories.map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
 /// A query, as its command.
@@ -124,6 +128,7 @@ pub(super) enum Query {
     Sacct,
     Scancel,
     Scontrol,
+    Sinfo,
 }
 
 /// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it, only
@@ -131,12 +136,19 @@ pub(super) enum Query {
 pub(super) struct Commands {
     hands: Arc<dyn Hands>,
     pub(super) tools: Tools,
+    /// How long a question may take.
+    patience: Duration,
     asking: tokio::sync::Mutex<()>,
 }
 
 impl Commands {
     pub(super) fn new(hands: Arc<dyn Hands>, tools: Tools) -> Self {
-        Self { hands, tools, asking: tokio::sync::Mutex::default() }
+        Self { hands, tools, patience: DEADLINE, asking: tokio::sync::Mutex::default() }
+    }
+
+    /// The same for somebody who cannot wait for an answer as long as the daemon can.
+    pub(super) fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Runs sbatch on a script. `umask` is what the job's files are made with.
@@ -183,6 +195,7 @@ impl Commands {
             Query::Sacct => &self.tools.sacct,
             Query::Scancel => &self.tools.scancel,
             Query::Scontrol => &self.tools.scontrol,
+            Query::Sinfo => &self.tools.sinfo,
         };
         let mut environment = self.tools.environment.clone();
         let fixed = [
@@ -199,7 +212,7 @@ impl Commands {
             environment,
             directory: PathBuf::from("/"),
             stdin: None,
-            deadline: DEADLINE,
+            deadline: self.patience,
         };
         let _turn = self.asking.lock().await;
         let ended = self.hands.run(&program).await;

@@ -2,14 +2,15 @@
 //!
 //! Each command has a file that owns what is asked and how the answer is read, as pure functions of text: [`squeue`],
 //! [`sacct`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`queue`] what else
-//! has to be asked, [`identity`] says whose
-//! a record is, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
+//! has to be asked, [`identity`] says whose a record is, [`found`] makes a site config of a cluster that nobody
+//! described, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
 //! [`Silence`](crate::ports::Silence), never an absence.
 
 pub mod answer;
 pub mod commands;
 pub mod config;
 mod fields;
+pub mod found;
 pub mod identity;
 pub mod poll;
 mod queue;

@@ -29,7 +29,17 @@ pub(crate) struct Said {
 impl TestEnv {
     pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("trainyard-it-").tempdir().unwrap();
-        Self { home, site: None }
+        let env = Self { home, site: None };
+        // The machine may have a Slurm of its own: here it is one that gives no answer.
+        std::fs::create_dir(env.silent_slurm()).unwrap();
+        for name in ["sinfo", "scontrol"] {
+            std::os::unix::fs::symlink("/bin/false", env.silent_slurm().join(name)).unwrap();
+        }
+        env
+    }
+
+    fn silent_slurm(&self) -> PathBuf {
+        self.home().join(".silent-slurm")
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -82,12 +92,20 @@ impl TestEnv {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
         command.env_clear().current_dir(self.home());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", Self::path(&self.silent_slurm()));
         command.env("HOME", self.home()).env("TZ", "UTC").env("NO_COLOR", "1");
         if let Some(site) = &self.site {
             command.env("TRAINYARD_SITE", site);
         }
         command
+    }
+
+    /// The machine's search path behind a directory.
+    #[expect(clippy::disallowed_methods, reason = "tests read their own environment")]
+    pub(crate) fn path(first: &Path) -> std::ffi::OsString {
+        let machines = std::env::var_os("PATH").unwrap_or_default();
+        let rest = std::env::split_paths(&machines).collect::<Vec<_>>();
+        std::env::join_paths(std::iter::once(first.to_owned()).chain(rest)).unwrap()
     }
 
     pub(crate) fn run<I: AsRef<std::ffi::OsStr>>(

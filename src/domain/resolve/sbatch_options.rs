@@ -176,10 +176,29 @@ impl Resolver<'_> {
             class.cpus_per_node.as_ref().map(|at| at.value.get()),
             "CPUs",
         );
-        if let Some(cpus) = asked.or(class.cpus_per_node.as_ref()) {
-            let per_task = (cpus.value.get() / tasks).max(1);
-            options.add("cpus-per-task", Some(cpus.place), per_task);
+        if let Some((cpus, place)) = self.cpus_of_task(compute, class, tasks) {
+            options.add("cpus-per-task", Some(place), cpus);
         }
+    }
+
+    /// CPUs of each task, and which key says so.
+    fn cpus_of_task(&self, compute: &Compute, class: &Class, tasks: u32) -> Option<(u32, Place)> {
+        let asked = compute.cpus_per_node.as_ref().map(|asked| (asked.value.get(), asked.place));
+        let (cpus, place) = asked.or_else(|| self.share_of_cpus(class))?;
+        Some(((cpus / tasks).max(1), place))
+    }
+
+    /// The class's CPUs; with part of its GPUs comes that part of them, so that the others' are left to the others.
+    fn share_of_cpus(&self, class: &Class) -> Option<(u32, Place)> {
+        let cpus = class.cpus_per_node.as_ref()?;
+        let of_class = class.gpus_per_node.as_ref().map_or(0, |gpus| gpus.value);
+        let is_exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
+        let asked = self.gpus_per_node(Some(class));
+        if is_exclusive || asked == 0 || asked >= of_class {
+            return Some((cpus.value.get(), cpus.place));
+        }
+        let share = u64::from(cpus.value.get()) * u64::from(asked) / u64::from(of_class);
+        Some((u32::try_from(share).unwrap_or(u32::MAX), cpus.place))
     }
 
     fn gpus(&mut self, options: &mut Options, class: &Class) {
@@ -217,12 +236,6 @@ impl Resolver<'_> {
         }
     }
 
-    /// CPUs of each node as they will be asked for: the same number for each task.
-    fn cpus_in_all(compute: &Compute, class: &Class, tasks: u32) -> u32 {
-        let cpus = compute.cpus_per_node.as_ref().or(class.cpus_per_node.as_ref());
-        cpus.map_or(1, |cpus| (cpus.value.get() / tasks).max(1)).saturating_mul(tasks)
-    }
-
     /// GPUs of each node that sbatch hears of, so that memory can be asked for by them.
     fn gpus_asked(&self, class: &Class) -> u32 {
         let unheard = class.gpu_request.as_ref().is_some_and(|at| at.value == GpuRequest::None);
@@ -256,12 +269,16 @@ impl Resolver<'_> {
             (MemoryRequest::All | MemoryRequest::Node, Some(at)) => {
                 options.add("mem", Some(at.place), at.value);
             }
+            // The class's memory is that of all its GPUs, also for a run that asks for part of them.
             (MemoryRequest::PerGpu, Some(at)) => {
-                options.add("mem-per-gpu", Some(at.place), share(gpus, at.value));
+                let of_class = class.gpus_per_node.as_ref().map_or(gpus, |all| all.value.max(1));
+                let of = if asked.is_some() { gpus } else { of_class };
+                options.add("mem-per-gpu", Some(at.place), share(of, at.value));
             }
             (MemoryRequest::PerCpu, Some(at)) => {
-                let cpus = Self::cpus_in_all(compute, class, tasks);
-                options.add("mem-per-cpu", Some(at.place), share(cpus, at.value));
+                let of_task = self.cpus_of_task(compute, class, tasks).map_or(1, |(cpus, _)| cpus);
+                let share = share(of_task.saturating_mul(tasks), at.value);
+                options.add("mem-per-cpu", Some(at.place), share);
             }
             (MemoryRequest::None, _) => {
                 if let Some(asked) = asked {

@@ -13,6 +13,8 @@ pub enum LayerKind {
     System { root_owned: bool },
     /// `--site`, `$TRAINYARD_SITE` or the user's own file.
     User,
+    /// What a cluster said about itself, where no file describes one: anybody may say otherwise.
+    Found,
 }
 
 /// One file of the site config, read but not yet interpreted.
@@ -36,6 +38,7 @@ pub fn effective(layers: Vec<Layer>) -> (Site, Table, Vec<Problem>) {
                 system.merge(layer.table.clone());
                 merged.merge(layer.table);
             }
+            LayerKind::Found => merged.merge(layer.table),
             LayerKind::User => {
                 if !override_allowed {
                     refuse_loosening(&system, &layer.table, "", &mut problems);

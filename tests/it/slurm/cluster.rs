@@ -26,6 +26,11 @@ impl Cluster {
         Self::with("")
     }
 
+    /// In a world that has no site file.
+    pub(super) fn without_site() -> Self {
+        Self { env: TestEnv::new(), variables: variables() }
+    }
+
     /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
     pub(super) fn with(keys: &str) -> Self {
         Self::on(std::env::var_os("TRAINYARD_CLUSTER_DIR").map(PathBuf::from).as_deref(), keys)
@@ -108,6 +113,11 @@ impl Cluster {
     /// Where a command of the cluster's is.
     pub(super) fn path(&self, name: &str) -> String {
         format!("{}/bin/{name}", self.variables["TRAINYARD_CLUSTER_DIR"])
+    }
+
+    /// The cluster's `slurm.conf`.
+    pub(super) fn conf(&self) -> &str {
+        &self.variables["SLURM_CONF"]
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]

@@ -3,6 +3,7 @@
 mod alone;
 mod cluster;
 mod cluster_keys;
+mod found;
 mod keys;
 mod lives;
 mod once;

@@ -64,6 +64,11 @@ fn memory_is_asked_for_as_the_class_says() {
     check(&with("exclusive = true"), "memory_per_node = '1500M'", "mem", &["--mem=1500M"]);
     check(&with("exclusive = true\nmemory_request = 'node'"), "", "mem", &["--mem=500G"]);
     check(&with("memory_request = 'per_gpu'"), "", "mem", &["--mem-per-gpu=125G"]);
+    let per_gpu = with("memory_request = 'per_gpu'");
+    check(&per_gpu, "gpus_per_node = 1", "mem", &["--mem-per-gpu=125G"]);
+    check(&per_gpu, "gpus_per_node = 2\nmemory_per_node = '100G'", "mem", &["--mem-per-gpu=50G"]);
+    check(&per_gpu, "gpus_per_node = 0", "mem", &[]);
+    check(&per_gpu, "gpus_per_node = 0\nmemory_per_node = '9G'", "mem", &["--mem=9G"]);
     check(&with("memory_request = 'per_cpu'"), "", "mem", &["--mem-per-cpu=16000M"]);
     check(&with("memory_request = 'none'"), "", "mem", &[]);
     let srun = "[distributed]\nlauncher = 'srun'\nprocesses_per_node = 5\n";
@@ -94,6 +99,12 @@ fn gpus_are_asked_for_as_the_class_says() {
 #[test]
 fn cpus_and_tasks_follow_the_launcher() {
     let node = "cpus_per_node = 32\ngpus_per_node = 4\n";
+    check(node, "gpus_per_node = 1", "cpus", &["--cpus-per-task=8"]);
+    check(node, "gpus_per_node = 3", "cpus", &["--cpus-per-task=24"]);
+    check(node, "gpus_per_node = 0", "cpus", &["--cpus-per-task=32"]);
+    check(node, "gpus_per_node = 1\ncpus_per_node = 20", "cpus", &["--cpus-per-task=20"]);
+    let whole = format!("{node}exclusive = true\n");
+    check(&whole, "gpus_per_node = 1", "cpus", &["--cpus-per-task=32"]);
     check(node, "", "tasks", &["--ntasks-per-node=1"]);
     check(node, "", "cpus", &["--cpus-per-task=32"]);
     check(node, "cpus_per_node = 8", "cpus", &["--cpus-per-task=8"]);

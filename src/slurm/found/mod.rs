@@ -1,0 +1,130 @@
+//! The Slurm that is simply there: a site config for a cluster that no site file describes.
+//!
+//! [`WhichSlurm`] says which one is meant, [`answers`] reads what it says about itself, and [`classes`] makes hardware
+//! classes of that. The result is the text of a site file, read like every other.
+
+mod answers;
+mod classes;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::document::parse;
+use crate::domain::problem::{At, Place, SourceId};
+use crate::domain::resolve::Asker;
+use crate::domain::site::{Cluster, Layer, LayerKind, effective};
+use crate::ports::{Hands, Silence};
+use crate::slurm::commands::{Account, Commands, Query, Tools, first_on};
+use crate::slurm::config;
+
+/// Somebody waits at a terminal.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The commands that a site config can name.
+const COMMANDS: [&str; 6] = ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"];
+
+/// Which Slurm is meant where no site file says so: the one that the user's shell would speak to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhichSlurm {
+    /// Where sinfo is.
+    pub directory: String,
+    /// Commands that PATH finds elsewhere: a site's own wrappers.
+    pub elsewhere: BTreeMap<String, String>,
+    /// `SLURM_CONF`
+    pub conf: Option<String>,
+    /// `SLURM_CLUSTERS`
+    pub clusters: Option<String>,
+}
+
+impl WhichSlurm {
+    /// The Slurm on a search path, if both commands are there that tell about its partitions.
+    pub fn on_path(search: &str, conf: Option<String>, clusters: Option<String>) -> Option<Self> {
+        let sinfo = first_on(search, "sinfo")?;
+        first_on(search, "scontrol")?;
+        let directory = sinfo.parent()?.to_str()?.to_owned();
+        let is_elsewhere = |path: &PathBuf| path.parent() != Some(Path::new(&directory));
+        let elsewhere = COMMANDS.iter().filter_map(|name| {
+            let path = first_on(search, name).filter(is_elsewhere)?;
+            Some(((*name).to_owned(), path.to_str()?.to_owned()))
+        });
+        Some(Self { elsewhere: elsewhere.collect(), directory, conf, clusters })
+    }
+
+    /// As the keys of a cluster, to ask it with the same tools and environment as the daemon does.
+    fn settings(&self) -> Cluster {
+        let at = |value: &String| {
+            At::new(value.clone(), Place { source: SourceId(0), start: 0, end: 0 })
+        };
+        let elsewhere = |name: &str| self.elsewhere.get(name).map(at);
+        Cluster {
+            commands: Some(at(&self.directory)),
+            scontrol: elsewhere("scontrol"),
+            sinfo: elsewhere("sinfo"),
+            conf: self.conf.as_ref().map(at),
+            slurm_cluster: self.clusters.as_ref().map(at),
+            ..Cluster::default()
+        }
+    }
+}
+
+/// Asks a cluster what it has, and gives it as the text of a site file.
+pub async fn find(
+    hands: Arc<dyn Hands>,
+    which: &WhichSlurm,
+    asker: &Asker,
+) -> Result<String, Silence> {
+    // Nothing that is asked here starts a shell.
+    let shell = PathBuf::from("/bin/sh");
+    let account =
+        Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell };
+    let tools = Tools::new(&which.settings(), &account, &[]);
+    let commands = Commands::new(hands, tools).with_patience(PATIENCE);
+    let config = ask(&commands, Query::Scontrol, config::args()).await?;
+    let partitions = ask(&commands, Query::Scontrol, words(answers::PARTITIONS)).await?;
+    let nodes = ask(&commands, Query::Sinfo, words(answers::SINFO)).await?;
+    let said = Said { config: &config, partitions: &partitions, nodes: &nodes };
+    site_text(which, &said, asker).map_err(|why| Silence { who: which.directory.clone(), why })
+}
+
+async fn ask(commands: &Commands, query: Query, args: Vec<String>) -> Result<String, Silence> {
+    let bytes = commands.ask(query, args).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).into()
+}
+
+/// The three answers that a site config is made of.
+struct Said<'a> {
+    config: &'a str,
+    partitions: &'a str,
+    nodes: &'a str,
+}
+
+/// The text of the site file, or why there is none.
+fn site_text(which: &WhichSlurm, said: &Said<'_>, asker: &Asker) -> Result<String, String> {
+    let name = config::parse(said.config).and_then(|config| config.cluster_name);
+    let name = name.ok_or("it does not say what the cluster is called")?;
+    let partitions = answers::partitions(said.partitions)?;
+    let nodes = answers::nodes(said.nodes)?;
+    let config = classes::config(which, &name, &partitions, &nodes, asker);
+    if !config.has_classes() {
+        return Err("none of its partitions is open to you".to_owned());
+    }
+    let text = toml::to_string(&config).map_err(|error| error.to_string())?;
+    // A site that found itself faulty would be in the way of every command.
+    let source = SourceId(0);
+    let (table, mut problems) = parse(&text, source);
+    problems.extend(effective(vec![Layer { kind: LayerKind::Found, source, table }]).2);
+    match problems.into_iter().next() {
+        Some(problem) => Err(format!("a site made of what it says is faulty: {}", problem.message)),
+        None => Ok(text),
+    }
+}
