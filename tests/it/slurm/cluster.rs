@@ -16,12 +16,22 @@ impl Cluster {
         Self::with("")
     }
 
-    /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
+    /// With keys for the cluster, more or other ones. `HOME` in them stands for the world's own directory.
     pub(super) fn with(keys: &str) -> Self {
         let mut cluster = Self { env: TestEnv::new(), variables: variables() };
         let home = cluster.env.home().display().to_string();
         let (dir, conf) =
             (&cluster.variables["TRAINYARD_CLUSTER_DIR"], &cluster.variables["SLURM_CONF"]);
+        let usual = [
+            ("commands", format!("'{dir}/bin'")),
+            ("conf", format!("'{conf}'")),
+            ("poll_interval", "'1s'".to_owned()),
+            ("in_doubt_wait", "'2s'".to_owned()),
+        ];
+        let usual = usual
+            .iter()
+            .filter(|(key, _)| !keys.lines().any(|line| line.starts_with(&format!("{key} ="))))
+            .map(|(key, value)| format!("{key} = {value}\n"));
         let class = |name: &str, keys: &str| {
             format!(
                 "[class.{name}]\ncluster = 'test'\ncpus_per_node = 1\nmemory_per_node = '100M'\n\
@@ -30,8 +40,7 @@ impl Cluster {
         };
         let site = [
             format!("[site]\nrun_root = '{home}/trainyard'\ndefault_class = 'cpu'\n"),
-            format!("[cluster.test]\ncommands = '{dir}/bin'\nconf = '{conf}'\n"),
-            "poll_interval = '1s'\npoll_burst = 5\nin_doubt_wait = '2s'\n".to_owned(),
+            format!("[cluster.test]\n{}", usual.collect::<String>()),
             keys.replace("HOME", &home),
             class("cpu", "partition = 'main'"),
             class("held", "partition = 'main'\ndirectives = ['--hold']"),
@@ -63,7 +72,7 @@ impl Cluster {
     }
 
     #[expect(clippy::disallowed_methods, reason = "tests ask Slurm by themselves")]
-    fn command(&self, name: &str) -> Command {
+    pub(super) fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.path(name));
         command.env("SLURM_CONF", &self.variables["SLURM_CONF"]);
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
@@ -122,4 +131,9 @@ fn variables() -> HashMap<String, String> {
 /// The job id of a run's last attempt.
 pub(super) fn job_of(shown: &serde_json::Value) -> i64 {
     shown["attempts"].as_array().unwrap().last().unwrap()["job_id"].as_i64().unwrap()
+}
+
+/// A time of `show --json` in epoch seconds.
+pub(super) fn seconds(time: &serde_json::Value) -> i64 {
+    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
 }
