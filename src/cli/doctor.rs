@@ -11,6 +11,8 @@ use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::text::TerminalText;
+use crate::domain::keys::Named;
+use crate::files::verify_commands;
 use crate::store::network_name;
 
 #[derive(Debug, clap::Args)]
@@ -50,6 +52,7 @@ impl Finding {
 
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     let mut findings = vec![state_dir(context), site(context), run_root(context)];
+    findings.extend(clusters(context));
     findings.push(Context::block_on(async { Ok(daemon(context).await) })?);
     findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
     let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
@@ -154,6 +157,23 @@ fn run_root(context: &Context) -> Finding {
             "set `run_root` under [site] to a directory that you can write",
         ),
     }
+}
+
+/// Whether each cluster's commands are where the site says.
+fn clusters(context: &Context) -> Vec<Finding> {
+    const WHAT: &str = "slurm";
+    let Ok(loaded) = context.site() else { return Vec::new() };
+    let clusters = loaded.site.cluster.iter().flat_map(Named::iter);
+    clusters
+        .map(|(name, cluster)| match verify_commands(cluster) {
+            Some(problem) => Finding::bad(
+                WHAT,
+                format!("cluster `{name}`: {}", problem.message),
+                problem.help.unwrap_or_default(),
+            ),
+            None => Finding::fine(WHAT, format!("cluster `{name}`")),
+        })
+        .collect()
 }
 
 async fn daemon(context: &Context) -> Finding {

@@ -7,4 +7,5 @@ mod lives;
 mod names;
 mod once;
 mod poison;
+mod refused;
 mod scripts;
