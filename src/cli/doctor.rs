@@ -14,7 +14,7 @@ use crate::cli::found::{FOUND_FRESH, found_slurm};
 use crate::cli::text::TerminalText;
 use crate::domain::keys::Named;
 use crate::domain::problem::SourceId;
-use crate::files::FoundLayer;
+use crate::files::{FoundLayer, verify_commands};
 use crate::store::network_name;
 
 #[derive(Debug, clap::Args)]
@@ -56,6 +56,7 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     let mut findings = vec![state_dir(context), site(context)];
     findings.extend(slurm(context));
     findings.push(run_root(context));
+    findings.extend(clusters(context));
     findings.push(Context::block_on(async { Ok(daemon(context).await) })?);
     findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
     let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
@@ -188,6 +189,23 @@ fn run_root(context: &Context) -> Finding {
             "set `run_root` under [site] to a directory that you can write",
         ),
     }
+}
+
+/// Whether each cluster's commands are where the site says.
+fn clusters(context: &Context) -> Vec<Finding> {
+    const WHAT: &str = "slurm";
+    let Ok(loaded) = context.site() else { return Vec::new() };
+    let clusters = loaded.site.cluster.iter().flat_map(Named::iter);
+    clusters
+        .map(|(name, cluster)| match verify_commands(cluster) {
+            Some(problem) => Finding::bad(
+                WHAT,
+                format!("cluster `{name}`: {}", problem.message),
+                problem.help.unwrap_or_default(),
+            ),
+            None => Finding::fine(WHAT, format!("cluster `{name}`")),
+        })
+        .collect()
 }
 
 async fn daemon(context: &Context) -> Finding {

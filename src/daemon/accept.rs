@@ -10,7 +10,7 @@ use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::resolved::Resolved;
-use crate::files::verify;
+use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, NewRunDir, Silence};
 use crate::script::render;
 use crate::store::{Acceptance, NewRun, StoreError};
@@ -85,6 +85,7 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
             return Ok(Accepted::Skipped(*newest));
         }
     }
+    check_commands(world, &resolved).await?;
     let (id, run_dir) = make_run_dir(world, &resolved, &recorded).await?;
     let new = NewRun {
         id,
@@ -107,6 +108,26 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
             of_key(&key.unwrap_or_default(), (run, known), &digest)
         }
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
+    }
+}
+
+/// Refuses a run whose cluster has no sbatch where the site says: it would wait for ever.
+async fn check_commands(world: &World, resolved: &Resolved) -> Result<(), AcceptError> {
+    let name = resolved.compute.target.cluster();
+    let clusters = world.site.site.cluster.as_ref();
+    let Some(cluster) = clusters.and_then(|clusters| clusters.get(name)).cloned() else {
+        return Ok(());
+    };
+    let place = cluster.sbatch.as_ref().or(cluster.commands.as_ref());
+    let place = place.map_or_else(PathBuf::new, |said| PathBuf::from(&said.value));
+    let look = move |_: &dyn Hands| Ok(verify_commands(&cluster));
+    match world.with_hands(&place, look).await {
+        Ok(Some(problem)) => {
+            let sources = Box::new(world.site.sources.clone());
+            Err(AcceptError::Invalid { sources, problems: vec![problem] })
+        }
+        // A directory that is silent now may be there when it is needed.
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 

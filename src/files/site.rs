@@ -1,11 +1,12 @@
 //! Reading the site config from its layers.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::domain::document::{Table, parse};
 use crate::domain::problem::{Problem, Source, SourceId, Sources};
-use crate::domain::site::{Layer, LayerKind, Site, effective};
+use crate::domain::site::{Cluster, Layer, LayerKind, Site, effective};
 use crate::files::spec::{LoadError, read_text};
 
 /// Where the layers of the site config are looked for.
@@ -105,6 +106,22 @@ fn found_layer(found: FoundSite, sources: &mut Sources) -> Option<Layer> {
     is_sound.then(|| {
         sources.add(Source { name: found.name, text: found.text, base: PathBuf::from("/") });
         layer
+    })
+}
+
+/// Looks whether sbatch is where a cluster's keys say. What cannot be looked at now is not missed: it may be there.
+pub fn verify_commands(cluster: &Cluster) -> Option<Problem> {
+    let (said, sbatch) = match (&cluster.sbatch, &cluster.commands) {
+        (Some(said), _) => (said, PathBuf::from(&said.value)),
+        (None, Some(said)) => (said, Path::new(&said.value).join("sbatch")),
+        (None, None) => return None,
+    };
+    let error = std::fs::metadata(&sbatch).err()?;
+    let is_missing = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
+    is_missing.then(|| {
+        Problem::at(said.place, format!("there is no {}", sbatch.display())).help(
+            "`commands` names the directory of the cluster's sbatch, squeue and the others, on the machine of the daemon",
+        )
     })
 }
 

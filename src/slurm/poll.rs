@@ -26,7 +26,7 @@ impl Pace {
     /// From the cluster's keys.
     pub fn of(settings: &Cluster) -> Self {
         const INTERVAL: SignedDuration = SignedDuration::from_secs(30);
-        const BURST: u32 = 10;
+        const BURST: u32 = 4;
         /// Of the interval, when the site does not say how slow calls may become.
         const SLOWEST: i32 = 4;
         let duration = |seconds: u64| {
@@ -127,6 +127,11 @@ mod tests {
     fn pace(interval: i64, burst: u32) -> Pace {
         let seconds = SignedDuration::from_secs;
         Pace { interval: seconds(interval), interval_max: seconds(4 * interval), burst }
+    }
+
+    #[test]
+    fn a_site_that_says_nothing_gets_the_documented_pace() {
+        assert_eq!(Pace::of(&Cluster::default()), pace(30, 4));
     }
 
     /// Asks every second; gives the seconds at which Slurm is called.

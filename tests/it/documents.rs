@@ -323,3 +323,11 @@ fn the_changelog_tells_what_is_coming() {
     let unreleased = unreleased.split("\n## ").next().unwrap();
     assert!(unreleased.contains("### Added\n\n- "), "{unreleased}");
 }
+
+#[test]
+fn the_service_starts_what_the_guide_installs() {
+    let service = read(&root().join("site-config/trainyard.service"));
+    assert!(service.contains("\nExecStart=%h/.cargo/bin/trainyard serve\n"), "{service}");
+    let guide = read(&root().join("docs/guide/getting-started.md"));
+    assert!(guide.contains("cargo install --path .") && guide.contains("`~/.cargo/bin`"));
+}

@@ -206,6 +206,36 @@ fn no_test_is_skipped_and_no_work_left_for_later() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// Bash of the project's own: what bash is named in at the top, and the parts that such files source.
+fn shell_scripts() -> Vec<PathBuf> {
+    let is_bash = |path: &Path| {
+        let text = std::fs::read(path).unwrap();
+        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        first.starts_with(b"#!") && first.ends_with(b"bash")
+    };
+    let files = WalkDir::new(root().join("tests")).into_iter().map(Result::unwrap);
+    files
+        .filter(|entry| entry.file_type().is_file())
+        .map(walkdir::DirEntry::into_path)
+        .filter(|path| path.extension().is_some_and(|ending| ending == "sh") || is_bash(path))
+        .collect()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "tests start shellcheck")]
+fn shellcheck_finds_no_fault_in_the_scripts_of_the_tests() {
+    let scripts = shell_scripts();
+    for known in ["tests/run", "tests/cluster/up", "tests/cluster/lib/common.sh"] {
+        assert!(scripts.contains(&root().join(known)), "{known} is not looked at: {scripts:?}");
+    }
+    let told = std::process::Command::new("shellcheck")
+        .args(["--external-sources", "--source-path=SCRIPTDIR", "--format=gcc"])
+        .args(scripts)
+        .output()
+        .expect("shellcheck is needed for this test: apt-get install shellcheck");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+}
+
 #[test]
 fn the_top_level_is_the_agreed_one() {
     let agreed = [

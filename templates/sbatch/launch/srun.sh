@@ -3,7 +3,7 @@ ty_launch() {
   local ty_task='
     mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || exit {{ launch_failed_exit }}
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={{ processes_per_node }} NODE_RANK=$SLURM_NODEID
-    exec -- "$@"'
+    {%- include "sbatch/launch/srun_task.sh" %}'
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$WORLD_SIZE"
@@ -22,7 +22,7 @@ ty_launch() {
 {%- endfor %}
   )
 {%- endif %}
-  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "${ty_command[@]}"
+  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "$ty_failure" "${ty_command[@]}"
 }
 
-{% include "sbatch/launch/srun_forward.sh" %}
+{% include "sbatch/launch/srun_around.sh" %}

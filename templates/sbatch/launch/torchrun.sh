@@ -4,7 +4,7 @@ ty_launch() {
     mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || exit {{ launch_failed_exit }}
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
-    exec -- "$@"'
+    {%- include "sbatch/launch/srun_task.sh" %}'
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$ty_node_count"
@@ -32,8 +32,8 @@ ty_launch() {
     --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT"
     --rdzv-conf="join_timeout=600,timeout=600"
   )
-  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard \
+  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "$ty_failure" \
     torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
 }
 
-{% include "sbatch/launch/srun_forward.sh" %}
+{% include "sbatch/launch/srun_around.sh" %}

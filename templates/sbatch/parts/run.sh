@@ -3,6 +3,9 @@
 ty_run() {
   local ty_log=$ty_run_dir/logs/$ty_attempt.out
   { : >>"$ty_log"; } 2>/dev/null || ty_fail "cannot write the training's log $ty_log on $ty_host"
+{%- if launch.uses_srun() %}
+  ty_failure=$ty_run_dir/logs/$ty_attempt.failed.$ty_job_id.$ty_restart
+{%- endif %}
   ty_end_if_signalled
   ty_state=launching
   ty_launch >>"$ty_log" 2>&1 &
@@ -27,6 +30,9 @@ ty_wait() {
   ty_tell_warning
   wait "$ty_training"
   ty_code=$?
+{%- if launch.uses_srun() %}
+  ty_judge_tasks
+{%- endif %}
   ty_settle
   ty_say "the training ended with exit code $ty_code"
 }

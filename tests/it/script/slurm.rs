@@ -199,3 +199,26 @@ fn by_hand_it_works_below_the_job_id() {
     assert_eq!(fs::read_to_string(log).unwrap(), "trained\n");
     assert!(world.inbox().is_empty());
 }
+
+#[test]
+fn the_first_task_that_fails_decides_the_exit_code() {
+    // All tasks at once, each with what it starts. When one has failed the others are ended, and the highest code is told.
+    let together = "
+wait -n \"${pids[@]}\"
+for pid in \"${pids[@]}\"; do kill -- \"-$pid\" 2>/dev/null; done
+for pid in \"${pids[@]}\"; do wait \"$pid\"; code=$?; ((code <= most)) || most=$code; done
+exit \"$most\"";
+    let srun =
+        format!("set -m\n{}{together}", SRUN.replace("  wait $! || exit\n", "  pids+=($!)\n"));
+    let training = "trap 'exit 143' TERM
+        touch \"$TRAINYARD_OUTPUT_PATH/$RANK\"
+        [[ $RANK != 2 ]] || { until [[ -e ../output/0 && -e ../output/1 && -e ../output/3 ]]; do sleep 0.05; done; exit 75; }
+        while :; do sleep 0.05; done";
+    let world = slurm(training, Launcher::Srun, 2);
+    world.install("srun", &srun);
+    let ended = world.run();
+    assert_eq!(ended.code, Some(75), "{ended:?}");
+    let logs: Vec<_> =
+        fs::read_dir(world.in_run("logs")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(logs, ["1.out"]);
+}

@@ -28,19 +28,18 @@ impl Cluster {
 
     /// In a world that has no site file.
     pub(super) fn without_site() -> Self {
-        Self { env: TestEnv::new(), variables: variables() }
+        Self { env: TestEnv::new(), variables: variables(shared().as_deref()), alone: None }
     }
 
-    /// With more keys for the cluster. `HOME` in them stands for the world's own directory.
+    /// With keys for the cluster, more or other ones. `HOME` in them stands for the world's own directory.
     pub(super) fn with(keys: &str) -> Self {
-        Self::on(std::env::var_os("TRAINYARD_CLUSTER_DIR").map(PathBuf::from).as_deref(), keys)
+        Self::on(shared().as_deref(), keys)
     }
 
     /// On a Slurm of its own, made with these options of `tests/cluster/up`: for what would disturb others.
     pub(super) fn alone(options: &[&str], keys: &str) -> Self {
-        let shared = std::env::var("TRAINYARD_CLUSTER_DIR")
-            .unwrap_or_else(|_| "/tmp/trainyard-slurm".to_owned());
-        let dir = PathBuf::from(format!("{shared}-alone-{}", std::process::id()));
+        let shared = shared().unwrap_or_else(|| std::env::temp_dir().join("trainyard-slurm"));
+        let dir = PathBuf::from(format!("{}-alone-{}", shared.display(), std::process::id()));
         let output = script("up", &dir, options).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let mut cluster = Self::on(Some(&dir), keys);
@@ -53,6 +52,16 @@ impl Cluster {
         let home = cluster.env.home().display().to_string();
         let (dir, conf) =
             (&cluster.variables["TRAINYARD_CLUSTER_DIR"], &cluster.variables["SLURM_CONF"]);
+        let usual = [
+            ("commands", format!("'{dir}/bin'")),
+            ("conf", format!("'{conf}'")),
+            ("poll_interval", "'1s'".to_owned()),
+            ("in_doubt_wait", "'2s'".to_owned()),
+        ];
+        let usual = usual
+            .iter()
+            .filter(|(key, _)| !keys.lines().any(|line| line.starts_with(&format!("{key} ="))))
+            .map(|(key, value)| format!("{key} = {value}\n"));
         let class = |name: &str, keys: &str| {
             format!(
                 "[class.{name}]\ncluster = 'test'\ncpus_per_node = 1\nmemory_per_node = '100M'\n\
@@ -61,8 +70,7 @@ impl Cluster {
         };
         let site = [
             format!("[site]\nrun_root = '{home}/trainyard'\ndefault_class = 'cpu'\n"),
-            format!("[cluster.test]\ncommands = '{dir}/bin'\nconf = '{conf}'\n"),
-            "poll_interval = '1s'\npoll_burst = 5\nin_doubt_wait = '2s'\n".to_owned(),
+            format!("[cluster.test]\n{}", usual.collect::<String>()),
             keys.replace("HOME", &home),
             class("cpu", "partition = 'main'"),
             class("held", "partition = 'main'\ndirectives = ['--hold']"),
@@ -159,6 +167,11 @@ impl Cluster {
     }
 }
 
+/// Where the Slurm is that the stories share, when they are told.
+fn shared() -> Option<PathBuf> {
+    std::env::var_os("TRAINYARD_CLUSTER_DIR").map(PathBuf::from)
+}
+
 /// A script of `tests/cluster`, for the cluster in a directory.
 #[expect(clippy::disallowed_methods, reason = "tests make, change and end clusters")]
 fn script(name: &str, dir: &Path, args: &[&str]) -> Command {
@@ -189,4 +202,9 @@ fn variables(dir: Option<&Path>) -> HashMap<String, String> {
 /// The job id of a run's last attempt.
 pub(super) fn job_of(shown: &serde_json::Value) -> i64 {
     shown["attempts"].as_array().unwrap().last().unwrap()["job_id"].as_i64().unwrap()
+}
+
+/// A time of `show --json` in epoch seconds.
+pub(super) fn seconds(time: &serde_json::Value) -> i64 {
+    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
 }

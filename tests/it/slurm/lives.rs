@@ -4,12 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::slurm::cluster::{Cluster, job_of};
-
-/// A time of `show --json` in epoch seconds.
-fn seconds(time: &Value) -> i64 {
-    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_second()
-}
+use crate::slurm::cluster::{Cluster, job_of, seconds};
 
 #[test]
 fn a_run_over_two_nodes_agrees_with_accounting() {

@@ -3,7 +3,13 @@
 mod alone;
 mod cluster;
 mod cluster_keys;
+mod crowd;
 mod found;
 mod keys;
+mod latency;
 mod lives;
+mod names;
 mod once;
+mod poison;
+mod refused;
+mod scripts;

@@ -1,0 +1,14 @@
+# ty_forward SIGNAL: srun answers SIGTERM by killing the tasks at once, so it is never sent one. A SIGTERM from Slurm has
+# reached the tasks already; what reached only this script is passed on to them, as SIGTERM.
+ty_forward() {
+  [[ $1 == TERM ]] || scancel --quiet --signal=TERM "$ty_slurm_job" &
+}
+
+# srun tells the highest exit code of all tasks: where one failed, that of another which was ended for it. The first counts.
+ty_judge_tasks() {
+  local ty_first
+  # The name is this start's own and is not looked up before: NFS would remember that it was not there.
+  { read -r ty_first <"$ty_failure"; } 2>/dev/null || return 0
+  rm -f -- "$ty_failure"
+  [[ $ty_first == *[!0-9]* ]] || ty_code=$ty_first
+}
