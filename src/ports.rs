@@ -49,6 +49,8 @@ pub struct Asked {
     pub intent_at: Timestamp,
     /// News is expected: asked about sooner, as far as the scheduler may be asked.
     pub eager: bool,
+    /// It was accepted, and was never seen since: there is little to ask about in its first seconds.
+    pub unseen: bool,
     /// The start that is known, from 0; those from here on are told.
     pub restart: u32,
 }
@@ -101,6 +103,9 @@ pub trait Scheduler: Send + Sync {
 
     /// The run's end is recorded: what was kept to tell it may go.
     fn forget<'a>(&'a self, job: &'a JobKey) -> BoxFuture<'a, ()>;
+
+    /// The age at which an accepted job cannot be forgotten any more.
+    fn settled_after(&self) -> Seconds;
 
     /// How long a job may be absent from good answers before that is news.
     fn absent_grace(&self) -> Seconds;

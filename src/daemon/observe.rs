@@ -71,12 +71,8 @@ fn expects_news(run: &Run) -> bool {
         State::Submitting { call: Call::UnderWay | Call::InDoubt(_) }
         | State::Finishing
         | State::Stopping { .. } => true,
-        // Accepted, and not seen yet.
-        State::Queued { .. } => {
-            run.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
-        }
+        State::Queued { .. } | State::Running => is_unseen(run),
         State::Submitting { call: Call::Unreachable(_) }
-        | State::Running
         | State::Evaluating
         | State::Preparing
         | State::Pending { .. }
@@ -85,17 +81,28 @@ fn expects_news(run: &Run) -> bool {
     }
 }
 
+/// Whether only sbatch and the script have spoken of the job.
+fn is_unseen(run: &Run) -> bool {
+    let waits_or_runs = matches!(run.state, State::Queued { .. } | State::Running);
+    waits_or_runs && run.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
+}
+
 /// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
 async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
         let Some(submission) = &row.run.submission else { continue };
+        if submission.job.is_none() && world.is_under_way(submission.id) {
+            // sbatch will say.
+            continue;
+        }
         let asked = Asked {
             submission: submission.id,
             token: submission.token.clone(),
             job: submission.job.clone(),
             intent_at: submission.intent_at,
             eager: expects_news(&row.run),
+            unseen: is_unseen(&row.run),
             restart: row.run.known_restart(),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);

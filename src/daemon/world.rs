@@ -208,6 +208,7 @@ impl World {
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
             refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 15 }),
             unreachable_wait: Seconds(10),
+            settled_after: scheduler.map_or(Seconds(0), |scheduler| scheduler.settled_after()),
         }
     }
 

@@ -147,6 +147,11 @@ impl Scheduler for LocalScheduler {
         })
     }
 
+    /// It is on disk before it is accepted.
+    fn settled_after(&self) -> Seconds {
+        Seconds(0)
+    }
+
     fn absent_grace(&self) -> Seconds {
         Seconds(5)
     }

@@ -70,6 +70,13 @@ impl Poll {
         }
     }
 
+    /// Whether a job that was submitted then, and is not seen yet, need not be asked about.
+    pub fn is_fresh(&self, submitted_at: Timestamp, now: Timestamp) -> bool {
+        /// By then slurmctld has saved it, and its own reason for letting it wait is known.
+        const SETTLED: SignedDuration = SignedDuration::from_secs(10);
+        now.duration_since(submitted_at) < SETTLED.min(self.pace.interval)
+    }
+
     /// Whether Slurm is to be asked now, given the submissions that somebody waits for. If so, the call is paid.
     pub fn is_due(&mut self, eager: BTreeSet<SubmissionId>, now: Timestamp) -> bool {
         self.earn(now);

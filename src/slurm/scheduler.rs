@@ -175,13 +175,19 @@ impl Scheduler for SlurmScheduler {
 
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>> {
         Box::pin(async move {
-            let eager: BTreeSet<SubmissionId> =
-                asked.iter().filter(|asked| asked.eager).map(|asked| asked.submission).collect();
-            let due = {
+            let now = self.clock.now();
+            let is_due = {
                 let mut poll = self.poll.lock().unwrap_or_else(PoisonError::into_inner);
-                poll.is_due(eager, self.clock.now())
+                // A short run is over before it is worth a call that only says that it is there.
+                let is_fresh = |asked: &&Asked| asked.unseen && poll.is_fresh(asked.intent_at, now);
+                let eager: BTreeSet<SubmissionId> = asked
+                    .iter()
+                    .filter(|asked| asked.eager && !is_fresh(asked))
+                    .map(|asked| asked.submission)
+                    .collect();
+                !asked.iter().all(|asked| is_fresh(&asked)) && poll.is_due(eager, now)
             };
-            if asked.is_empty() || !due {
+            if !is_due {
                 return Ok(LookAnswer::NotDue);
             }
             let answer = self.poll(asked).await;
@@ -208,6 +214,11 @@ impl Scheduler for SlurmScheduler {
     /// Slurm forgets by itself.
     fn forget<'a>(&'a self, _job: &'a JobKey) -> BoxFuture<'a, ()> {
         Box::pin(async {})
+    }
+
+    /// slurmctld saves its state about every five seconds; one that dies before has never heard of the job.
+    fn settled_after(&self) -> Seconds {
+        Seconds(10)
     }
 
     fn absent_grace(&self) -> Seconds {

@@ -8,7 +8,7 @@ use crate::domain::run::decide::after;
 use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::finish::close;
 use crate::domain::run::seen::{Phase, Sighting};
-use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Run, SETTLED_AFTER, State};
+use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Run, State};
 use crate::domain::run::step::impossible;
 
 pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timestamp) -> Decision {
@@ -26,7 +26,8 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
     let is_superseded = run.is_superseded();
     let was_unknown = run.submission.as_ref().is_some_and(|known| known.job.is_none());
     if let Some(submission) = decision.run.submission.as_mut() {
-        submission.provisional = (submission.provisional || is_new) && is_unsettled(sighting, now);
+        submission.provisional =
+            (submission.provisional || is_new) && is_unsettled(sighting, policy, now);
         submission.job = Some(sighting.job.clone());
         // A job in sight is not to be shut out of its claim any more.
         submission.revoking &= is_stopping || is_over || is_superseded;
@@ -59,9 +60,9 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
     decision
 }
 
-/// Whether slurmctld may not have saved the job yet.
-fn is_unsettled(sighting: &Sighting, now: Timestamp) -> bool {
-    let settled = |submitted| after(submitted, SETTLED_AFTER) <= now;
+/// Whether the scheduler may not have saved the job yet.
+fn is_unsettled(sighting: &Sighting, policy: &Policy, now: Timestamp) -> bool {
+    let settled = |submitted| after(submitted, policy.settled_after) <= now;
     let is_over = matches!(sighting.phase, Phase::Ended { .. });
     !is_over && sighting.submitted_at.is_some_and(|submitted| !settled(submitted))
 }

@@ -246,13 +246,12 @@ pub struct Policy {
     pub refused_wait: Seconds,
     /// Until a scheduler that could not be reached is tried again.
     pub unreachable_wait: Seconds,
+    /// The age at which the scheduler has saved a job, so that it cannot forget it as if it had never been.
+    pub settled_after: Seconds,
 }
 
 /// How much longer a submission that is refused again and again waits.
 pub(super) const REFUSED_WAITS_MAX: u64 = 16;
-
-/// A job of this age is on slurmctld's disk: it saves its state about every five seconds.
-pub(super) const SETTLED_AFTER: Seconds = Seconds(10);
 
 /// Submissions of one attempt that may vanish before any start until the run is given up.
 pub(super) const VANISHED_MAX: u32 = 3;

@@ -43,6 +43,7 @@ fn policy() -> Policy {
         stop_patience: Seconds(30),
         refused_wait: Seconds(60),
         unreachable_wait: Seconds(10),
+        settled_after: Seconds(10),
     }
 }
 

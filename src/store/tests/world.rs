@@ -34,6 +34,7 @@ pub(super) fn policy() -> Policy {
         stop_patience: Seconds(30),
         refused_wait: Seconds(60),
         unreachable_wait: Seconds(10),
+        settled_after: Seconds(10),
     }
 }
 

@@ -142,6 +142,7 @@ impl Yard {
             job: Some(key.clone()),
             intent_at,
             eager: false,
+            unseen: false,
             restart: 0,
         };
         let spool = Spool::of(&self.dir.path().join("state"), submission);

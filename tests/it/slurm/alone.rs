@@ -1,6 +1,7 @@
 //! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
 
 use std::path::Path;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -29,7 +30,7 @@ fn a_slurmctld_frozen_during_submissions_gets_each_of_them_once() {
     let cluster = Cluster::alone(&[], "");
     let spec = cluster.spec("frozen", &training(&cluster, 0), "");
     cluster.daemon("freeze", "slurmctld");
-    let frozen = std::time::Instant::now();
+    let frozen = Instant::now();
     let submits: Vec<_> = (0..RUNS)
         .map(|_| cluster.env.command().args([Path::new("submit"), &spec]).spawn().unwrap())
         .collect();
@@ -104,12 +105,8 @@ fn forgotten(seconds: u32) {
     // slurmctld saves at once what comes after a quiet time, and what comes next only some seconds later.
     drop(cluster.ask("sbatch", &["--hold", "--wrap=true", "--chdir=/tmp", "--output=/dev/null"]));
     let run = cluster.env.submit(&spec);
-    wait_until("the job is a second old", || {
-        let submitted = cluster.env.show(run)["submitted_at"].as_str().unwrap().to_owned();
-        let submitted: jiff::Timestamp = submitted.parse().unwrap();
-        jiff::Timestamp::now().duration_since(submitted).as_secs_f64() >= 1.0
-    });
-    let first = job_of(&cluster.env.show(run));
+    let acknowledged = Instant::now();
+    wait_until("the job is a second old", || acknowledged.elapsed().as_secs() >= 1);
     cluster.daemon("kill", "slurmctld");
     cluster.up_again(&[]);
     let waited = cluster.env.line(&format!("wait {run}"));
@@ -117,7 +114,6 @@ fn forgotten(seconds: u32) {
     assert_eq!(shown["state"], "completed", "{waited} {shown:#}");
     assert_eq!(trained(&cluster), [run], "{shown:#}");
     let attempts = shown["attempts"].as_array().unwrap();
-    println!("{} attempts, the first as job {first}: {attempts:#?}", attempts.len());
     for lost in &attempts[..attempts.len() - 1] {
         assert_eq!(lost["reason"], "lost", "{shown:#}");
     }

@@ -168,6 +168,7 @@ impl Cluster {
 }
 
 /// Where the Slurm is that the stories share, when they are told.
+#[expect(clippy::disallowed_methods, reason = "tests are told where their cluster is")]
 fn shared() -> Option<PathBuf> {
     std::env::var_os("TRAINYARD_CLUSTER_DIR").map(PathBuf::from)
 }

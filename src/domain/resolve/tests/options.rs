@@ -67,7 +67,6 @@ fn memory_is_asked_for_as_the_class_says() {
     let per_gpu = with("memory_request = 'per_gpu'");
     check(&per_gpu, "gpus_per_node = 1", "mem", &["--mem-per-gpu=125G"]);
     check(&per_gpu, "gpus_per_node = 2\nmemory_per_node = '100G'", "mem", &["--mem-per-gpu=50G"]);
-    check(&per_gpu, "gpus_per_node = 0", "mem", &[]);
     check(&per_gpu, "gpus_per_node = 0\nmemory_per_node = '9G'", "mem", &["--mem=9G"]);
     check(&with("memory_request = 'per_cpu'"), "", "mem", &["--mem-per-cpu=16000M"]);
     check(&with("memory_request = 'none'"), "", "mem", &[]);
