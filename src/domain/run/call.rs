@@ -5,10 +5,9 @@ use jiff::Timestamp;
 use crate::domain::ids::JobKey;
 use crate::domain::run::attempt::open_attempt;
 use crate::domain::run::decide::after;
+use crate::domain::run::decision::{Act, Decision};
 use crate::domain::run::finish::stopped;
-use crate::domain::run::state::{
-    Act, Call, Decision, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable,
-};
+use crate::domain::run::state::{Call, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable};
 use crate::domain::run::step::{become_state, failed, impossible};
 use crate::domain::units::Seconds;
 

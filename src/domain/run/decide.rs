@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::run::decision::Decision;
 use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, WishKind};
-use crate::domain::run::state::{Decision, Policy, Run, State};
+use crate::domain::run::state::{Policy, Run, State};
 use crate::domain::run::step::step;
 use crate::domain::units::Seconds;
 

@@ -6,10 +6,10 @@ use crate::domain::ids::JobKey;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::attempt::{mark_started, open_attempt};
 use crate::domain::run::decide::after;
+use crate::domain::run::decision::{Act, Decision, Note};
 use crate::domain::run::finish::{conclude, stopped};
 use crate::domain::run::state::{
-    Act, AttemptState, Call, Decision, Doubt, Ending, Note, Policy, Reason, Run, State,
-    Unreachable, VANISHED_MAX,
+    AttemptState, Call, Doubt, Ending, Policy, Reason, Run, State, Unreachable, VANISHED_MAX,
 };
 use crate::domain::run::step::{become_state, failed, impossible};
 

@@ -4,10 +4,11 @@ use jiff::Timestamp;
 
 use crate::domain::inbox::ScriptReason;
 use crate::domain::run::decide::after;
+use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::seen::JobEnd;
 use crate::domain::run::state::{
-    Attempt, AttemptState, Decision, End, Ending, Note, Policy, Reason, Run, State, Stop,
+    Attempt, AttemptState, End, Ending, Policy, Reason, Run, State, Stop,
 };
 
 /// The scheduler's final word about the attempt under way.

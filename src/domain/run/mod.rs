@@ -7,6 +7,7 @@
 mod attempt;
 mod call;
 mod decide;
+mod decision;
 mod doubt;
 mod finish;
 mod jobs;
@@ -18,13 +19,14 @@ mod step;
 mod wishes;
 
 pub use decide::decide;
+pub use decision::{Act, Decision, Note};
 pub use jobs::{are_several, sort_out};
 pub use seen::{
     Answer, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
 };
 pub use state::{
-    Act, Attempt, AttemptState, Call, Decision, Doubt, End, Ending, Note, Policy, Reason, Run,
-    Stale, State, Stop, Submission, Unreachable,
+    Attempt, AttemptState, Call, Doubt, End, Ending, Policy, Reason, Run, Stale, State, Stop,
+    Submission, Unreachable,
 };
 pub use step::step;
 

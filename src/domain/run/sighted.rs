@@ -5,10 +5,11 @@ use jiff::Timestamp;
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
 use crate::domain::run::decide::after;
+use crate::domain::run::decision::{Act, Decision};
 use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::finish::close;
 use crate::domain::run::seen::{Phase, Sighting};
-use crate::domain::run::state::{Act, AttemptState, Decision, Policy, Run, State};
+use crate::domain::run::state::{AttemptState, Policy, Run, State};
 use crate::domain::run::step::impossible;
 
 pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timestamp) -> Decision {

@@ -256,31 +256,6 @@ pub(super) const REFUSED_WAITS_MAX: u64 = 16;
 /// Submissions of one attempt that may vanish before any start until the run is given up.
 pub(super) const VANISHED_MAX: u32 = 3;
 
-/// What comes of an event: the run as it is to be recorded, then what is to be done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
-    pub run: Run,
-    /// Attempts that were closed on the way; the run's last attempt is in the run.
-    pub closed: Vec<Attempt>,
-    pub acts: Vec<Act>,
-    pub notes: Vec<Note>,
-}
-
-/// Something the daemon does after the decision is recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Act {
-    /// Ask the scheduler to end the job; `grace` lets it save first.
-    Cancel { job: JobKey, grace: bool },
-}
-
-/// A line of a run's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// A word to search for: `state`, `script`, `impossible` …
-    pub kind: String,
-    pub message: String,
-}
-
 impl State {
     /// The word people see.
     pub fn as_str(&self) -> &'static str {
@@ -378,25 +353,5 @@ impl Run {
             refusals: 0,
             stale: None,
         }
-    }
-}
-
-impl Decision {
-    /// Nothing changes.
-    pub fn stay(run: &Run) -> Self {
-        Self { run: run.clone(), closed: Vec::new(), acts: Vec::new(), notes: Vec::new() }
-    }
-
-    /// Adds a line to the history.
-    #[must_use]
-    pub fn note(mut self, kind: &str, message: impl Into<String>) -> Self {
-        self.notes.push(Note { kind: kind.to_owned(), message: message.into() });
-        self
-    }
-
-    #[must_use]
-    pub fn act(mut self, act: Act) -> Self {
-        self.acts.push(act);
-        self
     }
 }

@@ -7,7 +7,7 @@ readonly SACCT_FIELDS=JobIDRaw,JobID,State,ExitCode,DerivedExitCode,Submit,Eligi
 
 # The program's own questions, word for word; they must follow src/slurm/squeue.rs and src/slurm/sacct.rs.
 readonly POLL=(squeue -h -a --me -t all -O 'jobid:|NONCE|,arrayjobid:|,arraytaskid:|,state:|,restartcnt:|,exit_code:|,submittime:|,eligibletime:|,starttime:|,endtime:|,nodelist:|,tres-alloc:|,timelimit:|,partition:|,qos:|,account:|,userid:|,cluster:|NONCE|,reason:|NONCE|,name:|NONCE|')
-readonly ACCOUNTS=(sacct -D -X -n -P --noconvert '--delimiter=|NONCE|' --format=JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,AllocTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,JobName)
+readonly ACCOUNTS=(sacct -D -X -n -P --noconvert '--delimiter=|NONCE|' '--format=JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,AllocTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,JobName')
 
 # clean COMMAND...: in the small environment in which Trainyard runs Slurm's commands.
 clean() {
