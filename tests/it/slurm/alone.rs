@@ -1,5 +1,8 @@
 //! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
 
+mod plain;
+mod preempt;
+
 use std::path::Path;
 use std::time::Instant;
 

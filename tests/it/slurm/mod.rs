@@ -12,4 +12,5 @@ mod names;
 mod once;
 mod poison;
 mod refused;
+mod requeue;
 mod scripts;

@@ -1,0 +1,109 @@
+//! Runs that Slurm starts again, and runs it takes only later: each start is recorded as accounting has it.
+
+use serde_json::{Value, json};
+
+use crate::env::wait_until;
+use crate::slurm::cluster::{Cluster, job_of, seconds};
+
+/// A training that ends at once when it is started again, and else waits to be.
+const SECOND_TIME: &str = "[[ ${SLURM_RESTART_COUNT:-0} -gt 0 ]] || sleep 600";
+
+/// With a checkpoint directory a run may be started again three times.
+pub(super) const RESTARTABLE: &str = "[checkpoint]\ndirectory = 'checkpoints'";
+
+/// Each attempt of a run beside the record of the same start: state word, submit, start and end. And the sums.
+#[track_caller]
+pub(super) fn agrees(cluster: &Cluster, shown: &Value) {
+    let attempts = shown["attempts"].as_array().unwrap();
+    let told: Vec<Vec<String>> = attempts
+        .iter()
+        .map(|attempt| {
+            let time = |name: &str| seconds(&attempt[name]).to_string();
+            vec![time("submitted_at"), time("started_at"), time("ended_at")]
+        })
+        .collect();
+    let rows = cluster.accounted(job_of(shown), "Submit,Start,End,NNodes,ElapsedRaw");
+    let times: Vec<Vec<String>> = rows.iter().map(|row| row[..3].to_vec()).collect();
+    assert_eq!(told, times, "{shown:#}");
+    let number = |text: &String| text.parse::<f64>().unwrap();
+    let hours: f64 = rows.iter().map(|row| number(&row[3]) * number(&row[4]) / 3600.0).sum();
+    assert!((shown["node_hours"].as_f64().unwrap() - hours).abs() < 1e-9, "{hours} {shown:#}");
+}
+
+/// What the attempts were recorded as: state and reason.
+pub(super) fn ends(shown: &Value) -> Vec<(&str, &str)> {
+    let attempts = shown["attempts"].as_array().unwrap().iter();
+    let word = |value: &'_ Value| {
+        value.as_str().map_or("", |text| Box::leak(text.to_owned().into_boxed_str()))
+    };
+    attempts.map(|attempt| (word(&attempt["state"]), word(&attempt["reason"]))).collect()
+}
+
+#[test]
+fn a_run_that_is_requeued_by_hand_is_one_run_of_two_attempts() {
+    let cluster = Cluster::new();
+    let run = cluster.env.submit(&cluster.spec("requeued", SECOND_TIME, RESTARTABLE));
+    let shown = cluster.env.until(run, &["running"]);
+    // Slurm refuses to requeue a job that it has not quite started.
+    wait_until("Slurm shows that it runs", || {
+        cluster.env.show(run)["attempts"][0]["nodes"] != json!([])
+    });
+    drop(cluster.ask("scontrol", &["requeue", &job_of(&shown).to_string()]));
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    assert_eq!(ends(&shown), [("requeued", "requeued"), ("completed", "")], "{shown:#}");
+    assert_eq!(shown["attempts"][1]["restart_count"], 1);
+    agrees(&cluster, &shown);
+    assert_eq!(cluster.jobs_of(run).len(), 1, "it was submitted once");
+}
+
+#[test]
+fn a_run_that_may_not_be_started_again_cannot_be_requeued() {
+    let cluster = Cluster::new();
+    let run = cluster.env.submit(&cluster.spec("once-only", SECOND_TIME, ""));
+    let job = job_of(&cluster.env.until(run, &["running"])).to_string();
+    let shown = cluster.ask("scontrol", &["-o", "show", "job", &job]);
+    assert!(shown.contains(" Requeue=0 "), "{shown}");
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    cluster.env.until(run, &["cancelled"]);
+}
+
+#[test]
+fn one_restart_too_many_ends_the_run() {
+    let cluster = Cluster::new();
+    let never = format!("{RESTARTABLE}\n[failure]\nmax_restarts = 1");
+    let run = cluster.env.submit(&cluster.spec("restless", "sleep 600", &never));
+    for attempt in 0..2 {
+        wait_until("Slurm shows that it runs", || {
+            let shown = cluster.env.show(run);
+            shown["state"] == "running" && shown["attempts"][attempt]["nodes"] != json!([])
+        });
+        let job = job_of(&cluster.env.show(run)).to_string();
+        drop(cluster.ask("scontrol", &["requeue", &job]));
+    }
+    let shown = cluster.env.until(run, &["completed", "failed", "cancelled"]);
+    let end = (&shown["state"], &shown["reason"], &shown["message"]);
+    let message = json!("restarted more than 1 times");
+    assert_eq!(end, (&json!("failed"), &json!("stopped_by_policy"), &message), "{shown:#}");
+}
+
+#[test]
+fn what_a_submit_limit_keeps_out_waits_and_starts_by_itself() {
+    let cluster = Cluster::new();
+    let spec = |name: &str, script: &str| cluster.spec(name, script, "class = 'limited'");
+    let go = cluster.env.home().join("go").display().to_string();
+    let waits = format!("while [[ ! -e {go} ]]; do sleep 0.1; done");
+    let first =
+        [cluster.env.submit(&spec("one", &waits)), cluster.env.submit(&spec("two", "true"))];
+    // The account may have two jobs in the queue: the third is accepted, and waits for room.
+    let third = cluster.env.submit(&spec("three", "true"));
+    let shown = cluster.env.until(third, &["pending"]);
+    let why = shown["message"].as_str().unwrap();
+    assert!(why.contains("AssocMaxSubmitJobLimit"), "{why}");
+    assert_eq!(shown["attempts"], json!([]));
+    cluster.env.write("go", "");
+    for run in [first[0], first[1], third] {
+        assert_eq!(cluster.env.until(run, &["completed", "failed"])["state"], "completed");
+    }
+    assert_eq!(cluster.jobs_of(third).len(), 1);
+}
