@@ -1,6 +1,7 @@
 //! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
 
 mod plain;
+mod polls;
 mod preempt;
 
 use std::path::Path;
@@ -101,15 +102,14 @@ fn a_run_that_waits_for_an_absent_slurm_can_be_cancelled() {
     assert_eq!(trained(&cluster), [after]);
 }
 
-/// slurmctld dies a second after it has accepted a job that trains for so long, and is started again.
-fn forgotten(seconds: u32) {
+/// slurmctld dies at a moment after it has accepted a job that trains for so long, and is started again.
+fn forgotten(seconds: u32, moment: fn(&Cluster, i64)) -> Value {
     let cluster = Cluster::alone(&[], "lost_after = '12s'\n");
     let spec = cluster.spec("forgotten", &training(&cluster, seconds), "");
     // slurmctld saves at once what comes after a quiet time, and what comes next only some seconds later.
     drop(cluster.ask("sbatch", &["--hold", "--wrap=true", "--chdir=/tmp", "--output=/dev/null"]));
     let run = cluster.env.submit(&spec);
-    let acknowledged = Instant::now();
-    wait_until("the job is a second old", || acknowledged.elapsed().as_secs() >= 1);
+    moment(&cluster, run);
     cluster.daemon("kill", "slurmctld");
     cluster.up_again(&[]);
     let waited = cluster.env.line(&format!("wait {run}"));
@@ -120,14 +120,23 @@ fn forgotten(seconds: u32) {
     for lost in &attempts[..attempts.len() - 1] {
         assert_eq!(lost["reason"], "lost", "{shown:#}");
     }
+    shown
+}
+
+fn a_second_later(_: &Cluster, _: i64) {
+    let acknowledged = Instant::now();
+    wait_until("the job is a second old", || acknowledged.elapsed().as_secs() >= 1);
 }
 
 #[test]
 fn a_forgotten_job_that_ends_by_itself_is_believed() {
-    forgotten(3);
+    forgotten(3, a_second_later);
 }
 
 #[test]
 fn a_forgotten_job_that_is_ended_is_a_lost_attempt_and_is_made_up_for() {
-    forgotten(20);
+    let shown = forgotten(20, |cluster, run| {
+        cluster.env.until(run, &["running"]);
+    });
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
 }

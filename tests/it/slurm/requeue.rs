@@ -30,6 +30,15 @@ pub(super) fn agrees(cluster: &Cluster, shown: &Value) {
     assert!((shown["node_hours"].as_f64().unwrap() - hours).abs() < 1e-9, "{hours} {shown:#}");
 }
 
+/// Waits until Slurm shows that an attempt runs: it refuses to requeue a job that it has not quite started.
+pub(super) fn runs_on_nodes(cluster: &Cluster, run: i64, attempt: usize) {
+    wait_until("Slurm shows that it runs", || {
+        let shown = cluster.env.show(run);
+        let nodes = shown["attempts"][attempt]["nodes"].as_array();
+        shown["state"] == "running" && nodes.is_some_and(|nodes| !nodes.is_empty())
+    });
+}
+
 /// What the attempts were recorded as: state and reason.
 pub(super) fn ends(shown: &Value) -> Vec<(&str, &str)> {
     let attempts = shown["attempts"].as_array().unwrap().iter();
@@ -44,10 +53,7 @@ fn a_run_that_is_requeued_by_hand_is_one_run_of_two_attempts() {
     let cluster = Cluster::new();
     let run = cluster.env.submit(&cluster.spec("requeued", SECOND_TIME, RESTARTABLE));
     let shown = cluster.env.until(run, &["running"]);
-    // Slurm refuses to requeue a job that it has not quite started.
-    wait_until("Slurm shows that it runs", || {
-        cluster.env.show(run)["attempts"][0]["nodes"] != json!([])
-    });
+    runs_on_nodes(&cluster, run, 0);
     drop(cluster.ask("scontrol", &["requeue", &job_of(&shown).to_string()]));
     let shown = cluster.env.until(run, &["completed", "failed"]);
     assert_eq!(shown["state"], "completed", "{shown:#}");
@@ -74,10 +80,7 @@ fn one_restart_too_many_ends_the_run() {
     let never = format!("{RESTARTABLE}\n[failure]\nmax_restarts = 1");
     let run = cluster.env.submit(&cluster.spec("restless", "sleep 600", &never));
     for attempt in 0..2 {
-        wait_until("Slurm shows that it runs", || {
-            let shown = cluster.env.show(run);
-            shown["state"] == "running" && shown["attempts"][attempt]["nodes"] != json!([])
-        });
+        runs_on_nodes(&cluster, run, attempt);
         let job = job_of(&cluster.env.show(run)).to_string();
         drop(cluster.ask("scontrol", &["requeue", &job]));
     }

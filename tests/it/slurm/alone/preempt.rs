@@ -2,26 +2,18 @@
 
 use serde_json::json;
 
-use crate::env::wait_until;
 use crate::slurm::cluster::{Cluster, job_of};
-use crate::slurm::requeue::{RESTARTABLE, agrees, ends};
+use crate::slurm::requeue::{RESTARTABLE, agrees, ends, runs_on_nodes};
 
 /// A training that ends at once when it is started again, and else waits to be.
 const SECOND_TIME: &str = "[[ ${SLURM_RESTART_COUNT:-0} -gt 0 ]] || sleep 600";
-
-fn shows_nodes(cluster: &Cluster, run: i64) {
-    wait_until("Slurm shows that it runs", || {
-        let shown = cluster.env.show(run);
-        shown["state"] == "running" && shown["attempts"][0]["nodes"] != json!([])
-    });
-}
 
 #[test]
 fn a_run_whose_nodes_are_taken_away_comes_back() {
     let cluster = Cluster::alone(&[], "");
     let low = format!("class = 'low'\nnodes = 4\n{RESTARTABLE}");
     let run = cluster.env.submit(&cluster.spec("low", SECOND_TIME, &low));
-    shows_nodes(&cluster, run);
+    runs_on_nodes(&cluster, run, 0);
     let other = cluster.env.submit(&cluster.spec("whole", "true", "class = 'whole'"));
     cluster.env.until(other, &["completed"]);
     let shown = cluster.env.until(run, &["completed", "failed"]);
@@ -31,7 +23,7 @@ fn a_run_whose_nodes_are_taken_away_comes_back() {
     // One that may not be started again ends there.
     let run =
         cluster.env.submit(&cluster.spec("low-once", "sleep 600", "class = 'low'\nnodes = 4"));
-    shows_nodes(&cluster, run);
+    runs_on_nodes(&cluster, run, 0);
     let other = cluster.env.submit(&cluster.spec("whole-again", "true", "class = 'whole'"));
     cluster.env.until(other, &["completed"]);
     let shown = cluster.env.until(run, &["completed", "failed"]);
@@ -43,7 +35,7 @@ fn a_run_whose_nodes_are_taken_away_comes_back() {
 fn a_run_whose_node_fails_comes_back() {
     let cluster = Cluster::alone(&[], "");
     let run = cluster.env.submit(&cluster.spec("unlucky", SECOND_TIME, RESTARTABLE));
-    shows_nodes(&cluster, run);
+    runs_on_nodes(&cluster, run, 0);
     let shown = cluster.env.show(run);
     let node = shown["attempts"][0]["nodes"][0].as_str().unwrap().to_owned();
     let fails = format!("nodename={node}");
