@@ -14,3 +14,4 @@ mod poison;
 mod refused;
 mod requeue;
 mod scripts;
+mod silent;

@@ -106,3 +106,25 @@ fn nothing_is_concluded_while_an_orphaned_sbatch_may_still_submit() {
     assert_eq!(shown["state"], "completed", "{shown:#}");
     assert_eq!((cluster.jobs_of(run), trained(&cluster)), (vec![job_of(&shown)], 1));
 }
+
+#[test]
+fn of_two_jobs_of_one_submission_one_trains_and_the_other_goes() {
+    let cluster = Cluster::with("sbatch = 'HOME/sbatch'\n");
+    let home = cluster.env.home().display().to_string();
+    // Only the second of its jobs is told.
+    let twice = format!(
+        "cat >{home}/script; REAL \"$@\" <{home}/script >/dev/null; exec REAL \"$@\" <{home}/script"
+    );
+    cluster.env.program("sbatch", &twice.replace("REAL", &cluster.path("sbatch")));
+    let spec = cluster.spec("twins", &format!("sleep 3; echo trained >> {home}/trained"), "");
+    let run = cluster.env.submit(&spec);
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    let jobs = cluster.jobs_of(run);
+    assert_eq!((jobs.len(), trained(&cluster)), (2, 1), "{shown:#}");
+    let other = jobs.into_iter().find(|job| *job != job_of(&shown)).unwrap();
+    // It found its claim taken, or was cancelled before it could.
+    let rows = cluster.accounted(other, "State,ExitCode");
+    assert!(rows[0][1] == "94:0" || rows[0][0].starts_with("CANCELLED"), "{rows:?}");
+    assert_eq!(shown["attempts"].as_array().unwrap().len(), 1, "{shown:#}");
+}

@@ -40,7 +40,6 @@ fn counted(cluster: &Cluster, time: Duration) -> (usize, usize) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures are for people: nextest run --no-capture")]
 fn many_runs_cost_one_squeue_a_poll_and_none_cost_none() {
     let keys =
         "squeue = 'HOME/squeue'\npoll_interval = '2s'\npoll_interval_max = '2s'\npoll_burst = 1\n";
