@@ -13,16 +13,19 @@ use crate::domain::run::{Answer, Call, Event, State, Unreachable, step};
 use crate::ports::{Scheduler, SubmitOrder};
 use crate::store::{Intending, Intent, RunRow, StoreError, Submittable};
 
-/// Admits waiting runs; gives how many were submitted.
-pub(super) async fn admit_waiting(world: &Arc<World>) -> Result<usize, StoreError> {
-    // As this pass has left them: a run that was refused a moment ago waits from now on.
-    let rows = world.store.live().await?;
+/// Admits waiting runs; gives how many were submitted. `live` is as the pass found it.
+pub(super) async fn admit_waiting(
+    world: &Arc<World>,
+    live: &[RunRow],
+) -> Result<usize, StoreError> {
     let now = world.clock.now();
-    let mut submitted = call_again(world, &rows, now).await?;
+    let mut submitted = call_again(world, live, now).await?;
     let pending = world.store.pending().await?;
     if pending.is_empty() {
         return Ok(submitted);
     }
+    // As this pass has left them: a run that was refused a moment ago waits from now on.
+    let rows = world.store.live().await?;
     let row_of = |waiting: &Submittable| rows.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
@@ -144,8 +147,8 @@ async fn call_again(
         if !is_first && !world.is_reachable(cluster) {
             continue;
         }
-        let (run, policy) = (row.run.clone(), world.policy(&row.resolved));
-        if world.store.intend_again(run, world.host.clone(), policy, now).await? {
+        let policy = world.policy(&row.resolved);
+        if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
             world.changed();
             let (attempt_base, token) = (submission.attempt_base, submission.token.clone());
             let job_name = JobName { run_dir: run_dir_name(row), attempt_base, token };

@@ -60,7 +60,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         }
     }
     inboxes::clear(world, observed.taken).await;
-    report.submitted = admit_waiting(world).await?;
+    report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;
     // Last: metrics never hold up a decision.
     for row in &live {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
-use crate::domain::ids::{JobName, SubmissionId, Token};
+use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, step};
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{begin, time, to_json, write};
+use crate::store::runs::{begin, json, time, to_json, write};
 
 /// A recorded intent: what is to be submitted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,21 +75,24 @@ impl Store {
     }
 
     /// Records that sbatch is called again for the run's submission, which did not reach the scheduler. `false`, and nothing
-    /// is recorded, when the run stands elsewhere.
+    /// is recorded, when the run stands elsewhere by now.
     pub async fn intend_again(
         &self,
-        run: Run,
+        run: RunId,
         host: String,
         policy: Policy,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         self.call(move |connection| {
+            let tx = begin(connection)?;
+            let run: Run = tx
+                .query_row("SELECT machine FROM run WHERE id = ?1", [run.0], |row| json(row, 0))
+                .during("find a run")?;
             let decision = step(&run, &Event::CalledAgain, &policy, now);
             let Some(submission) = decision.run.submission.as_ref().filter(|_| decision.run != run)
             else {
                 return Ok(false);
             };
-            let tx = begin(connection)?;
             tx.execute(
                 "UPDATE submission SET outcome = 'intent', answer = NULL, host = ?2, called_at = ?3 WHERE id = ?1",
                 params![submission.id.0, host, now.as_millisecond()],

@@ -233,10 +233,7 @@ async fn a_call_that_came_to_nobody_is_made_again_under_the_same_submission() {
     let intended = yard.intend(id, 1, t(1)).await.run;
     let submission = intended.submission.clone().unwrap();
     let call = async || yard.store.calls(vec![submission.id]).await.unwrap().remove(0).unwrap();
-    let again = async |at| {
-        let run = yard.row(id).await.run;
-        yard.store.intend_again(run, "there".into(), policy(), at).await.unwrap()
-    };
+    let again = async |at| yard.store.intend_again(id, "there".into(), policy(), at).await.unwrap();
     assert!(!again(t(2)).await, "sbatch is under way");
     let answer = Answer::Unreachable { message: "nobody there".into() };
     yard.store.answered(submission.id, answer.clone()).await.unwrap();
