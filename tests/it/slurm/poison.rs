@@ -45,8 +45,15 @@ env -0 | sort -z | tr '\\n\\0' ' \\n' >$TRAINYARD_OUTPUT_PATH/variables
 ";
 
 /// Variables whose values are another job's by nature. That they are there is compared.
-const OF_THE_JOB: &[&str] =
-    &["MASTER_PORT", "SLURM_JOBID", "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_TASK_PID"];
+const OF_THE_JOB: &[&str] = &[
+    "MASTER_PORT",
+    "SLURM_JOBID",
+    "SLURM_JOB_ID",
+    "SLURM_JOB_NAME",
+    "SLURM_TASK_PID",
+    "SLURM_JOB_START_TIME",
+    "SLURM_JOB_END_TIME",
+];
 
 /// What a training found around it.
 #[derive(Debug, PartialEq, Eq)]
