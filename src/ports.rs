@@ -8,6 +8,7 @@
 //! `SQLite` and the file system are used for real, in tests too.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct Asked {
     pub unseen: bool,
     /// The start that is known, from 0; those from here on are told.
     pub restart: u32,
+    /// When that start was submitted, as the scheduler said; before it has said so, when it was intended.
+    pub submitted_at: Timestamp,
 }
 
 /// A call of sbatch whose answer nobody waits for any more: the daemon ended before it came.
@@ -139,10 +142,24 @@ pub struct Output {
 pub enum ProgramError {
     #[error("cannot start {}", path.display())]
     Start { path: PathBuf, source: std::io::Error },
+    #[error("cannot read {}", path.display())]
+    Stdin { path: PathBuf, source: std::io::Error },
     #[error("{} did not end within {} s and was killed", path.display(), deadline.as_secs())]
     Deadline { path: PathBuf, deadline: Duration },
     #[error("cannot hear {}", path.display())]
     Hear { path: PathBuf, source: std::io::Error },
+}
+
+impl ProgramError {
+    /// Whether the same may do later: what is missing or forbidden stays so.
+    pub fn may_pass(&self) -> bool {
+        let (Self::Start { source, .. } | Self::Stdin { source, .. } | Self::Hear { source, .. }) =
+            self
+        else {
+            return true;
+        };
+        !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
+    }
 }
 
 /// The files of a new run directory.

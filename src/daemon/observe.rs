@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
 
 use crate::daemon::looks::Answered;
@@ -104,6 +104,10 @@ async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
             eager: expects_news(&row.run),
             unseen: is_unseen(&row.run),
             restart: row.run.known_restart(),
+            submitted_at: row
+                .run
+                .open_attempt()
+                .map_or(submission.intent_at, |attempt| attempt.submitted_at),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
@@ -190,10 +194,10 @@ fn is_of(row: &RunRow, event: &ScriptEvent) -> bool {
 }
 
 async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
-    let mut owners: BTreeMap<&Path, BTreeMap<&Token, RunId>> = BTreeMap::new();
+    let mut owners: BTreeMap<&Path, BTreeMap<&Token, &Run>> = BTreeMap::new();
     for row in live {
         let tokens = owners.entry(row.resolved.run_root.as_path()).or_default();
-        tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, row.run.id)));
+        tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, &row.run)));
     }
     for (root, owners) in owners {
         let path = root.to_owned();
@@ -212,8 +216,12 @@ async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
         for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
             if let Some(event) = item.event
                 && let Some(run) = owners.get(&event.token)
-                && let Some(seen) = observed.seen.get_mut(run)
+                && let Some(seen) = observed.seen.get_mut(&run.id)
             {
+                if event.restart > run.known_restart() && run.open_attempt().is_some() {
+                    // Of a start that the scheduler has yet to tell of: it is heard then.
+                    continue;
+                }
                 seen.script.push(event);
             }
             observed.taken.entry(root.to_owned()).or_default().push(item.file);
@@ -228,9 +236,8 @@ async fn read_answers(
 ) -> Result<(), StoreError> {
     let submitting: Vec<(RunId, &Submission)> = live
         .iter()
-        .filter(|row| matches!(row.run.state, State::Submitting { .. } | State::Stopping { .. }))
+        .filter(|row| awaits_answer(&row.run))
         .filter_map(|row| row.run.submission.as_ref().map(|submission| (row.run.id, submission)))
-        .filter(|(_, submission)| submission.job.is_none())
         .collect();
     let calls =
         world.store.calls(submitting.iter().map(|(_, submission)| submission.id).collect()).await?;
@@ -251,6 +258,23 @@ async fn read_answers(
     Ok(())
 }
 
+/// Whether the answer to a call of sbatch would still be news.
+fn awaits_answer(run: &Run) -> bool {
+    match &run.state {
+        State::Submitting { call: Call::UnderWay | Call::Unreachable(_) } => true,
+        State::Stopping { .. } => run.submission.as_ref().is_some_and(|known| known.job.is_none()),
+        State::Submitting { call: Call::InDoubt(_) }
+        | State::Preparing
+        | State::Pending { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Backoff { .. }
+        | State::Final { .. } => false,
+    }
+}
+
 /// What a call that has no answer comes to: nothing as long as it may submit, and then doubt.
 async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> Option<Answer> {
     if world.is_under_way(submission.id) {
@@ -269,6 +293,22 @@ async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> 
     (!may_still_submit).then(|| Answer::Lost { message: message() })
 }
 
+/// Whether a stopped run has no job that could still come into sight: sbatch is over, and as long after the wish as doubt
+/// takes a good answer knows of none.
+fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
+    let (State::Stopping { stop, .. }, Some(submission)) = (&row.run.state, &row.run.submission)
+    else {
+        return true;
+    };
+    if world.is_under_way(submission.id) {
+        return false;
+    }
+    let wait = i64::try_from(world.policy(&row.resolved).in_doubt_wait.0).unwrap_or(i64::MAX);
+    let waited = world.clock.now().duration_since(stop.since) >= SignedDuration::from_secs(wait);
+    let has_ended = submission.job.is_some() || seen.is_some_and(|seen| seen.answer.is_some());
+    has_ended && waited && seen.is_some_and(|seen| matches!(seen.look, Look::Absent | Look::Job(_)))
+}
+
 /// Takes the claims that a recorded decision wants revoked.
 async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) {
     for row in live {
@@ -285,8 +325,8 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
         let revoke = move |hands: &dyn Hands| hands.revoke(&run_dir, &token);
         match world.with_hands(&row.resolved.run_root, revoke).await {
-            // While sbatch is under way its answer may still name a job that has to be cancelled.
-            Ok(Revocation::Won) if world.is_under_way(submission.id) => {}
+            // A job may still come into sight that has to be cancelled.
+            Ok(Revocation::Won) if !is_settled(world, row, observed.seen.get(&row.run.id)) => {}
             Ok(revocation) => {
                 if let Some(seen) = observed.seen.get_mut(&row.run.id) {
                     if is_over && revocation == Revocation::Won {

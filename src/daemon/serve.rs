@@ -88,7 +88,7 @@ pub async fn serve(
     }
     world.tasks.close();
     if tokio::time::timeout(DRAIN, world.tasks.wait()).await.is_err() {
-        // Their answers are found again by the next daemon.
+        // They are killed with this process; the next daemon looks for what came of them.
         warn!("submissions are still under way");
     }
     // A daemon that took over has a socket of its own under the same name.
@@ -99,18 +99,25 @@ pub async fn serve(
     Ok(())
 }
 
-/// One reconciliation pass, and a second one for the answers to what the first submitted.
+/// One reconciliation pass, and further ones for the answers to what the last one submitted.
 pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     /// There is no later pass: longer than any command may take.
     const LOOK_PATIENCE: Duration = Duration::from_mins(2);
     let (world, _lease) = build(config, LOOK_PATIENCE)?;
-    let mut report = pass(&world).await?;
+    /// What one pass submits may let others start in the next; who is left waits for the next call.
+    const PASSES_MAX: u32 = 10;
+    let mut report = PassReport::default();
     world.tasks.close();
-    world.tasks.wait().await;
-    if report.submitted > 0 {
-        let after = pass(&world).await?;
-        report.decided += after.decided;
-        report.live = after.live;
+    for _ in 0..PASSES_MAX {
+        let PassReport { live, decided, submitted } = pass(&world).await?;
+        report.live = live;
+        report.decided += decided;
+        report.submitted += submitted;
+        // An sbatch that is under way when this process ends would be killed in the middle of it.
+        world.tasks.wait().await;
+        if submitted == 0 {
+            break;
+        }
     }
     Ok(report)
 }

@@ -17,6 +17,9 @@ use crate::ports::{Output, Program, ProgramError};
 /// does not hang on a full pipe.
 pub const OUTPUT_BYTES_MAX: u64 = 64 << 20;
 
+/// How long the opening of a file for standard input may take.
+const STDIN_WAIT: Duration = Duration::from_secs(10);
+
 /// How long a killed program may take to be gone; one that hangs in the kernel is left to the runtime.
 const KILLED_WAIT: Duration = Duration::from_secs(2);
 
@@ -28,7 +31,7 @@ pub(super) async fn run(program: Program) -> Result<Output, ProgramError> {
 async fn run_capped(program: Program, bytes_max: u64) -> Result<Output, ProgramError> {
     let start = |source| ProgramError::Start { path: program.path.clone(), source };
     let hear = |source| ProgramError::Hear { path: program.path.clone(), source };
-    let mut command = command(&program).map_err(start)?;
+    let mut command = command(&program, stdin(&program).await?);
     command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child =
         tokio::process::Command::from(command).kill_on_drop(true).spawn().map_err(start)?;
@@ -60,7 +63,7 @@ async fn run_capped(program: Program, bytes_max: u64) -> Result<Output, ProgramE
 /// Starts a program that outlives this process. Its deadline does not count.
 pub(super) fn launch(runtime: &Handle, program: &Program) -> Result<u32, ProgramError> {
     let start = |source| ProgramError::Start { path: program.path.clone(), source };
-    let mut command = command(program).map_err(start)?;
+    let mut command = command(program, Stdio::null());
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let entered = runtime.enter();
     let mut child = tokio::process::Command::from(command).spawn().map_err(start)?;
@@ -71,12 +74,23 @@ pub(super) fn launch(runtime: &Handle, program: &Program) -> Result<u32, Program
     Ok(pid)
 }
 
-#[expect(clippy::disallowed_methods, reason = "hands is where programs are started")]
-fn command(program: &Program) -> io::Result<Command> {
-    let stdin = match &program.stdin {
-        Some(path) => Stdio::from(fs_err::File::open(path)?.into_file()),
-        None => Stdio::null(),
+/// Opens what the program reads, off the async threads: the file may lie on a mount that hangs.
+async fn stdin(program: &Program) -> Result<Stdio, ProgramError> {
+    let Some(path) = program.stdin.clone() else { return Ok(Stdio::null()) };
+    let failed = |source| ProgramError::Stdin { path: path.clone(), source };
+    let opened = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || std::fs::File::open(path))
     };
+    match timeout(STDIN_WAIT, opened).await {
+        Ok(Ok(file)) => file.map(Stdio::from).map_err(failed),
+        Ok(Err(error)) => Err(failed(io::Error::other(error))),
+        Err(_) => Err(failed(io::Error::new(io::ErrorKind::TimedOut, "no answer"))),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "hands is where programs are started")]
+fn command(program: &Program, stdin: Stdio) -> Command {
     let mut command = Command::new(&program.path);
     command
         .args(&program.args)
@@ -84,7 +98,7 @@ fn command(program: &Program) -> io::Result<Command> {
         .envs(program.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(&program.directory)
         .stdin(stdin);
-    Ok(command)
+    command
 }
 
 async fn read_capped(
@@ -219,7 +233,8 @@ mod tests {
         let error = launch(&Handle::current(), &missing).unwrap_err();
         assert_eq!(error.to_string(), "cannot start /no/such/program");
         let input = Program { stdin: Some(PathBuf::from("/no/such/file")), ..shell("") };
-        assert!(matches!(run(input).await.unwrap_err(), ProgramError::Start { .. }));
+        let error = run(input).await.unwrap_err();
+        assert!(matches!(error, ProgramError::Stdin { .. }) && !error.may_pass(), "{error}");
     }
 
     #[tokio::test]

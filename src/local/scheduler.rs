@@ -63,13 +63,7 @@ impl NotSubmitted {
         match self {
             Self::Spool(_) | Self::Occupied(_) | Self::Process(_) | Self::Script(_) => true,
             Self::Path | Self::NoScript(_) => false,
-            Self::Launch(error) => match error {
-                ProgramError::Start { source, .. } => !matches!(
-                    source.kind(),
-                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-                ),
-                ProgramError::Deadline { .. } | ProgramError::Hear { .. } => true,
-            },
+            Self::Launch(error) => error.may_pass(),
         }
     }
 }

@@ -40,6 +40,9 @@ const FOR_NOW: &[&str] = &[
     "temporarily unable to accept job",
     "Job creation temporarily disabled",
     "Resource temporarily unavailable",
+    // What a full job queue is called once sbatch has given up.
+    "Unable to create job record",
+    "backup controller in standby mode",
 ];
 
 /// Nothing was sent: there was nobody to send it to.
@@ -83,6 +86,9 @@ pub fn judge(cluster: &str, ended: &Result<Output, ProgramError>) -> Answer {
     let lost = |message: String| Answer::Lost { message };
     let output = match ended {
         Ok(output) => output,
+        Err(error @ ProgramError::Stdin { .. }) => {
+            return Answer::Refused { message: crate::chain(error), for_now: error.may_pass() };
+        }
         Err(error @ ProgramError::Start { .. }) => {
             return Answer::Unreachable { message: crate::chain(error) };
         }
@@ -145,7 +151,8 @@ fn refused(code: i32, message: String) -> Answer {
         Some(verdict) => {
             message.contains(FOR_NOW[0]) || FOR_NOW.iter().any(|sign| verdict.contains(sign))
         }
-        None => says(FOR_NOW),
+        // It tells of its retries as well; one that ended in the middle of them may have submitted.
+        None => false,
     };
     if for_now || verdict.is_some() || code == OPTION_ERROR || says(NOT_SENT) {
         Answer::Refused { message, for_now }
@@ -232,6 +239,15 @@ mod tests {
         let source = std::io::Error::other("no such file");
         let start = ProgramError::Start { path: program(), source };
         assert_eq!(short(&judge("main", &Err(start))), "unreachable");
+        let unread = |kind: std::io::ErrorKind| {
+            short(&judge(
+                "main",
+                &Err(ProgramError::Stdin { path: program(), source: kind.into() }),
+            ))
+        };
+        // The run's own trouble, and no other's.
+        assert_eq!(unread(std::io::ErrorKind::NotFound), "refused");
+        assert_eq!(unread(std::io::ErrorKind::StaleNetworkFileHandle), "for now");
         let cut = Output { code: Some(0), stdout: b"1\n".into(), stderr: Vec::new(), cut: true };
         assert_eq!(short(&judge("main", &Ok(cut))), "lost");
     }
@@ -267,7 +283,9 @@ mod tests {
             "refused",
         );
         let full = "sbatch: error: Slurm job queue full, sleeping and retrying\n";
-        check(Some(1), "", full, "for now");
+        check(Some(1), "", full, "lost");
+        let gave_up = failed("Unable to create job record, try again");
+        check(Some(1), "", &format!("{full}{gave_up}"), "for now");
     }
 
     #[test]

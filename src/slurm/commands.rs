@@ -176,8 +176,11 @@ impl Commands {
     /// Whether a call of sbatch that nobody waits for may still submit: as long as it runs, and where that cannot be seen as
     /// long as it may take.
     pub(super) async fn may_still_submit(&self, orphan: &Orphan, now: Timestamp) -> bool {
+        /// It gives up by itself after two minutes; one that is there for so long hangs for good.
+        const HANGS_AFTER: Duration = Duration::from_mins(30);
+        let at_most = if orphan.is_here { HANGS_AFTER } else { SBATCH_DEADLINE };
         let age = now.duration_since(orphan.called_at);
-        if age >= SignedDuration::try_from(SBATCH_DEADLINE).unwrap_or(SignedDuration::MAX) {
+        if age >= SignedDuration::try_from(at_most).unwrap_or(SignedDuration::MAX) {
             return false;
         }
         if !orphan.is_here {

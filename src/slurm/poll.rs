@@ -19,6 +19,9 @@ pub struct Pace {
     pub burst: u32,
 }
 
+/// At this age slurmctld has saved a job, which it does about every five seconds, and knows why it lets it wait.
+pub(super) const SETTLED_SECONDS: u32 = 10;
+
 /// Between two calls, however urgent.
 const SOONEST: SignedDuration = SignedDuration::from_secs(1);
 
@@ -72,9 +75,10 @@ impl Poll {
 
     /// Whether a job that was submitted then, and is not seen yet, need not be asked about.
     pub fn is_fresh(&self, submitted_at: Timestamp, now: Timestamp) -> bool {
-        /// By then slurmctld has saved it, and its own reason for letting it wait is known.
-        const SETTLED: SignedDuration = SignedDuration::from_secs(10);
-        now.duration_since(submitted_at) < SETTLED.min(self.pace.interval)
+        let settled = SignedDuration::from_secs(i64::from(SETTLED_SECONDS));
+        let age = now.duration_since(submitted_at);
+        // A clock that was set back makes nothing young.
+        !age.is_negative() && age < settled.min(self.pace.interval)
     }
 
     /// Whether Slurm is to be asked now, given the submissions that somebody waits for. If so, the call is paid.

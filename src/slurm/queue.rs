@@ -11,7 +11,10 @@ use crate::slurm::sighting::Seer;
 use crate::slurm::squeue::Answer;
 
 /// How long accounting may take to tell of a start that is over. Without its word the end of that start is a guess.
-const LATE: SignedDuration = SignedDuration::from_secs(60);
+const LATE: SignedDuration = SignedDuration::from_secs(20);
+
+/// A job that is being requeued shows its new restart count already while its old start is cleared away.
+const COMPLETING: &str = "COMPLETING";
 
 /// What squeue shows of the submissions that were asked for.
 pub(super) struct Queue<'a> {
@@ -20,16 +23,28 @@ pub(super) struct Queue<'a> {
     /// Found under a restart count that is not known yet.
     grown: Vec<(&'a Asked, Vec<Sighting>)>,
     shown: Vec<Sighting>,
+    /// Nothing can be concluded about them yet.
+    unsure: Vec<SubmissionId>,
+    silence: Option<Silence>,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn of(asked: &'a [Asked], seer: &Seer<'_>, answer: &Answer) -> Self {
-        let mut queue = Self { missing: Vec::new(), grown: Vec::new(), shown: Vec::new() };
+        let (missing, grown, shown, unsure) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut queue = Self { missing, grown, shown, unsure, silence: None };
         for asked in asked {
             let found = seer.in_queue(asked, answer);
-            if found.is_empty() {
+            let grown = || found.iter().filter(|sighting| sighting.restart > asked.restart);
+            if answer.unread.iter().any(|line| line.contains(asked.token.as_str())) {
+                // A row of its job's, perhaps, of which nothing is known.
+                queue.unsure.push(asked.submission);
+                let why = "a row of its answer cannot be read".to_owned();
+                queue.silence = Some(Silence { who: "squeue".to_owned(), why });
+            } else if found.is_empty() {
                 queue.missing.push(asked);
-            } else if found.iter().any(|sighting| sighting.restart > asked.restart) {
+            } else if grown().any(|sighting| sighting.word == COMPLETING) {
+                queue.unsure.push(asked.submission);
+            } else if grown().next().is_some() {
                 queue.grown.push((asked, found));
             } else {
                 queue.shown.extend(found);
@@ -55,7 +70,7 @@ impl<'a> Queue<'a> {
     /// There is nobody else to ask, or no need to.
     pub(super) fn alone(mut self) -> LookAnswer {
         self.shown.extend(self.grown.into_iter().flat_map(|(_, found)| found));
-        LookAnswer::Seen { sightings: self.shown, unsure: Vec::new(), silence: None }
+        LookAnswer::Seen { sightings: self.shown, unsure: self.unsure, silence: self.silence }
     }
 
     /// Accounting has answered.
@@ -68,7 +83,6 @@ impl<'a> Queue<'a> {
         for asked in &self.missing {
             self.shown.extend(seer.in_accounts(asked, records));
         }
-        let mut unsure = Vec::new();
         for (asked, found) in self.grown {
             let told: Vec<Sighting> =
                 found.iter().flat_map(|sighting| seer.before(asked, sighting, records)).collect();
@@ -78,16 +92,16 @@ impl<'a> Queue<'a> {
                 self.shown.extend(told);
                 self.shown.extend(found);
             } else {
-                unsure.push(asked.submission);
+                self.unsure.push(asked.submission);
             }
         }
-        LookAnswer::Seen { sightings: self.shown, unsure, silence: None }
+        LookAnswer::Seen { sightings: self.shown, unsure: self.unsure, silence: self.silence }
     }
 
     /// Accounting is silent.
     pub(super) fn without(mut self, silence: Silence, now: Timestamp) -> LookAnswer {
-        let mut unsure: Vec<SubmissionId> =
-            self.missing.iter().map(|asked| asked.submission).collect();
+        let mut unsure = self.unsure;
+        unsure.extend(self.missing.iter().map(|asked| asked.submission));
         for (asked, found) in self.grown {
             if found.iter().all(|sighting| is_old(sighting, now)) {
                 self.shown.extend(found);

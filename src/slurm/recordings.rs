@@ -11,6 +11,7 @@ use crate::domain::units::Seconds;
 use crate::ports::Output;
 use crate::slurm::answer::judge;
 use crate::slurm::commands::good;
+use crate::slurm::sighting::numbered;
 use crate::slurm::{config, sacct, squeue};
 
 const RELEASES: [&str; 3] = ["20.11", "22.05", "24.11"];
@@ -343,7 +344,8 @@ fn accounting_tells_of_each_start() {
             let recording = Recording::read(release, &format!("accounts-{moment}"));
             let (mut records, _) = accounted(&recording);
             records.retain(|record| record.name == *job);
-            let starts: Vec<String> = sacct::in_order(records)
+            records.sort_by_key(|record| record.submitted_at);
+            let starts: Vec<String> = numbered(&records, None)
                 .iter()
                 .map(|record| short(&record.state.text, record.restart, record.exit))
                 .collect();

@@ -4,8 +4,6 @@
 //! the order of Submit. The delimiter is a nonce, since job names may hold anything. [`args`] and [`parse`] must change
 //! together.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
@@ -57,7 +55,7 @@ pub struct Record {
     pub user: Option<String>,
     pub time_limit_seconds: Option<u64>,
     pub name: String,
-    /// Which start of the job it is, from 0; set by [`in_order`].
+    /// Which start of the job it is, from 0; told by its place among the others.
     pub restart: u32,
 }
 
@@ -146,22 +144,6 @@ fn record(line: &str, mark: &str) -> Option<Record> {
     (!unfinished && !ghost).then_some(record)
 }
 
-/// Numbers the starts of each job by Submit. To be given the records of one submission only: ids are used again.
-pub fn in_order(records: Vec<Record>) -> Vec<Record> {
-    let mut by_key: BTreeMap<(u64, Option<u32>), Vec<Record>> = BTreeMap::new();
-    for record in records {
-        by_key.entry((record.job, record.array_task)).or_default().push(record);
-    }
-    let mut ordered = Vec::new();
-    for mut starts in by_key.into_values() {
-        starts.sort_by_key(|record| record.submitted_at);
-        for (restart, record) in (0..).zip(starts) {
-            ordered.push(Record { restart, ..record });
-        }
-    }
-    ordered
-}
-
 impl Record {
     /// Whether they are starts of one job.
     pub fn is_of_job(&self, other: &Self) -> bool {
@@ -220,28 +202,6 @@ mod tests {
         assert_eq!((record.time_limit_seconds, record.nodes.as_str()), (Some(600), "p[1-2]"));
         assert_eq!(record.ended_at.map(Timestamp::as_second), Some(1_795_239_300));
         assert_eq!(record.name, NAME);
-    }
-
-    #[test]
-    fn starts_of_one_job_are_numbered_by_submit() {
-        let text = [
-            line("7", "RUNNING", "0:0", "1795239200", NAME),
-            line("7", "REQUEUED", "0:0", "1795239100", NAME),
-            line("8_1", "COMPLETED", "0:0", "1795239100", NAME),
-            line("7", "PREEMPTED", "0:0", "1795239150", NAME),
-        ]
-        .concat();
-        let (records, _) = parse(text.as_bytes(), "n");
-        let shown: Vec<String> = in_order(records)
-            .iter()
-            .map(|record| {
-                format!("{} {} {}", record.key("main"), record.restart, record.state.text)
-            })
-            .collect();
-        assert_eq!(
-            shown,
-            ["main:7 0 REQUEUED", "main:7 1 PREEMPTED", "main:7 2 RUNNING", "main:8_1 0 COMPLETED"]
-        );
     }
 
     #[test]

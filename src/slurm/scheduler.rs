@@ -14,7 +14,7 @@ use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, 
 use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
-use crate::slurm::poll::{Pace, Poll};
+use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
 use crate::slurm::queue::Queue;
 use crate::slurm::sacct::{self, Record, Which};
 use crate::slurm::sighting::Seer;
@@ -216,9 +216,8 @@ impl Scheduler for SlurmScheduler {
         Box::pin(async {})
     }
 
-    /// slurmctld saves its state about every five seconds; one that dies before has never heard of the job.
     fn settled_after(&self) -> Seconds {
-        Seconds(10)
+        Seconds(SETTLED_SECONDS.into())
     }
 
     fn absent_grace(&self) -> Seconds {

@@ -1,13 +1,14 @@
 //! From what squeue and sacct show to what is seen of a submission.
 
-use crate::domain::ids::JobKey;
+use jiff::Timestamp;
+
 use crate::domain::nodelist;
 use crate::domain::run::{Granted, JobEnd, Phase, Sighting};
 use crate::domain::slurm_state::JobWord;
 use crate::domain::tres::Tres;
 use crate::ports::Asked;
 use crate::slurm::identity::{Claimed, Ours};
-use crate::slurm::sacct::{Record, in_order};
+use crate::slurm::sacct::Record;
 use crate::slurm::squeue::{Answer, Row};
 
 /// Through whose eyes a cluster is seen.
@@ -37,29 +38,23 @@ impl Seer<'_> {
                     submitted_at: row.submitted_at,
                 })
         };
-        let mut found: Vec<Sighting> =
-            answer.rows.iter().filter(is_ours).map(|row| self.of_row(asked, row)).collect();
-        // A row that cannot be read may be its job: then it is in sight, and nothing is known of it.
-        let unread = answer.unread.iter().any(|line| line.contains(asked.token.as_str()));
-        if found.is_empty()
-            && unread
-            && let Some(job) = &asked.job
-        {
-            found.push(unreadable(job.clone(), asked));
-        }
-        found
+        answer.rows.iter().filter(is_ours).map(|row| self.of_row(asked, row)).collect()
     }
 
     /// What accounting knows of a submission that squeue does not show.
     pub fn in_accounts(&self, asked: &Asked, records: &[Record]) -> Vec<Sighting> {
-        let starts = self.starts(asked, records);
         let mut found = Vec::new();
-        for of_job in starts.chunk_by(Record::is_of_job) {
-            let Some((last, before)) = of_job.split_last() else { continue };
+        for of_job in self.ours_in(asked, records).chunk_by(Record::is_of_job) {
+            let is_known =
+                of_job.iter().any(|start| asked.job.as_ref() == Some(&start.key(self.cluster)));
+            let known = is_known.then_some((asked.submitted_at, asked.restart));
+            let starts = numbered(of_job, known);
+            let Some((last, before)) = starts.split_last() else { continue };
             let last = self.of_record(asked, last, true);
-            // A record that goes on although the queue does not show its job is late, or will never be ended: what is known
-            // of the job stands. Where none is known, it is good to know of one.
-            if !is_over(&last.phase) && asked.job.as_ref() == Some(&last.job) {
+            // A record that goes on although the queue does not show its job is late, or will never be ended; one of a start
+            // before the known one is older news. What is known of the job stands. Where none is known, it is good to know
+            // of one.
+            if is_known && (!is_over(&last.phase) || last.restart < asked.restart) {
                 continue;
             }
             let before = before.iter().filter(|start| start.restart >= asked.restart);
@@ -71,17 +66,19 @@ impl Seer<'_> {
 
     /// How the starts of a job before `now` ended, as far as accounting tells.
     pub fn before(&self, asked: &Asked, now: &Sighting, records: &[Record]) -> Vec<Sighting> {
-        self.starts(asked, records)
+        let Some(submitted_at) = now.submitted_at else { return Vec::new() };
+        let mut of_job = self.ours_in(asked, records);
+        of_job.retain(|record| record.key(self.cluster) == now.job);
+        numbered(&of_job, Some((submitted_at, now.restart)))
             .iter()
             .filter(|start| (asked.restart..now.restart).contains(&start.restart))
             .map(|start| self.of_record(asked, start, false))
-            .filter(|start| {
-                start.job == now.job && is_over(&start.phase) && start.ended_at.is_some()
-            })
+            .filter(|start| is_over(&start.phase) && start.ended_at.is_some())
             .collect()
     }
 
-    fn starts(&self, asked: &Asked, records: &[Record]) -> Vec<Record> {
+    /// The records of a submission, by job and in the order of Submit.
+    fn ours_in(&self, asked: &Asked, records: &[Record]) -> Vec<Record> {
         let is_ours = |record: &&Record| {
             self.ours(asked).is(&Claimed {
                 cluster: record.cluster.as_deref(),
@@ -91,10 +88,10 @@ impl Seer<'_> {
             })
         };
         let mut ours: Vec<Record> = records.iter().filter(is_ours).cloned().collect();
-        // The same record may have been asked for twice, by its job and in a time.
         ours.sort_by_key(|record| (record.job, record.array_task, record.submitted_at));
+        // The same record may have been asked for twice, by its job and in a time.
         ours.dedup();
-        in_order(ours)
+        ours
     }
 
     fn of_row(&self, asked: &Asked, row: &Row) -> Sighting {
@@ -177,18 +174,125 @@ fn is_over(phase: &Phase) -> bool {
     matches!(phase, Phase::Ended { .. })
 }
 
-fn unreadable(job: JobKey, asked: &Asked) -> Sighting {
-    Sighting {
-        job,
-        token: asked.token.clone(),
-        phase: Phase::Unknown,
-        word: "UNREADABLE".to_owned(),
-        restart: 0,
-        submitted_at: None,
-        eligible_at: None,
-        started_at: None,
-        ended_at: None,
-        nodes: Vec::new(),
-        granted: Granted::default(),
+/// Numbers the starts of one job, which are in the order of Submit. A start whose number is known anchors the others: the
+/// records of some may never have come.
+pub(super) fn numbered(of_job: &[Record], known: Option<(Timestamp, u32)>) -> Vec<Record> {
+    let (at, restart) = known.unwrap_or((Timestamp::MIN, 0));
+    let earlier = of_job.iter().filter(|record| record.submitted_at.is_some_and(|then| then < at));
+    let earlier = u32::try_from(earlier.count()).unwrap_or(u32::MAX);
+    let number = |place: u32| restart.saturating_add(place).checked_sub(earlier);
+    (0..)
+        .zip(of_job)
+        .filter_map(|(place, record)| Some(Record { restart: number(place)?, ..record.clone() }))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{SubmissionId, Token};
+    use crate::slurm::sacct::parse;
+
+    const SEER: Seer<'_> =
+        Seer { cluster: "main", slurm_cluster: Some("priv"), user: "anna", uid: 1000 };
+
+    fn t(second: i64) -> Timestamp {
+        Timestamp::from_second(1_795_239_000 + second).unwrap()
+    }
+
+    /// Job 7, as it is known: under this restart count, submitted then.
+    fn asked(restart: u32, submitted_at: i64) -> Asked {
+        Asked {
+            submission: SubmissionId(1),
+            token: Token::from_bits(1),
+            job: Some("main:7".parse().unwrap()),
+            intent_at: t(0),
+            eager: false,
+            unseen: false,
+            restart,
+            submitted_at: t(submitted_at),
+        }
+    }
+
+    /// Records of job 7: a state and when that start was submitted.
+    fn records(starts: &[(&str, i64)]) -> Vec<Record> {
+        let name = format!("42-llama.1.{}", Token::from_bits(1));
+        let line = |(state, submit): &(&str, i64)| {
+            let at = t(*submit).as_second().to_string();
+            let end = t(*submit + 9).as_second().to_string();
+            let columns = ["7", "7", state, "0:0", &at, &at, &at, &end, "9", "cpu=1", "p1"];
+            let more = ["debug", "normal", "lab", "priv", "anna", "10", &name];
+            columns.into_iter().chain(more).collect::<Vec<_>>().join("|n|") + "\n"
+        };
+        parse(starts.iter().map(line).collect::<String>().as_bytes(), "n").0
+    }
+
+    fn short(sightings: &[Sighting]) -> Vec<String> {
+        let word = |sighting: &Sighting| match sighting.phase {
+            Phase::Ended { end, .. } => format!("{} {end:?}", sighting.restart),
+            Phase::Waiting { .. } | Phase::Running | Phase::Unknown => {
+                format!("{} goes on", sighting.restart)
+            }
+        };
+        sightings.iter().map(word).collect()
+    }
+
+    #[track_caller]
+    fn check(known: (u32, i64), starts: &[(&str, i64)], expected: &[&str]) {
+        let (restart, submitted_at) = known;
+        let found = SEER.in_accounts(&asked(restart, submitted_at), &records(starts));
+        assert_eq!(short(&found), expected, "{known:?} {starts:?}");
+    }
+
+    #[test]
+    fn what_left_the_queue_ended_as_its_last_record_says() {
+        check((0, 0), &[("COMPLETED", 10)], &["0 Completed"]);
+        check((0, 10), &[("PREEMPTED", 10), ("COMPLETED", 50)], &["0 Preempted", "1 Completed"]);
+        check((0, 10), &[("REQUEUED", 10), ("FAILED", 50)], &["0 Requeued", "1 Failed"]);
+        check((1, 50), &[("REQUEUED", 10), ("FAILED", 50)], &["1 Failed"]);
+        // It is late, or it will never be ended.
+        check((0, 10), &[("RUNNING", 10)], &[]);
+        check((0, 10), &[("REQUEUED", 10)], &[]);
+        check((0, 10), &[("PREEMPTED", 10), ("RUNNING", 50)], &[]);
+        check((0, 0), &[], &[]);
+    }
+
+    #[test]
+    fn starts_are_numbered_from_the_one_that_is_known() {
+        // The record of the first start never came.
+        check((1, 50), &[("COMPLETED", 50)], &["1 Completed"]);
+        check((1, 50), &[("PREEMPTED", 50), ("COMPLETED", 90)], &["1 Preempted", "2 Completed"]);
+        // The record of the known start is not there yet: how the one before ended is no news.
+        check((1, 50), &[("PREEMPTED", 10)], &[]);
+    }
+
+    #[test]
+    fn a_job_that_is_known_to_nobody_yet_is_told_of_in_any_case() {
+        let in_doubt = Asked { job: None, ..asked(0, 0) };
+        let found = |starts| short(&SEER.in_accounts(&in_doubt, &records(starts)));
+        assert_eq!(found(&[("RUNNING", 10)]), ["0 goes on"]);
+        assert_eq!(found(&[("REQUEUED", 10), ("PENDING", 50)]), ["0 Requeued", "1 goes on"]);
+    }
+
+    #[test]
+    fn the_starts_before_a_requeued_one_are_told_by_its_submit() {
+        let now = |restart, submit| {
+            let shown = SEER
+                .in_accounts(&Asked { job: None, ..asked(0, 0) }, &records(&[("RUNNING", submit)]));
+            Sighting { restart, ..shown.into_iter().next().unwrap() }
+        };
+        let before = |known, now: &Sighting, starts| {
+            short(&SEER.before(&asked(known, 10), now, &records(starts)))
+        };
+        let requeued = now(1, 50);
+        assert_eq!(before(0, &requeued, &[("NODE_FAIL", 10), ("RUNNING", 50)]), ["0 NodeFailure"]);
+        assert_eq!(before(0, &requeued, &[("REQUEUED", 10)]), ["0 Requeued"]);
+        // Its own record is none of a start before, whatever is missing.
+        assert_eq!(before(0, &requeued, &[("COMPLETED", 50)]), Vec::<String>::new());
+        let thrice = now(2, 90);
+        let starts = [("PREEMPTED", 10), ("NODE_FAIL", 50), ("RUNNING", 90)];
+        assert_eq!(before(0, &thrice, &starts), ["0 Preempted", "1 NodeFailure"]);
+        assert_eq!(before(0, &thrice, &starts[1..]), ["1 NodeFailure"]);
+        assert_eq!(before(1, &thrice, &starts), ["1 NodeFailure"]);
     }
 }

@@ -22,7 +22,7 @@ impl Run {
     }
 
     /// The attempt of the submission under way.
-    pub(super) fn open_attempt(&self) -> Option<&Attempt> {
+    pub fn open_attempt(&self) -> Option<&Attempt> {
         let submission = self.submission.as_ref()?;
         self.attempt.as_ref().filter(|attempt| attempt.submission == submission.id)
     }
@@ -30,6 +30,12 @@ impl Run {
     /// The restart count that is known; a submission begins with 0.
     pub fn known_restart(&self) -> u32 {
         self.open_attempt().map_or(0, |attempt| attempt.restart)
+    }
+
+    /// Whether the scheduler showed the job when it was last asked: otherwise its id may be another's by now.
+    pub(super) fn is_in_sight(&self) -> bool {
+        self.open_attempt()
+            .is_some_and(|attempt| attempt.slurm_state.is_some() && attempt.absent_since.is_none())
     }
 
     /// Whether the scheduler may forget the job of the submission under way as if it had never been.

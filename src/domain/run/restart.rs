@@ -20,9 +20,7 @@ pub(super) fn restart_grew(
         return decision;
     }
     let again = Act::Cancel { job: sighting.job.clone(), grace: false };
-    if matches!(run.state, State::Stopping { .. }) {
-        return Decision::stay(run).act(again);
-    }
+    let is_stopping = matches!(run.state, State::Stopping { .. });
     let mut decision = Decision::stay(run);
     // A requeue moves the submit time to the moment of the requeue.
     let requeued_at = sighting.submitted_at.unwrap_or(now);
@@ -36,6 +34,12 @@ pub(super) fn restart_grew(
     open_start(&mut decision, sighting.restart, sighting, now);
     for attempt in &mut decision.closed {
         requeued(attempt, requeued_at);
+    }
+    if is_stopping {
+        let mut after = found(&decision.run, sighting, policy, now);
+        after.closed.splice(0..0, decision.closed);
+        let is_over = after.run.state.is_final();
+        return if is_over || !after.acts.is_empty() { after } else { after.act(again) };
     }
     decision.run.state = State::Queued { why: None };
     if decision.run.restarts > policy.max_restarts {

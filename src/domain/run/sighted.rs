@@ -25,7 +25,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
     let is_stopping = matches!(run.state, State::Stopping { .. });
     let is_over = matches!(sighting.phase, Phase::Ended { .. });
     let is_superseded = run.is_superseded();
-    let was_unknown = run.submission.as_ref().is_some_and(|known| known.job.is_none());
+    let was_in_sight = run.is_in_sight();
     if let Some(submission) = decision.run.submission.as_mut() {
         submission.provisional =
             (submission.provisional || is_new) && is_unsettled(sighting, policy, now);
@@ -40,7 +40,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         (Phase::Ended { end, exit_code, signal }, _) => {
             close(&mut decision, *end, (*exit_code, *signal), policy, now);
         }
-        (_, State::Stopping { .. }) if was_unknown => {
+        (_, State::Stopping { .. }) if !was_in_sight => {
             let grace = sighting.phase == Phase::Running;
             decision = decision.act(Act::Cancel { job: sighting.job.clone(), grace });
         }
@@ -51,6 +51,10 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         (Phase::Running, State::Submitting { .. } | State::Queued { .. }) => {
             mark_started(&mut decision.run, sighting.started_at);
             decision.run.state = State::Running;
+        }
+        // There is a job: the call is over, whatever becomes of its answer.
+        (Phase::Unknown, State::Submitting { .. }) => {
+            decision.run.state = State::Queued { why: None };
         }
         (Phase::Waiting { .. } | Phase::Running | Phase::Unknown, _) => {}
     }

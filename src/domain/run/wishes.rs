@@ -130,8 +130,11 @@ fn has_started(run: &Run) -> bool {
     !matches!(run.state, State::Queued { .. })
 }
 
+/// Asks for the job's end, if the scheduler shows it: an id alone may be another's by now. One that is not in sight is
+/// cancelled when it comes into sight.
 fn cancel_job(decision: Decision, grace: bool) -> Decision {
-    match decision.run.submission.as_ref().and_then(|submission| submission.job.clone()) {
+    let known = decision.run.open_attempt().filter(|_| decision.run.is_in_sight());
+    match known.map(|attempt| attempt.job.clone()) {
         Some(job) => decision.act(Act::Cancel { job, grace }),
         None => decision,
     }

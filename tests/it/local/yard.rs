@@ -144,6 +144,7 @@ impl Yard {
             eager: false,
             unseen: false,
             restart: 0,
+            submitted_at: intent_at,
         };
         let spool = Spool::of(&self.dir.path().join("state"), submission);
         (order, Job { key, asked, run_dir, spool })

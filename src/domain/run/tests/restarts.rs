@@ -139,6 +139,41 @@ fn starts_that_nobody_saw_count_and_keep_the_numbers_of_the_script() {
 }
 
 #[test]
+fn a_run_that_is_stopped_while_its_job_was_requeued_ends_with_that_job() {
+    let stopping = run_in("stopping");
+    let waits = step(&stopping, &grew(restarted(waiting(), 1)), &policy(), t(300));
+    assert_eq!(waits.run.state.as_str(), "stopping");
+    assert_eq!(waits.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    // Nobody had looked in between: the job was requeued, and then cancelled as it was wished.
+    let over = Look::Job(restarted(ended(JobEnd::Cancelled, 0), 1));
+    for before in [&stopping, &waits.run] {
+        let seen = Seen { look: over.clone(), ..Seen::default() };
+        let decision = decide(before, &seen, &policy(), t(310));
+        assert_eq!(
+            end(&decision.run),
+            ("cancelled", Some(Reason::CancelledByUser), "cancelled by anna")
+        );
+        assert_eq!((decision.run.attempts, decision.acts), (2, vec![]));
+    }
+}
+
+#[test]
+fn an_id_that_nobody_has_shown_is_not_cancelled() {
+    // slurmctld may have forgotten the job, and given its id to somebody else's.
+    let acked = after(&[admitted(1), acknowledged()]);
+    assert_eq!(step(&acked, &cancel(), &policy(), t(9)).acts, vec![]);
+    let missed = step(&run_in("queued"), &Event::Absent, &policy(), t(9)).run;
+    let stopping = step(&missed, &cancel(), &policy(), t(10));
+    assert_eq!(stopping.acts, vec![]);
+    assert_eq!(step(&stopping.run, &Event::TimerDue, &policy(), t(90)).acts, vec![]);
+    let seen = step(&stopping.run, &Event::Found(waiting()), &policy(), t(91));
+    let again = step(&seen.run, &Event::TimerDue, &policy(), t(200));
+    for decision in [seen, again] {
+        assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    }
+}
+
+#[test]
 fn one_restart_too_many_is_vetoed() {
     let before = Run { restarts: 3, ..run_in("running") };
     let event = grew(restarted(waiting(), 1));
