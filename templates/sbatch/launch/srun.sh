@@ -1,9 +1,10 @@
 # One task per rank. What each does first is expanded in the task, where Slurm has said which one it is.
 ty_launch() {
   local ty_task='
-    mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || exit {{ launch_failed_exit }}
+{% include "sbatch/launch/srun_task.sh" %}
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={{ processes_per_node }} NODE_RANK=$SLURM_NODEID
-    {%- include "sbatch/launch/srun_task.sh" %}'
+    (exec -- "$@")
+    ty_leave "$?"'
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$WORLD_SIZE"

@@ -6,9 +6,11 @@ ty_forward() {
 
 # srun tells the highest exit code of all tasks: where one failed, that of another which was ended for it. The first counts.
 ty_judge_tasks() {
-  local ty_first
+  local ty_first='' ty_why=''
   # The name is this start's own and is not looked up before: NFS would remember that it was not there.
-  { read -r ty_first <"$ty_failure"; } 2>/dev/null || return 0
+  { read -r ty_first ty_why <"$ty_failure"; } 2>/dev/null
   rm -f -- "$ty_failure"
-  [[ $ty_first == *[!0-9]* ]] || ty_code=$ty_first
+  [[ -n $ty_first && $ty_first != *[!0-9]* ]] || return 0
+  ty_code=$ty_first
+  [[ -z $ty_why ]] || ty_reason=launch_failed ty_message=$ty_why
 }

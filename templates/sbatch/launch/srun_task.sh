@@ -1,9 +1,16 @@
-
-    # The shell stays, to leave the exit code of the first task that fails. Signals are for the training alone.
+    # This shell stays, to leave the exit code of the first task that fails. Signals are for the training alone.
     ty_failure=$1
     shift
-    trap : HUP INT QUIT ALRM TERM USR1 USR2
-    "$@"
-    ty_status=$?
-    ((ty_status == 0)) || (set -C && printf "%s\n" "$ty_status" >"$ty_failure") 2>/dev/null
-    exit "$ty_status"
+    ty_leave() {
+      ((${1%% *} == 0)) || (trap "" TERM && set -C && printf "%s\n" "$1" >"$ty_failure") 2>/dev/null
+      exit "${1%% *}"
+    }
+    trap : HUP INT QUIT ALRM TERM USR1 USR2 XCPU XFSZ VTALRM PROF IO PWR
+{%- if local_scratch.is_some() %}
+    mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || ty_leave "{{ launch_failed_exit }} cannot make the local scratch directory"
+{%- else %}
+    # Whoever knows the job number can be there first.
+    [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" 2>/dev/null
+    [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
+      ty_leave "{{ launch_failed_exit }} the local scratch directory is missing, or belongs to somebody else"
+{%- endif %}

@@ -1,10 +1,11 @@
 # One agent per node, started by srun; each agent starts its node's ranks. What is done first is expanded in the task.
 ty_launch() {
   local ty_task='
-    mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || exit {{ launch_failed_exit }}
+{% include "sbatch/launch/srun_task.sh" %}
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
-    {%- include "sbatch/launch/srun_task.sh" %}'
+    (exec -- "$@")
+    ty_leave "$?"'
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$ty_node_count"
