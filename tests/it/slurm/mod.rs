@@ -10,6 +10,7 @@ mod latency;
 mod lives;
 mod names;
 mod once;
+mod phases;
 mod poison;
 mod refused;
 mod requeue;
