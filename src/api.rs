@@ -30,6 +30,8 @@ choice! {
         Ambiguous = "ambiguous",
         /// It contradicts what is recorded.
         Conflict = "conflict",
+        /// Only Slurm could say what is meant, and it gives no answer.
+        SlurmUnreachable = "slurm_unreachable",
         /// This version has not built it.
         NotSupported = "not_supported",
         /// The disk is full.
@@ -51,7 +53,7 @@ impl ErrorCode {
             Self::InvalidSpec => 422,
             Self::NotSupported => 501,
             Self::StorageFull => 507,
-            Self::FilesUnavailable => 503,
+            Self::FilesUnavailable | Self::SlurmUnreachable => 503,
             Self::Internal => 500,
         }
     }

@@ -1,17 +1,18 @@
 //! `check`: all problems of specs against the site.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, slurm_is_silent};
 use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::spec_args::read_file;
 use crate::cli::text::TerminalText;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::SpecRequest;
+use crate::domain::resolve::Choice;
 use crate::domain::resolved::Resolved;
-use crate::domain::site::Site;
-use crate::files::verify;
+use crate::files::{LoadedSite, verify};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -20,29 +21,71 @@ pub struct Args {
     specs: Vec<PathBuf>,
 }
 
-/// Checks a spec, files included; problems are given with the texts they point into.
+/// What is wrong with a spec, with the texts that the problems point into.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    problems: Vec<Problem>,
+    sources: Sources,
+    /// Why Slurm is silent, where the spec leaves it to the cluster where it executes.
+    undecided: Option<String>,
+    /// The same, where the spec asks for something that Slurm may have.
+    hint: Option<String>,
+}
+
+impl From<Faults> for CliError {
+    fn from(faults: Faults) -> Self {
+        let error = match faults.undecided {
+            Some(why) if faults.problems.is_empty() => {
+                Self::new(Exit::NoSlurm, unreachable(&why)).hint(STAY)
+            }
+            _ => Self::invalid(faults.problems, faults.sources),
+        };
+        faults.hint.into_iter().fold(error, Self::hint)
+    }
+}
+
+/// What can be done without Slurm.
+pub(super) const STAY: &str = "`--target local` runs it on this machine";
+
+fn unreachable(why: &str) -> String {
+    format!("Slurm cannot be reached: {why}")
+}
+
+/// Checks a spec, files included.
 pub(super) fn check(
     context: &Context,
     request: &SpecRequest,
-    site: &Site,
-) -> Result<Resolved, (Vec<Problem>, Sources)> {
-    let checked = request.check(site, &context.surroundings.asker);
+    site: &LoadedSite,
+) -> Result<Resolved, Faults> {
+    let checked = request.check(&site.site, &context.surroundings.asker);
     let mut problems = checked.outcome.problems;
     problems.extend(verify(&checked.outcome.expectations));
+    let (undecided, hint) = match (checked.outcome.choice, &site.silence) {
+        (_, None) | (Choice::Made, Some(_)) => (None, None),
+        (Choice::OnlyLocal, Some(why)) => (Some(why.clone()), None),
+        (Choice::NotThere, Some(why)) => (None, Some(slurm_is_silent(why))),
+    };
     match checked.outcome.resolved {
-        Some(resolved) if problems.is_empty() => Ok(resolved),
-        _ => Err((problems, checked.sources)),
+        Some(resolved) if problems.is_empty() && undecided.is_none() => Ok(resolved),
+        _ => Err(Faults { problems, sources: checked.sources, undecided, hint }),
     }
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let site = context.site()?.site;
+    let site = context.site()?;
     let mut documents = Vec::new();
-    let mut count = 0;
+    let (mut count, mut undecided) = (0, None);
+    let mut hints = BTreeSet::new();
     for spec in &args.specs {
         let file = spec.display().to_string();
-        let (problems, sources) = check_file(context, spec, &site);
-        count += problems.len();
+        let mut faults = check_file(context, spec, &site);
+        count += faults.problems.len();
+        hints.extend(faults.hint);
+        if let Some(why) = faults.undecided {
+            faults.problems.push(Problem::nowhere(unreachable(&why)).help(STAY));
+            undecided = Some(why);
+        }
+        let Faults { problems, sources, .. } = faults;
         if context.global.json {
             let problems = diagnostic::to_json(&problems, &sources);
             documents.push(serde_json::json!({ "spec": file, "problems": problems }));
@@ -55,20 +98,24 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if context.global.json {
         context.output().json(&documents)?;
     }
-    match count {
-        0 => Ok(Exit::Done),
-        _ if context.global.json => Ok(Exit::Invalid),
-        _ => {
-            let message = format!("{count} problem{}", plural(count));
-            Err(CliError::new(Exit::Invalid, message))
-        }
+    let error = match (count, undecided) {
+        (0, None) => return Ok(Exit::Done),
+        (0, Some(why)) => CliError::new(Exit::NoSlurm, unreachable(&why)).hint(STAY),
+        _ => CliError::new(Exit::Invalid, format!("{count} problem{}", plural(count))),
+    };
+    if context.global.json {
+        Ok(error.exit)
+    } else {
+        Err(hints.into_iter().fold(error, CliError::hint))
     }
 }
 
 /// All problems of one file; that it cannot be read is one of them, so that the other files are checked all the same.
-fn check_file(context: &Context, spec: &Path, site: &Site) -> (Vec<Problem>, Sources) {
+fn check_file(context: &Context, spec: &Path, site: &LoadedSite) -> Faults {
     match read_file(context, spec, Vec::new()) {
         Ok(request) => check(context, &request, site).err().unwrap_or_default(),
-        Err(error) => (vec![Problem::nowhere(error.message)], Sources::default()),
+        Err(error) => {
+            Faults { problems: vec![Problem::nowhere(error.message)], ..Faults::default() }
+        }
     }
 }

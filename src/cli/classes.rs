@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use crate::cli::context::Context;
+use crate::cli::context::{Context, slurm_is_silent};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
-use crate::cli::text::TerminalText;
+use crate::cli::text::{TerminalText, one_line};
 use crate::domain::keys::Named;
 use crate::domain::site::{Class, LOCAL, Site};
 
@@ -33,7 +33,11 @@ struct ClassView {
 }
 
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
-    let classes = views(&context.site()?.site);
+    let loaded = context.site()?;
+    if let Some(why) = &loaded.silence {
+        context.say(&one_line(&slurm_is_silent(why)));
+    }
+    let classes = views(&loaded.site);
     if context.global.json {
         context.output().json(&classes)?;
         return Ok(Exit::Done);

@@ -20,6 +20,11 @@ use crate::domain::site::Site;
 use crate::files::{LoadedSite, SitePaths, load_site};
 use crate::ports::Clock;
 
+/// What is told where a class may be missing only because Slurm did not name it.
+pub(super) fn slurm_is_silent(why: &str) -> String {
+    format!("Slurm was asked for its classes and cannot be reached: {why}")
+}
+
 /// Everything that was read from the process's surroundings, once, in main.
 pub struct Surroundings {
     pub asker: Asker,
@@ -79,13 +84,17 @@ impl Context {
 
     /// The site config; where a cluster is to be found for it, what was found longer ago than this is found anew.
     pub(super) fn site_found_within(&self, fresh: SignedDuration) -> Result<LoadedSite, CliError> {
-        let find = || found_slurm(self, fresh).into_site();
+        let find = || found_slurm(self, fresh).into_sought();
         let loaded = load_site(&self.site_paths(), find)
             .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))?;
         if loaded.problems.is_empty() {
             return Ok(loaded);
         }
-        Err(CliError::invalid(loaded.problems, loaded.sources))
+        let error = CliError::invalid(loaded.problems, loaded.sources);
+        Err(match loaded.silence {
+            Some(why) => error.hint(slurm_is_silent(&why)),
+            None => error,
+        })
     }
 
     /// The daemon's own variables, with those that the site keeps for its Slurm commands and those that say which Slurm is

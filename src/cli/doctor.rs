@@ -121,7 +121,11 @@ fn site(context: &Context) -> Finding {
     const WHAT: &str = "site";
     match context.site() {
         Ok(loaded) if loaded.sources.0.is_empty() => {
-            Finding::fine(WHAT, "no site file: runs execute on this machine (the local target)")
+            let told = match loaded.silence {
+                None => "no site file: runs execute on this machine (the local target)",
+                Some(_) => "no site file: with `--target local` runs execute on this machine",
+            };
+            Finding::fine(WHAT, told)
         }
         Ok(loaded) if loaded.found == FoundLayer::Source(SourceId(0)) => {
             Finding::fine(WHAT, "no site file: runs execute on the cluster that was found")

@@ -1,14 +1,14 @@
 //! The Slurm that no site file describes: asked about itself now and then, and remembered in the state directory, where
 //! every command and the daemon read the same.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::context::Context;
-use crate::files::{FoundSite, durable};
+use crate::files::{FoundSite, Sought, durable};
 use crate::hands::InProcess;
 use crate::slurm::found::{WhichSlurm, find};
 
@@ -25,10 +25,11 @@ const SILENCE_FRESH: SignedDuration = SignedDuration::from_mins(10);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     looked_at: Timestamp,
-    /// A state directory may be seen by several machines, and the same path may be another Slurm on each.
+    /// A state directory may be seen by several machines, and the same path may be another Slurm on each: each has a
+    /// file of its own.
     host: String,
     which: WhichSlurm,
-    /// Why the last look found nothing.
+    /// Why the last look found nothing. Neither this nor a site: the commands are there, and no Slurm that they know of.
     silence: Option<String>,
     site: Option<Remembered>,
 }
@@ -46,7 +47,7 @@ pub(super) struct FoundSlurm(Option<Record>);
 /// Looks for a Slurm on PATH, or remembers what was found less than `fresh` ago.
 pub(super) fn found_slurm(context: &Context, fresh: SignedDuration) -> FoundSlurm {
     let host = &context.surroundings.host;
-    let known = read(&context.state_dir().found_site()).filter(|record| record.host == *host);
+    let known = read(&record_of(context)).filter(|record| record.host == *host);
     let Some(which) = on_path(context) else {
         // cron has a short PATH: a Slurm that was there a moment ago is still there.
         return FoundSlurm(known.filter(Record::is_still_there));
@@ -57,10 +58,12 @@ pub(super) fn found_slurm(context: &Context, fresh: SignedDuration) -> FoundSlur
     {
         return FoundSlurm(known);
     }
+    let before = known.filter(|record| record.which == which).and_then(|record| record.site);
     let (site, silence) = match look(context, &which) {
         Ok(text) => (Some(Remembered { directory: which.directory.clone(), text }), None),
-        // What was found before is worth more than nothing.
-        Err(why) => (known.and_then(|record| record.site), Some(why)),
+        Err(why) if before.is_none() && is_unconfigured(&which, &why) => (None, None),
+        // What the same Slurm said before is worth more than nothing.
+        Err(why) => (before, Some(why)),
     };
     let record = Record { looked_at: now, host: host.clone(), which, silence, site };
     remember(context, &record);
@@ -75,6 +78,10 @@ impl Record {
         self.which != *which || age.is_negative() || age >= fresh
     }
 
+    fn is_of_none(&self) -> bool {
+        self.silence.is_none() && self.site.is_none()
+    }
+
     fn is_still_there(&self) -> bool {
         let there = |site: &Remembered| Path::new(&site.directory).join("sinfo").is_file();
         self.site.as_ref().is_some_and(there)
@@ -82,19 +89,26 @@ impl Record {
 }
 
 impl FoundSlurm {
-    pub(super) fn into_site(self) -> Option<FoundSite> {
-        let site = self.0?.site?;
-        Some(FoundSite { name: format!("found: Slurm at {}", site.directory), text: site.text })
+    pub(super) fn into_sought(self) -> Sought {
+        let silence = if self.is_absent() { None } else { self.trouble() };
+        let site = self.0.and_then(|record| record.site).map(|site| FoundSite {
+            name: format!("found: Slurm at {}", site.directory),
+            text: site.text,
+        });
+        Sought { site, silence }
     }
 
     /// Whether this machine has none at all.
     pub(super) fn is_absent(&self) -> bool {
-        self.0.is_none()
+        self.0.as_ref().is_none_or(Record::is_of_none)
     }
 
     /// Why there is none, or why nothing newer is known.
     pub(super) fn trouble(&self) -> Option<String> {
         let Some(record) = &self.0 else { return Some("no Slurm is on PATH".to_owned()) };
+        if record.is_of_none() {
+            return Some("the Slurm commands on PATH know of no Slurm".to_owned());
+        }
         let silence = record.silence.as_ref()?;
         let kept = record.site.as_ref().map_or("", |_| "; what it said before is in force");
         Some(format!("{silence}{kept}"))
@@ -117,6 +131,16 @@ fn on_path(context: &Context) -> Option<WhichSlurm> {
     WhichSlurm::on_path(&own("PATH")?, conf, own(CLUSTERS))
 }
 
+/// What the commands say where they are installed and nobody has configured them. Who names a configuration means a Slurm.
+fn is_unconfigured(which: &WhichSlurm, why: &str) -> bool {
+    const WORDS: [&str; 3] = [
+        "Could not establish a configuration source",
+        "Unable to process configuration file",
+        "slurm.conf: No such file or directory",
+    ];
+    which.conf.is_none() && WORDS.iter().any(|words| why.contains(words))
+}
+
 /// Asks Slurm. Whoever needs the site may be inside a runtime already, and there cannot be one within another: so a
 /// thread of its own asks.
 fn look(context: &Context, which: &WhichSlurm) -> Result<String, String> {
@@ -134,6 +158,13 @@ fn look(context: &Context, which: &WhichSlurm) -> Result<String, String> {
     asked.unwrap_or_else(|_| Err("looking for it failed".to_owned()))
 }
 
+/// Where this machine keeps what it found.
+fn record_of(context: &Context) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let host: String = context.surroundings.host.chars().map(plain).collect();
+    context.state_dir().found_sites().join(format!("{host}.json"))
+}
+
 /// One that cannot be read, as of another version of this program, is none.
 fn read(path: &Path) -> Option<Record> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
@@ -143,8 +174,10 @@ fn read(path: &Path) -> Option<Record> {
 fn remember(context: &Context, record: &Record) {
     let dir = context.state_dir();
     let Ok(bytes) = serde_json::to_vec_pretty(record) else { return };
-    if dir.prepare(context.surroundings.asker.uid).is_ok() {
-        durable::write(&dir.found_site(), &bytes, 0o600).ok();
+    if dir.prepare(context.surroundings.asker.uid).is_ok()
+        && std::fs::create_dir_all(dir.found_sites()).is_ok()
+    {
+        durable::write(&record_of(context), &bytes, 0o600).ok();
     }
 }
 
@@ -186,14 +219,37 @@ mod tests {
     }
 
     #[test]
+    fn commands_that_nobody_configured_are_no_slurm() {
+        let which = record(None, None).which;
+        let asked_for = WhichSlurm { conf: Some("/etc/slurm.conf".into()), ..which.clone() };
+        let check = |why: &str, unconfigured: bool| {
+            assert_eq!(is_unconfigured(&which, why), unconfigured, "{why}");
+            assert!(!is_unconfigured(&asked_for, why), "{why}");
+        };
+        check("scontrol: fatal: Could not establish a configuration source", true);
+        check("scontrol: fatal: Unable to process configuration file", true);
+        check("cannot stat file /etc/slurm/slurm.conf: No such file or directory", true);
+        check("Unable to contact slurm controller (connect failure)", false);
+        check("/usr/bin/scontrol: it did not end within 5 s and was killed", false);
+    }
+
+    #[test]
     fn what_is_known_is_told() {
-        let told = |found: FoundSlurm| (found.trouble(), found.into_site().map(|site| site.text));
+        let told = |found: FoundSlurm| {
+            let (is_absent, trouble) = (found.is_absent(), found.trouble());
+            let Sought { site, silence } = found.into_sought();
+            assert_eq!(silence, trouble.clone().filter(|_| !is_absent));
+            (trouble, site.map(|site| site.text))
+        };
         let text = |text: &str| Some(text.to_owned());
         assert_eq!(told(FoundSlurm(None)), (text("no Slurm is on PATH"), None));
         assert_eq!(told(FoundSlurm(Some(record(None, Some("x"))))), (None, text("x")));
         let kept = FoundSlurm(Some(record(Some("down"), Some("x"))));
         assert_eq!(told(kept), (text("down; what it said before is in force"), text("x")));
         assert_eq!(told(FoundSlurm(Some(record(Some("down"), None)))), (text("down"), None));
+        let none = FoundSlurm(Some(record(None, None)));
+        assert!(none.is_absent());
+        assert_eq!(told(none), (text("the Slurm commands on PATH know of no Slurm"), None));
         assert!(!record(None, Some("x")).is_still_there());
     }
 }

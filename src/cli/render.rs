@@ -23,10 +23,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if args.point.is_some() {
         return Err(CliError::usage("`--point` is not supported by this version"));
     }
-    let site = context.site()?.site;
+    let site = context.site()?;
     let request = args.spec.read(context)?;
-    let resolved = check(context, &request, &site)
-        .map_err(|(problems, sources)| CliError::invalid(problems, sources))?;
+    let resolved = check(context, &request, &site)?;
     let script = render(&resolved);
     if context.global.json {
         context.output().json(&serde_json::json!({ "script": script, "resolved": resolved }))?;

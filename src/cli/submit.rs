@@ -11,8 +11,9 @@ use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, one_line, path};
 use crate::cli::wait::{Patience, conclusion, wait_for};
-use crate::daemon::SubmitRequest;
+use crate::daemon::{Destination, SubmitRequest};
 use crate::domain::request::IfActive;
+use crate::domain::resolve::Choice;
 use crate::domain::resolved::Resolved;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
@@ -61,17 +62,23 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     let spec = args.spec.read(context)?;
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
-    if args.key.is_none() || args.dry_run {
-        let resolved = check(context, &spec, &site.site).map_err(|(problems, sources)| {
-            CliError::invalid(problems, sources).nothing_submitted()
-        })?;
+    let meant = if args.key.is_none() || args.dry_run {
+        let resolved = check(context, &spec, &site)
+            .map_err(|faults| CliError::from(faults).nothing_submitted())?;
         if args.dry_run {
             return dry_run(context, &resolved);
         }
-    }
+        Some(Destination::of(&resolved))
+    } else {
+        let checked = spec.check(&site.site, &context.surroundings.asker);
+        // Where it executes is not known here, if Slurm is silent.
+        let is_known = site.silence.is_none() || checked.outcome.choice == Choice::Made;
+        checked.outcome.resolved.filter(|_| is_known).as_ref().map(Destination::of)
+    };
     Context::block_on(async {
         let client = Client::connect(context).await?;
-        let request = SubmitRequest { spec, key: args.key.clone(), if_active: args.if_active };
+        let (key, if_active) = (args.key.clone(), args.if_active);
+        let request = SubmitRequest { spec, key, if_active, meant };
         let answer: SubmitAnswer =
             client.post("/runs", &request).await.map_err(|error| of_older_site(error, &site))?;
         if !context.global.json {

@@ -1,5 +1,6 @@
 //! Taking a new run: checked, captured and on disk before its number is told.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,8 @@ use crate::daemon::world::World;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
-use crate::domain::resolved::Resolved;
+use crate::domain::resolve::Choice;
+use crate::domain::resolved::{Resolved, Target};
 use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, NewRunDir, Silence};
 use crate::script::render;
@@ -21,6 +23,33 @@ pub struct SubmitRequest {
     pub spec: SpecRequest,
     pub key: Option<String>,
     pub if_active: IfActive,
+    /// Where the client, which knows the site as it is now, says that the run executes.
+    #[serde(default)]
+    pub meant: Option<Destination>,
+}
+
+/// Where a run executes, in the words that a site has for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    pub target: Target,
+    pub class: String,
+}
+
+impl Destination {
+    pub fn of(resolved: &Resolved) -> Self {
+        Self { target: resolved.compute.target.clone(), class: resolved.compute.class.clone() }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Local => f.write_str("this machine"),
+            Target::Slurm { cluster } => {
+                write!(f, "class `{}` of cluster `{cluster}`", self.class)
+            }
+        }
+    }
 }
 
 /// What became of a request.
@@ -49,6 +78,12 @@ pub enum AcceptError {
     KeyTaken { key: String, run: RunId },
     #[error("a key has 1 to 255 printable characters")]
     BadKey,
+    #[error(
+        "the run is meant for {meant}, and the daemon would put it on {here}; nothing was submitted"
+    )]
+    Elsewhere { meant: Destination, here: Destination },
+    #[error("Slurm cannot be reached: {0}")]
+    SlurmSilent(String),
     #[error("cannot make the run directory")]
     RunDir(#[source] Silence),
     #[error(transparent)]
@@ -61,7 +96,7 @@ pub enum AcceptError {
 
 /// Accepts a run. The key is looked up before anything else.
 pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, AcceptError> {
-    let SubmitRequest { spec, key, if_active } = request;
+    let SubmitRequest { spec, key, if_active, meant } = request;
     let owner = world.asker.user.clone();
     let Checked { sources, outcome, digest, recorded } = spec.check(&world.site.site, &world.asker);
     if let Some(key) = &key {
@@ -70,6 +105,7 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
             return of_key(key, known, &digest);
         }
     }
+    let choice = outcome.choice;
     let mut problems = outcome.problems;
     // The user's files may lie on a mount that hangs.
     let (base, expectations) = (spec.base.clone(), outcome.expectations);
@@ -78,6 +114,7 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
+    check_place(world, choice, &resolved, meant)?;
     if if_active == IfActive::Skip {
         // Asked again when the run is recorded; here it spares the directory.
         let active = world.store.active(owner.clone(), resolved.name.clone()).await?;
@@ -108,6 +145,22 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
             of_key(&key.unwrap_or_default(), (run, known), &digest)
         }
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
+    }
+}
+
+/// Refuses a run that would execute somewhere else than its owner was told, and one of which nobody was told, as with a
+/// key, when only Slurm knows.
+fn check_place(
+    world: &World,
+    choice: Choice,
+    resolved: &Resolved,
+    meant: Option<Destination>,
+) -> Result<(), AcceptError> {
+    let here = Destination::of(resolved);
+    match (meant, &world.site.silence) {
+        (Some(meant), _) if meant != here => Err(AcceptError::Elsewhere { meant, here }),
+        (_, Some(why)) if choice == Choice::OnlyLocal => Err(AcceptError::SlurmSilent(why.clone())),
+        _ => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ mod ticker;
 mod views;
 mod world;
 
-pub use accept::{AcceptError, Accepted, SubmitRequest, accept};
+pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use reconcile::{PassReport, pass};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};

@@ -52,9 +52,9 @@ impl StateDir {
         self.0.join("lease.json")
     }
 
-    /// What was found of a cluster that no site file describes.
-    pub fn found_site(&self) -> PathBuf {
-        self.0.join("found-site.json")
+    /// What each machine found of a cluster that no site file describes: a home is shared by several.
+    pub fn found_sites(&self) -> PathBuf {
+        self.0.join("found-site")
     }
 
     /// Makes the directory for its owner alone, or checks that it is so, and that it can be written.

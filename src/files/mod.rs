@@ -6,5 +6,5 @@ mod site;
 mod spec;
 
 pub use process::ProcessId;
-pub use site::{FoundLayer, FoundSite, LoadedSite, SitePaths, load_site, verify_commands};
+pub use site::{FoundLayer, FoundSite, LoadedSite, SitePaths, Sought, load_site, verify_commands};
 pub use spec::{LoadError, read_spec, verify};

@@ -28,6 +28,14 @@ pub struct FoundSite {
     pub text: String,
 }
 
+/// What came of looking for a cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sought {
+    pub site: Option<FoundSite>,
+    /// Why a cluster that is there told nothing, or nothing newer than what is given. None where there is no cluster.
+    pub silence: Option<String>,
+}
+
 /// What the site config owes to a cluster that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FoundLayer {
@@ -47,6 +55,8 @@ pub struct LoadedSite {
     pub sources: Sources,
     pub problems: Vec<Problem>,
     pub found: FoundLayer,
+    /// Why the cluster that is wanted told nothing, or nothing newer than what is in force.
+    pub silence: Option<String>,
 }
 
 /// Reads all layers. Problems inside the files are returned with the site; a file that cannot be read is an error.
@@ -55,7 +65,7 @@ pub struct LoadedSite {
 /// one that was asked for, when the user's own, if there is one, names no cluster and no class either.
 pub fn load_site(
     paths: &SitePaths,
-    find: impl FnOnce() -> Option<FoundSite>,
+    find: impl FnOnce() -> Sought,
 ) -> Result<LoadedSite, LoadError> {
     let mut files: Vec<(PathBuf, bool)> =
         system_files(&paths.system)?.into_iter().map(|file| (file, true)).collect();
@@ -84,17 +94,21 @@ pub fn load_site(
     }
     let names_clusters =
         |layer: &Layer| ["cluster", "class"].map(|key| layer.table.get(key)) != [None; 2];
-    let found = if is_described || layers.iter().any(names_clusters) {
-        FoundLayer::NotWanted
+    let (found, silence) = if is_described || layers.iter().any(names_clusters) {
+        (FoundLayer::NotWanted, None)
     } else {
-        let layer = find().and_then(|found| found_layer(found, &mut sources));
+        let Sought { site, silence } = find();
+        let is_there = site.is_some();
+        let layer = site.and_then(|found| found_layer(found, &mut sources));
         let source = layer.as_ref().map(|layer| layer.source);
+        let is_unusable = is_there && source.is_none();
         layers.splice(..0, layer);
-        source.map_or(FoundLayer::Missing, FoundLayer::Source)
+        let unusable = is_unusable.then(|| "what it said cannot be used".to_owned());
+        (source.map_or(FoundLayer::Missing, FoundLayer::Source), silence.or(unusable))
     };
     let (site, table, faults) = effective(layers);
     problems.extend(faults);
-    Ok(LoadedSite { site, table, sources, problems, found })
+    Ok(LoadedSite { site, table, sources, problems, found, silence })
 }
 
 /// The layer below all files. One that cannot be read, as of another version of this program, is none.
@@ -173,12 +187,12 @@ mod tests {
         write("own.toml", "[site]\nrun_root = '/own'\n");
         let paths =
             |asked| SitePaths { system: system.clone(), asked, own: dir.path().join("own.toml") };
-        let loaded = load_site(&paths(None), || None).expect("is read");
+        let loaded = load_site(&paths(None), Sought::default).expect("is read");
         assert_eq!(loaded.problems, vec![]);
         let general = loaded.site.site.expect("a site");
         assert_eq!(general.name.map(|name| name.value).as_deref(), Some("twenty"));
         assert_eq!(general.run_root.map(|root| root.value).as_deref(), Some("/own"));
-        let missing = load_site(&paths(Some(dir.path().join("missing.toml"))), || None)
+        let missing = load_site(&paths(Some(dir.path().join("missing.toml"))), Sought::default)
             .expect_err("must exist");
         assert!(missing.to_string().contains("missing.toml"));
     }
@@ -195,9 +209,13 @@ mod tests {
                 own: dir.path().join("own.toml"),
             };
             let name = "found: Slurm at /usr/bin".to_owned();
-            let loaded = load_site(&paths, || Some(FoundSite { name, text: text.to_owned() }));
+            let site = Some(FoundSite { name, text: text.to_owned() });
+            let loaded = load_site(&paths, || Sought { site, silence: None });
             let loaded = loaded.expect("is read");
             assert_eq!(loaded.problems, vec![]);
+            let unusable = (loaded.found == FoundLayer::Missing)
+                .then(|| "what it said cannot be used".to_owned());
+            assert_eq!(loaded.silence, unusable);
             (loaded.found, loaded.site.class_names().collect::<Vec<_>>().join(" "))
         };
         let text = "[site]\ndefault_class = 'a'\n[cluster.c]\n[class.a]\n";

@@ -12,6 +12,10 @@ use crate::store::StoreError;
 /// The media type of RFC 9457.
 pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
 
+/// What helps where client and daemon do not go by the same site.
+const OLDER_SITE: &str = "the daemon goes by the site as it was when it started: `trainyard daemon stop`, and the next \
+                          command starts one that goes by the site of now";
+
 /// An error with its public body.
 #[derive(Debug)]
 pub(super) struct ApiError(Box<ProblemBody>);
@@ -70,6 +74,9 @@ impl From<AcceptError> for ApiError {
             }
             AcceptError::KeyTaken { run, .. } => Self::new(ErrorCode::Conflict, told)
                 .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
+            AcceptError::Elsewhere { .. } => Self::new(ErrorCode::Conflict, told).hint(OLDER_SITE),
+            AcceptError::SlurmSilent(_) => Self::new(ErrorCode::SlurmUnreachable, told)
+                .hint("`--target local` runs it on this machine"),
             AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
             AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")

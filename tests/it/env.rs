@@ -30,16 +30,19 @@ impl TestEnv {
     pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("trainyard-it-").tempdir().unwrap();
         let env = Self { home, site: None };
-        // The machine may have a Slurm of its own: here it is one that gives no answer.
-        std::fs::create_dir(env.silent_slurm()).unwrap();
+        // The machine may have a Slurm of its own: here its commands are there, and nobody has configured them.
         for name in ["sinfo", "scontrol"] {
-            std::os::unix::fs::symlink("/bin/false", env.silent_slurm().join(name)).unwrap();
+            let words = "fatal: Could not establish a configuration source";
+            env.program(
+                &format!(".no-slurm/{name}"),
+                &format!("echo '{name}: {words}' >&2\nexit 1\n"),
+            );
         }
         env
     }
 
-    fn silent_slurm(&self) -> PathBuf {
-        self.home().join(".silent-slurm")
+    fn no_slurm(&self) -> PathBuf {
+        self.home().join(".no-slurm")
     }
 
     pub(crate) fn home(&self) -> &Path {
@@ -92,7 +95,7 @@ impl TestEnv {
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_trainyard"));
         command.env_clear().current_dir(self.home());
-        command.env("PATH", Self::path(&self.silent_slurm()));
+        command.env("PATH", Self::path(&self.no_slurm()));
         command.env("HOME", self.home()).env("TZ", "UTC").env("NO_COLOR", "1");
         if let Some(site) = &self.site {
             command.env("TRAINYARD_SITE", site);

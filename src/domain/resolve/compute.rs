@@ -1,8 +1,8 @@
 //! Where a run executes and how its processes are spread.
 
 use crate::domain::problem::{At, Problem};
-use crate::domain::resolve::Resolver;
 use crate::domain::resolve::program::is_python;
+use crate::domain::resolve::{Choice, Resolver};
 use crate::domain::resolved::{Compute, Distributed, Program, Target};
 use crate::domain::site::{Class, Cluster, LOCAL};
 use crate::domain::spec::{Launcher, TargetKind};
@@ -30,7 +30,10 @@ impl<'a> Resolver<'a> {
             (Some(target), _) => target.value,
             (None, Some(LOCAL)) => TargetKind::Local,
             (None, Some(_)) => TargetKind::Slurm,
-            (None, None) if site.class_names().next().is_none() => TargetKind::Local,
+            (None, None) if site.class_names().next().is_none() => {
+                self.choice = Choice::OnlyLocal;
+                TargetKind::Local
+            }
             (None, None) => {
                 let message = "the spec names no hardware class and the site has no default";
                 let known: Vec<&str> = site.class_names().collect();
@@ -48,6 +51,7 @@ impl<'a> Resolver<'a> {
         if let (Some(asked), None) = (asked, class)
             && asked.value != LOCAL
         {
+            self.choice = Choice::NotThere;
             let message = format!("hardware class `{}` is not defined at this site", asked.value);
             let known = site.class_names().chain([LOCAL]);
             self.problems.push(Problem::at(asked.place, message).suggest(&asked.value, known));
@@ -72,6 +76,7 @@ impl<'a> Resolver<'a> {
     ) -> Option<Chosen<'a>> {
         let site = self.context.site;
         let Some((name, class)) = name.zip(class) else {
+            self.choice = Choice::NotThere;
             let message = "a run on Slurm needs a hardware class of the site";
             let problem = target.map_or_else(
                 || Problem::nowhere(message),

@@ -58,11 +58,23 @@ pub enum Expected {
     Venv,
 }
 
+/// How a spec came to where it executes: what a caller must know who is not sure to know the whole site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// By what the spec says, or by the site's default.
+    Made,
+    /// On this machine, since the site has nothing else.
+    OnlyLocal,
+    /// The site does not have what the spec asks for.
+    NotThere,
+}
+
 /// A spec that could be resolved, with what is still to be verified.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// `None` when there are problems.
     pub resolved: Option<Resolved>,
+    pub choice: Choice,
     pub expectations: Vec<Expectation>,
     pub problems: Vec<Problem>,
 }
@@ -73,12 +85,18 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
     let whole = At::new(Node::Table(table.clone()), place);
     let is_readable = problems.is_empty();
     let spec = Spec::from_node(&whole, "", &mut problems).unwrap_or_default();
-    let mut resolver =
-        Resolver { spec: &spec, context, is_readable, problems, expectations: Vec::new() };
+    let mut resolver = Resolver {
+        spec: &spec,
+        context,
+        is_readable,
+        problems,
+        expectations: Vec::new(),
+        choice: Choice::Made,
+    };
     let resolved = resolver.resolve();
-    let Resolver { problems, expectations, .. } = resolver;
+    let Resolver { problems, expectations, choice, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
-    Outcome { resolved, expectations, problems }
+    Outcome { resolved, choice, expectations, problems }
 }
 
 /// Collects problems while it works through a spec; each step gives its best value and goes on.
@@ -89,6 +107,7 @@ struct Resolver<'a> {
     is_readable: bool,
     problems: Vec<Problem>,
     expectations: Vec<Expectation>,
+    choice: Choice,
 }
 
 impl Resolver<'_> {

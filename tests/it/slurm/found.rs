@@ -1,6 +1,6 @@
 //! Without any site file: the Slurm on PATH is found.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -61,8 +61,8 @@ fn the_slurm_on_path_is_found_and_runs_execute_on_it() {
 #[test]
 fn what_was_found_is_asked_for_once() {
     let cluster = Cluster::without_site();
-    let record = cluster.env.state_dir().join("found-site.json");
     drop(said(&cluster, "classes").success());
+    let record = record(&cluster.env);
     let first = std::fs::read_to_string(&record).unwrap();
     drop(said(&cluster, "daemon start").success());
     drop(said(&cluster, "classes").success());
@@ -74,24 +74,95 @@ fn what_was_found_is_asked_for_once() {
     drop(said(&cluster, "classes").success());
     let again = std::fs::read_to_string(&record).unwrap();
     assert!(!again.contains("2020-01-01") && again.contains("main-a100"), "{again}");
-    // Silent now: what it said before stays.
-    std::fs::write(&record, old.to_string()).unwrap();
-    let mut silent = command(&cluster, "site show");
-    let shown = Said::of(silent.env("SLURM_CONF", "/nowhere/slurm.conf")).success();
-    assert!(shown.stdout.contains("class.main-a100.partition"), "{shown}");
-    assert!(shown.stderr.contains("; what it said before is in force"), "{shown}");
+    // Another Slurm that is silent does not go by what this one said.
+    cluster.spec("run", "exit 0", "");
+    let mut silent = command(&cluster, "submit run.toml");
+    let refused = Said::of(silent.env("SLURM_CONF", "/nowhere/slurm.conf")).ended(7);
+    assert!(refused.stderr.contains("Slurm cannot be reached: "), "{refused}");
+}
+
+/// What this machine found.
+fn record(env: &TestEnv) -> PathBuf {
+    let all = std::fs::read_dir(env.state_dir().join("found-site")).unwrap();
+    let all: Vec<PathBuf> = all.map(|entry| entry.unwrap().path()).collect();
+    let [record] = all.as_slice() else { panic!("{all:?}") };
+    record.clone()
 }
 
 #[test]
-fn a_silent_slurm_is_not_waited_for_by_each_command_and_local_runs_go_on() {
+fn what_a_silent_slurm_said_before_stays_in_force() {
+    let cluster = Cluster::without_site();
+    let slow = cluster.env.home().join("slow");
+    let sinfo = cluster.path("sinfo");
+    for name in ["sinfo", "scontrol"] {
+        let script =
+            format!("[ -e {} ] && exit 1\nexec {} \"$@\"\n", slow.display(), cluster.path(name));
+        cluster.env.program(&format!("slurm/{name}"), &script);
+    }
+    let said = |line: &str| {
+        let mut command = command(&cluster, line);
+        let machines = Path::new(&sinfo).parent().unwrap();
+        let path = [&cluster.env.home().join("slurm"), machines, Path::new("/usr/bin:/bin")];
+        let path = path.map(|part| part.display().to_string()).join(":");
+        Said::of(command.env("PATH", path))
+    };
+    drop(said("classes").success());
+    let path = record(&cluster.env);
+    let known = std::fs::read_to_string(&path).unwrap();
+    let looked = known.lines().find(|line| line.contains("looked_at")).unwrap();
+    std::fs::write(&path, known.replace(looked, "  \"looked_at\": \"2020-01-01T00:00:00Z\","))
+        .unwrap();
+    // Another login node that shares the home keeps what it found.
+    let other = path.with_file_name("other.json");
+    std::fs::write(&other, "{}").unwrap();
+    std::fs::write(&slow, "").unwrap();
+    let shown = said("site show").success();
+    assert!(shown.stdout.contains("class.main-a100.partition"), "{shown}");
+    assert!(shown.stderr.contains("; what it said before is in force"), "{shown}");
+    assert!(said("classes").success().stderr.contains("; what it said before is in force"));
+    cluster.spec("fine", "exit 0", "");
+    drop(said("check fine.toml").success());
+    cluster.spec("gone", "exit 0", "class = \"gone\"");
+    let refused = said("check gone.toml").ended(3);
+    assert!(refused.stderr.contains("Slurm was asked for its classes and cannot be"), "{refused}");
+    assert_eq!(std::fs::read_to_string(other).unwrap(), "{}");
+}
+
+#[test]
+fn commands_that_nobody_configured_are_no_slurm() {
+    let env = TestEnv::new();
+    env.bash_spec("run", "exit 0\n");
+    drop(env.line("submit run.toml --wait").success());
+    assert_eq!(env.show(1)["class"], "local");
+    let shown = env.line("classes").success();
+    assert_eq!(shown.stderr, "");
+    assert!(std::fs::read_to_string(record(&env)).unwrap().contains("\"silence\": null"));
+}
+
+#[test]
+fn a_daemon_of_another_site_does_not_put_a_run_elsewhere() {
+    let env = TestEnv::new();
+    env.bash_spec("run", "exit 0\n");
+    drop(env.line("submit run.toml --key k --wait").success());
+    let site = "[site]\ndefault_class = 'c'\n[cluster.big]\n[class.c]\ndefault_time = '1h'\n";
+    env.write(".config/trainyard/site.toml", site);
+    let refused = env.line("submit run.toml").ended(11);
+    let told = "the run is meant for class `c` of cluster `big`, and the daemon would put it on this machine";
+    assert!(refused.stderr.contains(told), "{refused}");
+    assert!(refused.stderr.contains("`trainyard daemon stop`"), "{refused}");
+    drop(env.line("submit run.toml --key other").ended(11));
+    // Its run is there already.
+    assert_eq!(env.line("submit run.toml --key k").success().stdout, "1\n");
+}
+
+#[test]
+fn a_silent_slurm_is_not_waited_for_by_each_command_and_only_local_runs_go_on() {
     let env = TestEnv::new();
     env.write("asked", "");
     let home = env.home().display().to_string();
     for name in ["sinfo", "scontrol"] {
-        let script = format!("#!/bin/bash\necho asked >> {home}/asked\nsleep 600\n");
-        let path = env.write(&format!("slurm/{name}"), &script);
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(path, mode).unwrap();
+        let script = format!("echo asked >> {home}/asked\nsleep 600\n");
+        env.program(&format!("slurm/{name}"), &script);
     }
     let said = |line: &str| {
         let mut command = env.command();
@@ -99,10 +170,24 @@ fn a_silent_slurm_is_not_waited_for_by_each_command_and_local_runs_go_on() {
         Said::of(command.args(line.split_whitespace()))
     };
     env.bash_spec("local", "exit 0\n");
-    drop(said("submit local.toml --wait").success());
+    for line in
+        ["submit local.toml", "check local.toml", "render local.toml", "submit local.toml --key k"]
+    {
+        let refused = said(line).ended(7);
+        let why = "Slurm cannot be reached: ";
+        assert!(refused.stderr.contains(why), "{refused}");
+        assert!(refused.stderr.contains("did not end within 5 s and was killed"), "{refused}");
+        assert!(
+            refused.stderr.contains("hint: `--target local` runs it on this machine"),
+            "{refused}"
+        );
+        assert_eq!(refused.stdout, "");
+    }
+    drop(said("submit local.toml --target local --wait").success());
     assert_eq!(env.show(1)["class"], "local");
     let shown = said("site show").success();
     assert!(shown.stderr.contains("did not end within 5 s and was killed"), "{shown}");
-    drop(said("classes").success());
+    let shown = said("classes").success();
+    assert!(shown.stderr.contains("did not end within 5 s and was killed"), "{shown}");
     assert_eq!(std::fs::read_to_string(env.home().join("asked")).unwrap(), "asked\n");
 }
