@@ -101,6 +101,10 @@ fn is_ours(name: &str) -> bool {
     letters.next().is_some_and(|letter| OUR_LETTERS.contains(letter))
 }
 
+fn is_exclusive(class: &Class) -> bool {
+    class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value)
+}
+
 impl Resolver<'_> {
     /// The spec's own options where no directive is made of them: what is refused is refused wherever the run executes.
     pub(super) fn check_verbatim(&mut self) {
@@ -134,7 +138,7 @@ impl Resolver<'_> {
         self.cpus(&mut options, compute, class, tasks);
         self.gpus(&mut options, class);
         self.memory(&mut options, compute, class, tasks);
-        if class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value) {
+        if is_exclusive(class) {
             options.flag("exclusive");
         }
         if let Some(limit) = time_limit {
@@ -190,15 +194,21 @@ impl Resolver<'_> {
 
     /// The class's CPUs; with part of its GPUs comes that part of them, so that the others' are left to the others.
     fn share_of_cpus(&self, class: &Class) -> Option<(u32, Place)> {
-        let cpus = class.cpus_per_node.as_ref()?;
+        let cpus = class.cpus_per_node.as_ref().filter(|_| !self.leaves_gpus(class))?;
         let of_class = class.gpus_per_node.as_ref().map_or(0, |gpus| gpus.value);
-        let is_exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
         let asked = self.gpus_per_node(Some(class));
-        if is_exclusive || asked == 0 || asked >= of_class {
+        if is_exclusive(class) || asked >= of_class {
             return Some((cpus.value.get(), cpus.place));
         }
         let share = u64::from(cpus.value.get()) * u64::from(asked) / u64::from(of_class);
         Some((u32::try_from(share).unwrap_or(u32::MAX), cpus.place))
+    }
+
+    /// Whether a run takes none of the GPUs that a class shares out. What belongs to them is left to those who do: such a
+    /// run gets what Slurm gives by itself.
+    fn leaves_gpus(&self, class: &Class) -> bool {
+        let has_gpus = class.gpus_per_node.as_ref().is_some_and(|gpus| gpus.value > 0);
+        has_gpus && !is_exclusive(class) && self.gpus_per_node(Some(class)) == 0
     }
 
     fn gpus(&mut self, options: &mut Options, class: &Class) {
@@ -254,10 +264,9 @@ impl Resolver<'_> {
                 format!("{} of memory asked, the class's nodes give {}", asked.value, most.value),
             );
         }
-        let exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
-        let default = if exclusive { MemoryRequest::All } else { MemoryRequest::Node };
+        let default = if is_exclusive(class) { MemoryRequest::All } else { MemoryRequest::Node };
         let request = class.memory_request.as_ref().map_or(default, |request| request.value);
-        let memory = asked.or(of_class);
+        let memory = asked.or(of_class.filter(|_| !self.leaves_gpus(class)));
         let share = |of: u32, memory: Mebibytes| Mebibytes((memory.0 / u64::from(of)).max(1));
         let gpus = self.gpus_asked(class);
         match (request, memory) {

@@ -35,7 +35,8 @@ const CLASS: &[Row] = &[
     (
         "memory_per_node = '700M'\nmemory_request = 'per_gpu'\ngpus_per_node = 2",
         "gpus_per_node = 0",
-        "!MemPerTres MinMemoryNode=700M",
+        // As the partition says: what belongs to the GPUs is left to those who use them.
+        "!MemPerTres MinMemoryCPU=100M",
     ),
     (
         "memory_per_node = '700M'\nmemory_request = 'per_gpu'\ngpus_per_node = 2\ngpu_request = 'gres'",

@@ -74,8 +74,18 @@ fn memory_is_asked_for_as_the_class_says() {
     check(&with("memory_request = 'per_cpu'"), srun, "mem", &["--mem-per-cpu=17066M"]);
     // Where no GPU is asked for, memory is not asked for by GPU.
     let per_gpu = with("memory_request = 'per_gpu'\n");
-    check(&per_gpu, "gpus_per_node = 0", "mem", &["--mem=500G"]);
+    check(
+        &with("exclusive = true\nmemory_request = 'per_gpu'"),
+        "gpus_per_node = 0",
+        "mem",
+        &["--mem=500G"],
+    );
     check(&format!("{per_gpu}gpu_request = 'none'"), "", "mem", &["--mem=500G"]);
+    // Nor is the others' memory, where nothing says how much.
+    for request in ["node", "per_gpu", "per_cpu"] {
+        let shared = with(&format!("memory_request = '{request}'"));
+        check(&shared, "gpus_per_node = 0", "mem", &[]);
+    }
     check(&format!("{per_gpu}gres = 'gpu:4'"), "", "mem", &["--mem-per-gpu=125G"]);
     check("", "", "mem", &[]);
 }
@@ -100,10 +110,12 @@ fn cpus_and_tasks_follow_the_launcher() {
     let node = "cpus_per_node = 32\ngpus_per_node = 4\n";
     check(node, "gpus_per_node = 1", "cpus", &["--cpus-per-task=8"]);
     check(node, "gpus_per_node = 3", "cpus", &["--cpus-per-task=24"]);
-    check(node, "gpus_per_node = 0", "cpus", &["--cpus-per-task=32"]);
+    check(node, "gpus_per_node = 0", "cpus", &[]);
+    check(node, "gpus_per_node = 0\ncpus_per_node = 3", "cpus", &["--cpus-per-task=3"]);
     check(node, "gpus_per_node = 1\ncpus_per_node = 20", "cpus", &["--cpus-per-task=20"]);
     let whole = format!("{node}exclusive = true\n");
     check(&whole, "gpus_per_node = 1", "cpus", &["--cpus-per-task=32"]);
+    check(&whole, "gpus_per_node = 0", "cpus", &["--cpus-per-task=32"]);
     check(node, "", "tasks", &["--ntasks-per-node=1"]);
     check(node, "", "cpus", &["--cpus-per-task=32"]);
     check(node, "cpus_per_node = 8", "cpus", &["--cpus-per-task=8"]);
