@@ -3,7 +3,7 @@
 use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::text::{TerminalText, moment};
+use crate::cli::text::{moment, one_line};
 use crate::store::HistoryEvent;
 
 #[derive(Debug, clap::Args)]
@@ -22,12 +22,25 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     for event in events {
-        output.line(&format!(
-            "{}  {:<9} {}",
-            moment(event.at),
-            event.kind,
-            TerminalText(&event.message)
-        ))?;
+        output.line(&line(&event))?;
     }
     Ok(Exit::Done)
+}
+
+fn line(event: &HistoryEvent) -> String {
+    format!("{}  {:<9} {}", moment(event.at), event.kind, one_line(&event.message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line() {
+        let message = "sbatch: error: no\nsbatch: \u{1b}[2J".to_owned();
+        let event =
+            HistoryEvent { at: jiff::Timestamp::UNIX_EPOCH, kind: "refused".into(), message };
+        let line = line(&event);
+        assert!(line.ends_with("  refused   sbatch: error: no; sbatch: \\u{1b}[2J"), "{line}");
+    }
 }

@@ -59,7 +59,7 @@ fn text(run: &RunView, now: Timestamp) -> String {
     if let (Some(since), Some(who)) = (run.stale_since, &run.stale_who) {
         lines.push((
             "stale",
-            format!("since {} ({}): {}", moment(since), ago(since, now), TerminalText(who)),
+            format!("since {} ({}): {}", moment(since), ago(since, now), one_line(who)),
         ));
     }
     lines.push(("owner", TerminalText(&run.owner).to_string()));
@@ -201,6 +201,14 @@ mod tests {
                 "stale_since": "2026-05-01T11:55:00Z", "stale_who": "cluster main does not answer",
             })));
         });
+    }
+
+    #[test]
+    fn what_slurm_says_in_lines_is_told_on_one() {
+        let words = "cannot connect\nerror: munge";
+        let since = "2026-05-01T11:55:00Z";
+        let text = shown(json!({ "message": words, "stale_since": since, "stale_who": words }));
+        assert_eq!(text.matches("cannot connect; error: munge").count(), 2, "{text}");
     }
 
     #[test]
