@@ -90,7 +90,9 @@ fn partition(line: &str) -> Option<Partition> {
     let name = word("PartitionName").filter(|name| !name.is_empty())?;
     // A job needs a reservation there, and a class has none.
     let is_reserved = is("ReqResv", "YES");
-    let is_offered = word("State")? == "UP" && !is("Hidden", "YES") && !is_reserved;
+    // Into one that is down jobs are queued, as over a weekend of maintenance.
+    let is_offered =
+        ["UP", "DOWN"].contains(&word("State")?) && !is("Hidden", "YES") && !is_reserved;
     let users = match word("AllowGroups")? {
         _ if !is_offered || is("RootOnly", "YES") => Users::None,
         "ALL" => Users::All,
@@ -167,11 +169,11 @@ fn gpus(gres: &str) -> Vec<Gpus> {
         }
         let (kind, count) = match (words.next(), words.next()) {
             (None, _) => (None, Some(1)),
-            (Some(word), None) => match word.parse() {
-                Ok(count) => (None, Some(count)),
-                Err(_) => (Some(word.to_owned()), Some(1)),
+            (Some(word), None) => match amount(word) {
+                Some(count) => (None, Some(count)),
+                None => (Some(word.to_owned()), Some(1)),
             },
-            (Some(kind), Some(count)) => (Some(kind.to_owned()), count.parse().ok()),
+            (Some(kind), Some(count)) => (Some(kind.to_owned()), amount(count)),
         };
         let count: u32 = count.unwrap_or(0);
         match gpus.iter_mut().find(|known| known.kind == kind) {
@@ -181,6 +183,17 @@ fn gpus(gres: &str) -> Vec<Gpus> {
         }
     }
     gpus
+}
+
+/// A count of GRES: slurm.conf may say `2K`, and an answer may.
+fn amount(text: &str) -> Option<u32> {
+    const SUFFIXES: [(char, u32); 3] = [('K', 1 << 10), ('M', 1 << 20), ('G', 1 << 30)];
+    let split = SUFFIXES.iter().find_map(|(suffix, factor)| {
+        let number = text.strip_suffix([*suffix, suffix.to_ascii_lowercase()])?;
+        Some((number, *factor))
+    });
+    let (number, factor) = split.unwrap_or((text, 1));
+    number.parse::<u32>().ok().map(|number| number.saturating_mul(factor))
 }
 
 /// Drops where the devices are, `(S:0,1)`, whose commas would part them.
@@ -240,6 +253,7 @@ mod tests {
             assert_eq!(open, (user, root), "{to}");
         };
         check("State=UP", "State=UP", true, true);
+        check("State=UP", "State=DOWN", true, true);
         check("State=UP", "State=DRAIN", false, false);
         check("State=UP", "State=INACTIVE", false, false);
         check("Hidden=NO", "Hidden=YES", false, false);
@@ -290,6 +304,10 @@ mod tests {
         check("gpu:a100:2,gpu:a100:2", &[("a100", 4)]);
         check("craynetwork:4,gpu:no_consume:2,shard:8", &[("", 2)]);
         check("gpu:1g.5gb:7", &[("1g.5gb", 7)]);
+        check("gpu:2K,gpu:a100:1k", &[("", 2048), ("a100", 1024)]);
+        check("gpu:1M,gpu:a100:9G", &[("", 1 << 20), ("a100", u32::MAX)]);
+        // A type, and no count.
+        check("gpu:gtx1080G,gpu:K,gpu:K:2", &[("gtx1080G", 1), ("K", 3)]);
         check("gpu:a100:0,gpu:x:y,gpux:3", &[]);
         check("gpu:a100:4294967295,gpu:a100:9", &[("a100", u32::MAX)]);
     }

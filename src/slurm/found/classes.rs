@@ -75,10 +75,13 @@ pub(super) fn config(
     let mut taken = BTreeSet::from([LOCAL.to_owned()]);
     let mut classes = BTreeMap::new();
     let mut default: Option<(u32, String)> = None;
-    for partition in open {
+    // All first: a name that is made up must not be that of a partition.
+    let own: Vec<String> =
+        open.iter().map(|partition| unique(valid(&partition.name), &mut taken)).collect();
+    for (partition, own) in open.into_iter().zip(own) {
         let kinds = kinds(partition, nodes);
-        for (name, kind) in names(&partition.name, &kinds).into_iter().zip(&kinds) {
-            let name = unique(name, &mut taken);
+        for (kind, name) in kinds.iter().zip(names(&own, &kinds)) {
+            let name = if name == own { name } else { unique(name, &mut taken) };
             let more = default.as_ref().is_none_or(|(most, _)| kind.nodes > *most);
             if partition.is_default && more {
                 default = Some((kind.nodes, name.clone()));
@@ -110,7 +113,8 @@ impl FoundConfig {
     }
 }
 
-/// A partition's kinds of node, those left out that cannot make up its smallest job.
+/// A partition's kinds of node, those left out that cannot make up its smallest job. A node with GPUs of two types is in
+/// two of them, each with the part of its CPUs and memory that such a part of its GPUs comes to.
 fn kinds(partition: &Partition, nodes: &[Nodes]) -> Vec<Kind> {
     let mut kinds: Vec<Kind> = nodes
         .iter()
@@ -120,14 +124,22 @@ fn kinds(partition: &Partition, nodes: &[Nodes]) -> Vec<Kind> {
                 [] => vec![None],
                 some => some.iter().cloned().map(Some).collect(),
             };
-            let kind =
-                |gpus| Kind { gpus, cpus: nodes.cpus, memory: nodes.memory, nodes: nodes.count };
-            gpus.into_iter().map(kind)
+            let all: u64 = nodes.gpus.iter().map(|gpus| u64::from(gpus.count)).sum();
+            gpus.into_iter().map(move |gpus| {
+                let part = gpus.as_ref().map_or(all, |gpus| u64::from(gpus.count));
+                let share = |whole: u64| {
+                    if partition.is_exclusive { whole } else { share(whole, part, all) }
+                };
+                let cpus = u32::try_from(share(nodes.cpus.into())).unwrap_or(nodes.cpus);
+                Kind { gpus, cpus, memory: share(nodes.memory), nodes: nodes.count }
+            })
         })
         .collect();
     kinds.sort();
     kinds.dedup_by(|next, kept| {
-        let alike = is_alike(kept, next);
+        // Where nothing of a node's size is in the class, nodes of every size are one.
+        let is_sizeless = kept.gpus.is_none() && next.gpus.is_none() && !partition.is_exclusive;
+        let alike = is_sizeless || is_alike(kept, next);
         if alike {
             kept.nodes = kept.nodes.saturating_add(next.nodes);
         }
@@ -135,6 +147,11 @@ fn kinds(partition: &Partition, nodes: &[Nodes]) -> Vec<Kind> {
     });
     kinds.retain(|kind| kind.nodes > 0 && kind.nodes >= partition.min_nodes);
     kinds
+}
+
+/// A part of a whole, of which no piece is nothing.
+fn share(whole: u64, part: u64, of: u64) -> u64 {
+    if part == of { whole } else { (whole.saturating_mul(part) / of.max(1)).max(whole.min(1)) }
 }
 
 /// Nodes that were bought together report their memory with small differences; the least of them counts.
@@ -148,9 +165,8 @@ fn is_alike(kept: &Kind, next: &Kind) -> bool {
 /// The partition's name; with the GPUs' type where it has several kinds of node, and as much of their size as it takes
 /// to tell those of one type apart.
 fn names(partition: &str, kinds: &[Kind]) -> Vec<String> {
-    let partition = valid(partition);
     if kinds.len() == 1 {
-        return vec![partition];
+        return vec![partition.to_owned()];
     }
     let name = |kind: &Kind| {
         let same: Vec<&Kind> = kinds.iter().filter(|other| label(other) == label(kind)).collect();

@@ -104,7 +104,9 @@ fn names_say_as_much_as_it_takes() {
     check("4|64|256000|gpu:a100:4 2|64|256000|gpu:a100:8", &["p-a100-4x", "p-a100-8x"]);
     check("4|64|256000|gpu:a100:4,gpu:t4:2", &["p-a100", "p-t4"]);
     check("1|64|256000|gpu:1g.5gb:7 1|64|256000|", &["p-1g-5gb", "p-cpu"]);
-    check("4|64|256000| 2|64|512000|", &["p-cpu-64c-250g", "p-cpu-64c-500g"]);
+    // Nothing of a shared node's size is in its class.
+    check("4|64|256000| 2|64|512000|", &["p"]);
+    check("4|64|256000| 2|96|512000| 1|64|256000|gpu:1", &["p-cpu", "p-gpu"]);
     // Bought together: the difference is in the firmware.
     check("4|64|257000| 2|64|256000| 1|64|256500|", &["p"]);
     check(
@@ -124,10 +126,46 @@ fn names_are_valid_and_no_two_are_alike() {
         class_names(&partitions, &nodes),
         ["a-b", "a-b-2", "a-b-3", "local-2", "slurm", "x"]
     );
-    // Of a partition's own name and one that is made up, none is lost.
+    // Of a partition's own name and one that is made up, none is lost, and the partition keeps its own.
     let partitions = [partition("gpu", ""), partition("gpu-cpu", "")].concat();
     let nodes = "gpu|1|8|8000|\ngpu|1|8|8000|gpu:1\ngpu-cpu|1|8|8000|\n";
-    assert_eq!(class_names(&partitions, nodes), ["gpu-cpu", "gpu-cpu-2", "gpu-gpu"]);
+    let text = site(&partitions, nodes).unwrap();
+    let of = |class: &str, partition: &str| {
+        let head =
+            format!("[class.{class}]\ncluster = \"Big-Iron\"\npartition = \"{partition}\"\n");
+        assert!(text.contains(&head), "{text}");
+    };
+    of("gpu-cpu", "gpu-cpu");
+    of("gpu-cpu-2", "gpu");
+    of("gpu-gpu", "gpu");
+}
+
+#[test]
+fn shared_nodes_without_gpus_are_one_class_of_a_partition() {
+    let nodes = "p|4|64|256000|\np|2|96|512000|(null)\n";
+    let text = site(&partition("p", ""), nodes).unwrap();
+    assert!(text.contains("max_nodes = 6\n"), "{text}");
+    let text = site(&partition("p", "MaxNodes=5"), nodes).unwrap();
+    assert!(text.contains("max_nodes = 5\n"), "{text}");
+    let text = site(&partition("p", "OverSubscribe=EXCLUSIVE"), nodes).unwrap();
+    assert!(text.contains("[class.p-cpu-64c-250g]") && text.contains("[class.p-cpu-96c-500g]"));
+}
+
+#[test]
+fn of_a_node_with_two_types_of_gpus_each_has_its_part() {
+    let sizes = |words: &str, gres: &str| {
+        let text = site(&partition("p", words), &format!("p|2|64|256000|{gres}\n")).unwrap();
+        let keys = ["gpus_per_node = ", "cpus_per_node = ", "memory_per_node = "];
+        let value =
+            |line: &str| keys.iter().find_map(|key| line.strip_prefix(key)).map(str::to_owned);
+        text.lines().filter_map(value).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(sizes("", "gpu:a100:6,gpu:t4:2"), "6 48 \"180000M\" 2 16 \"60000M\"");
+    assert_eq!(sizes("", "gpu:a100:4"), "4 64 \"240000M\"");
+    // No part is nothing.
+    assert_eq!(sizes("", "gpu:a100:1,gpu:t4:99"), "1 1 \"2400M\" 99 63 \"237600M\"");
+    let whole = sizes("OverSubscribe=EXCLUSIVE", "gpu:a100:6,gpu:t4:2");
+    assert_eq!(whole, "6 64 \"250G\" 2 64 \"250G\"");
 }
 
 #[test]
@@ -151,7 +189,7 @@ fn what_gives_no_site_says_why() {
     check(CONFIG, "", nodes, "none of its partitions is open to you");
     check(CONFIG, &fine, "", "none of its partitions is open to you");
     check(CONFIG, &fine, "p|0|8|8000|\n", "none of its partitions is open to you");
-    check(CONFIG, &partition("p", "State=DOWN"), nodes, "none of its partitions is open to you");
+    check(CONFIG, &partition("p", "State=DRAIN"), nodes, "none of its partitions is open to you");
     check(CONFIG, &fine, &nodes[..5], "its answer breaks off");
 }
 
