@@ -31,13 +31,8 @@ struct Record {
     which: WhichSlurm,
     /// Why the last look found nothing. Neither this nor a site: the commands are there, and no Slurm that they know of.
     silence: Option<String>,
-    site: Option<Remembered>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Remembered {
-    directory: String,
-    text: String,
+    /// The text of a site file.
+    site: Option<String>,
 }
 
 /// The Slurm of this machine, as far as it is known; `None` when there is none.
@@ -48,9 +43,10 @@ pub(super) struct FoundSlurm(Option<Record>);
 pub(super) fn found_slurm(context: &Context, fresh: SignedDuration) -> FoundSlurm {
     let host = &context.surroundings.host;
     let known = read(&record_of(context)).filter(|record| record.host == *host);
-    let Some(which) = on_path(context) else {
-        // cron has a short PATH: a Slurm that was there a moment ago is still there.
-        return FoundSlurm(known.filter(Record::is_still_there));
+    // cron has a short PATH: a Slurm that was there a moment ago is still there.
+    let last = known.as_ref().filter(|record| record.is_still_there());
+    let Some(which) = on_path(context).or_else(|| last.map(|record| record.which.clone())) else {
+        return FoundSlurm(None);
     };
     let now = context.surroundings.clock.now();
     if let Some(record) = &known
@@ -60,7 +56,7 @@ pub(super) fn found_slurm(context: &Context, fresh: SignedDuration) -> FoundSlur
     }
     let before = known.filter(|record| record.which == which).and_then(|record| record.site);
     let (site, silence) = match look(context, &which) {
-        Ok(text) => (Some(Remembered { directory: which.directory.clone(), text }), None),
+        Ok(text) => (Some(text), None),
         Err(why) if before.is_none() && is_unconfigured(&which, &why) => (None, None),
         // What the same Slurm said before is worth more than nothing.
         Err(why) => (before, Some(why)),
@@ -72,7 +68,12 @@ pub(super) fn found_slurm(context: &Context, fresh: SignedDuration) -> FoundSlur
 
 impl Record {
     fn is_due(&self, which: &WhichSlurm, now: Timestamp, fresh: SignedDuration) -> bool {
-        let fresh = if self.silence.is_some() { SILENCE_FRESH } else { fresh };
+        let fresh = match (&self.silence, &self.site) {
+            (Some(_), _) => SILENCE_FRESH,
+            // Whoever configures it does not wait for long.
+            (None, None) => fresh.min(SILENCE_FRESH),
+            (None, Some(_)) => fresh,
+        };
         let age = now.duration_since(self.looked_at);
         // Of the future: the machine's clock was set back.
         self.which != *which || age.is_negative() || age >= fresh
@@ -83,17 +84,15 @@ impl Record {
     }
 
     fn is_still_there(&self) -> bool {
-        let there = |site: &Remembered| Path::new(&site.directory).join("sinfo").is_file();
-        self.site.as_ref().is_some_and(there)
+        !self.is_of_none() && Path::new(&self.which.directory).join("sinfo").is_file()
     }
 }
 
 impl FoundSlurm {
     pub(super) fn into_sought(self) -> Sought {
         let silence = if self.is_absent() { None } else { self.trouble() };
-        let site = self.0.and_then(|record| record.site).map(|site| FoundSite {
-            name: format!("found: Slurm at {}", site.directory),
-            text: site.text,
+        let site = self.0.and_then(|Record { which, site, .. }| {
+            Some(FoundSite { name: format!("found: Slurm at {}", which.directory), text: site? })
         });
         Sought { site, silence }
     }
@@ -186,21 +185,20 @@ mod tests {
     use super::*;
 
     fn record(silence: Option<&str>, site: Option<&str>) -> Record {
-        let text = r#"{"directory": "/usr/bin", "elsewhere": {}, "conf": null, "clusters": null}"#;
+        let text = r#"{"directory": "/nowhere", "elsewhere": {}, "conf": null, "clusters": null}"#;
         Record {
             looked_at: Timestamp::from_second(1_000_000).unwrap(),
             host: "login1".into(),
             which: serde_json::from_str(text).unwrap(),
             silence: silence.map(str::to_owned),
-            site: site
-                .map(|text| Remembered { directory: "/nowhere".into(), text: text.to_owned() }),
+            site: site.map(str::to_owned),
         }
     }
 
     #[test]
     fn a_look_is_due_when_the_last_is_old_or_of_another_slurm() {
         let check = |silence, minutes: i64, fresh: SignedDuration, due| {
-            let record = record(silence, None);
+            let record = record(silence, Some("x"));
             let now = record.looked_at + SignedDuration::from_mins(minutes);
             assert_eq!(record.is_due(&record.which, now, fresh), due, "{silence:?} {minutes}");
         };
@@ -214,6 +212,10 @@ mod tests {
         check(Some("down"), 9, FOUND_FRESH_AT_START, false);
         check(Some("down"), 10, FOUND_FRESH, true);
         let record = record(None, None);
+        let minutes = |minutes| record.looked_at + SignedDuration::from_mins(minutes);
+        assert!(!record.is_due(&record.which, minutes(9), FOUND_FRESH));
+        assert!(record.is_due(&record.which, minutes(10), FOUND_FRESH));
+        assert!(record.is_due(&record.which, minutes(1), FOUND_FRESH_AT_START));
         let other = WhichSlurm { conf: Some("/etc/other.conf".into()), ..record.which.clone() };
         assert!(record.is_due(&other, record.looked_at, FOUND_FRESH));
     }

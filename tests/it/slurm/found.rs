@@ -187,6 +187,14 @@ fn a_silent_slurm_is_not_waited_for_by_each_command_and_only_local_runs_go_on() 
     assert_eq!(env.show(1)["class"], "local");
     let shown = said("site show").success();
     assert!(shown.stderr.contains("did not end within 5 s and was killed"), "{shown}");
+    // What is not on PATH, as in cron, is as silent as it was.
+    let from_cron = env.command().args(["check", "local.toml"]).env("PATH", "/nowhere").output();
+    assert_eq!(from_cron.unwrap().status.code(), Some(7));
+    // A class of the user's own default may be one that Slurm does not name now.
+    let own = env.write(".config/trainyard/site.toml", "[site]\ndefault_class = 'main'\n");
+    let refused = said("check local.toml").ended(3);
+    assert!(refused.stderr.contains("hint: Slurm was asked for its classes and"), "{refused}");
+    std::fs::remove_file(own).unwrap();
     let shown = said("classes").success();
     assert!(shown.stderr.contains("did not end within 5 s and was killed"), "{shown}");
     assert_eq!(std::fs::read_to_string(env.home().join("asked")).unwrap(), "asked\n");
