@@ -140,3 +140,24 @@ fn a_forgotten_job_that_is_ended_is_a_lost_attempt_and_is_made_up_for() {
     });
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
 }
+
+#[test]
+fn a_run_that_is_cancelled_in_doubt_leaves_no_job_in_the_queue() {
+    let cluster = Cluster::alone(&["--no-accounting"], "");
+    let spec = cluster.spec("doubtful", &training(&cluster, 0), "class = 'held'");
+    cluster.daemon("freeze", "slurmctld");
+    drop(cluster.env.run([Path::new("submit"), &spec]).ended(8));
+    wait_until("the answer was lost", || {
+        cluster.env.show(1)["message"].as_str().unwrap().contains("was lost")
+    });
+    drop(cluster.env.line("cancel 1").success());
+    cluster.env.until(1, &["stopping"]);
+    cluster.daemon("thaw", "slurmctld");
+    // The job is there after all, and held: nobody would ever start or end it.
+    let shown = cluster.env.until(1, &["cancelled"]);
+    assert_eq!(shown["reason"], "cancelled_by_user");
+    let jobs = cluster.jobs_of(1);
+    assert_eq!(jobs.len(), 1, "{shown:#}");
+    let state = cluster.ask("squeue", &["-h", "-t", "all", "-o", "%T"]);
+    assert_eq!((state.trim(), trained(&cluster)), ("CANCELLED", vec![]));
+}
