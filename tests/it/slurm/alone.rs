@@ -151,7 +151,10 @@ fn a_run_that_is_cancelled_in_doubt_leaves_no_job_in_the_queue() {
         cluster.env.show(1)["message"].as_str().unwrap().contains("was lost")
     });
     drop(cluster.env.line("cancel 1").success());
-    cluster.env.until(1, &["stopping"]);
+    // From here on no job of it can train; whether there is one that waits is not known yet.
+    let claims = cluster.env.run_dir(1).join("claims");
+    wait_until("its claim is taken", || std::fs::read_dir(&claims).unwrap().next().is_some());
+    assert_eq!(cluster.env.show(1)["state"], "stopping");
     cluster.daemon("thaw", "slurmctld");
     // The job is there after all, and held: nobody would ever start or end it.
     let shown = cluster.env.until(1, &["cancelled"]);
