@@ -2,7 +2,7 @@
 //!
 //! What answers at once is heard in the same pass. What does not is heard by a later one, which its answer wakes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::ports::{Asked, LookAnswer, Silence};
 pub(super) struct Answered {
     pub(super) cluster: String,
     /// What was asked for; nothing is said about others.
-    pub(super) asked: Vec<SubmissionId>,
+    pub(super) asked: BTreeSet<SubmissionId>,
     pub(super) asked_at: Timestamp,
     pub(super) answer: Result<LookAnswer, Silence>,
 }

@@ -115,7 +115,9 @@ async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
         let Answered { cluster, asked, asked_at, answer } = answered;
         let (sightings, unsure, silence) = match answer {
             Ok(LookAnswer::NotDue) => continue,
-            Ok(LookAnswer::Seen { sightings, unsure, silence }) => (sightings, unsure, silence),
+            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
+                (sightings, BTreeSet::from_iter(unsure), silence)
+            }
             Err(silence) => (Vec::new(), asked.clone(), Some(silence)),
         };
         let mut found: HashMap<String, Vec<Sighting>> = HashMap::new();

@@ -63,54 +63,53 @@ pub(super) fn refused(
     for_now: bool,
     (policy, now): (&Policy, Timestamp),
 ) -> Decision {
+    if !matches!(run.state, State::Submitting { .. }) {
+        return no_job_came(run, "the submission was refused", now);
+    }
+    if !for_now {
+        let end = failed(Reason::Rejected, message, now);
+        return become_state(run, State::Final { end });
+    }
+    let waits = 2_u64.saturating_pow(run.refusals).min(REFUSED_WAITS_MAX);
+    let not_before = Some(after(now, Seconds(policy.refused_wait.0.saturating_mul(waits))));
+    let mut decision =
+        become_state(run, State::Pending { why: Some(message.to_owned()), not_before });
+    decision.run.refusals = run.refusals.saturating_add(1);
+    decision
+}
+
+/// What it means to a run which does not wait for sbatch that no job came of the call.
+fn no_job_came(run: &Run, what: &str, now: Timestamp) -> Decision {
     match &run.state {
-        State::Submitting { .. } if for_now => {
-            let waits = 2_u64.saturating_pow(run.refusals).min(REFUSED_WAITS_MAX);
-            let not_before = Some(after(now, Seconds(policy.refused_wait.0.saturating_mul(waits))));
-            let mut decision =
-                become_state(run, State::Pending { why: Some(message.to_owned()), not_before });
-            decision.run.refusals = run.refusals.saturating_add(1);
-            decision
-        }
-        State::Submitting { .. } => {
-            become_state(run, State::Final { end: failed(Reason::Rejected, message, now) })
-        }
         State::Stopping { stop, .. } => stopped(run, stop, now),
         State::Final { .. } => Decision::stay(run),
         State::Preparing
         | State::Pending { .. }
+        | State::Submitting { .. }
         | State::Queued { .. }
         | State::Running
         | State::Finishing
         | State::Evaluating
-        | State::Backoff { .. } => impossible(run, "the submission was refused"),
+        | State::Backoff { .. } => impossible(run, what),
     }
 }
 
 pub(super) fn unreachable(run: &Run, message: &str, policy: &Policy, now: Timestamp) -> Decision {
+    let State::Submitting { call } = &run.state else {
+        return no_job_came(run, "the scheduler could not be reached", now);
+    };
     let again = || {
         let again_at = Some(after(now, policy.unreachable_wait));
         let call = Call::Unreachable(Unreachable { why: message.to_owned(), again_at });
         become_state(run, State::Submitting { call })
     };
-    match &run.state {
-        State::Submitting { call: Call::UnderWay } => {
+    match call {
+        Call::UnderWay => {
             again().note("unreachable", format!("the scheduler could not be reached: {message}"))
         }
-        State::Submitting { call: Call::Unreachable(Unreachable { again_at: None, .. }) } => {
-            again()
-        }
+        Call::Unreachable(Unreachable { again_at: None, .. }) => again(),
         // The answer to the last call, which is known.
-        State::Submitting { call: Call::Unreachable(_) | Call::InDoubt(_) } => Decision::stay(run),
-        State::Stopping { stop, .. } => stopped(run, stop, now),
-        State::Final { .. } => Decision::stay(run),
-        State::Preparing
-        | State::Pending { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Backoff { .. } => impossible(run, "the scheduler could not be reached"),
+        Call::Unreachable(_) | Call::InDoubt(_) => Decision::stay(run),
     }
 }
 
