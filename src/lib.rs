@@ -6,6 +6,7 @@
 pub mod domain;
 pub mod script;
 
+pub mod fault;
 pub mod ports;
 
 pub mod files;

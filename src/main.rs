@@ -21,7 +21,18 @@ fn main() -> ExitCode {
     if cli.stays_behind() {
         close_inherited();
     }
+    #[cfg(feature = "faults")]
+    arm_fault();
     cli::run(cli, surroundings())
+}
+
+/// For fault tests: where this process is to end.
+#[cfg(feature = "faults")]
+#[expect(clippy::disallowed_methods, reason = "the program's surroundings are read here")]
+fn arm_fault() {
+    if let Ok(name) = std::env::var("TRAINYARD_FAULT") {
+        trainyard::fault::arm(name);
+    }
 }
 
 /// Lets go of what whoever started us had open, but the standard streams: a lock that cron's flock holds, or a pipe that

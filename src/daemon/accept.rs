@@ -12,6 +12,7 @@ use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::{Resolved, Target};
+use crate::fault::point;
 use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, NewRunDir, Silence};
 use crate::script::render;
@@ -124,6 +125,7 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     }
     check_commands(world, &resolved).await?;
     let (id, run_dir) = make_run_dir(world, &resolved, &recorded).await?;
+    point("run_dir_made");
     let new = NewRun {
         id,
         owner,
@@ -137,6 +139,7 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     };
     match record(world, new).await? {
         Acceptance::Recorded => {
+            point("run_recorded");
             world.changed();
             world.nudge.notify_one();
             Ok(Accepted::New(id))
@@ -203,6 +206,7 @@ async fn make_run_dir(
     const NUMBERS_MAX: u32 = 1_000;
     for _ in 0..NUMBERS_MAX {
         let id = world.store.next_number().await?;
+        point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
         let order = run_dir_files(resolved, path.clone(), spec)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);

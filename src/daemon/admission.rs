@@ -10,6 +10,7 @@ use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use crate::domain::ids::{JobName, Token};
 use crate::domain::run::{Answer, Call, Event, State, Unreachable, step};
+use crate::fault::point;
 use crate::ports::{Scheduler, SubmitOrder};
 use crate::store::{Intending, Intent, RunRow, StoreError, Submittable};
 
@@ -109,7 +110,9 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         host: world.host.clone(),
     };
     let now = world.clock.now();
+    point("run_admitted");
     let (_, intent) = world.store.intend(intending, world.policy(resolved), now).await?;
+    point("intent_recorded");
     world.changed();
     let order = order(row, intent);
     info!(
@@ -183,7 +186,9 @@ fn start(world: &Arc<World>, cluster: String, scheduler: Arc<dyn Scheduler>, ord
     let world_of_task = Arc::clone(world);
     world.tasks.spawn(async move {
         let world = world_of_task;
+        point("submit_begins");
         let answer = scheduler.submit(order).await;
+        point("submit_answered");
         world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
         if let Err(error) = world.store.answered(submission, answer).await {
             // The next pass finds no answer and treats it as lost, which it is.
@@ -192,6 +197,7 @@ fn start(world: &Arc<World>, cluster: String, scheduler: Arc<dyn Scheduler>, ord
                 "cannot record the answer to submission {submission}: {error}"
             );
         }
+        point("answer_recorded");
         world.set_under_way(submission, false);
         world.nudge.notify_one();
     });

@@ -15,6 +15,7 @@ use crate::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, Wish,
     are_several, sort_out,
 };
+use crate::fault::point;
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
 use crate::store::{CallRecord, RunRow, StoreError};
 
@@ -326,7 +327,9 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
         };
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
         let revoke = move |hands: &dyn Hands| hands.revoke(&run_dir, &token);
-        match world.with_hands(&row.resolved.run_root, revoke).await {
+        let revoked = world.with_hands(&row.resolved.run_root, revoke).await;
+        point("claim_settled");
+        match revoked {
             // A job may still come into sight that has to be cancelled.
             Ok(Revocation::Won) if !is_settled(world, row, observed.seen.get(&row.run.id)) => {}
             Ok(revocation) => {

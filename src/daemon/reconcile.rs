@@ -11,6 +11,7 @@ use crate::daemon::observe::observe;
 use crate::daemon::world::World;
 use crate::domain::ids::JobKey;
 use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
+use crate::fault::point;
 use crate::store::{RunRow, StoreError};
 
 /// What a pass did: its status, and what the ticker goes by.
@@ -50,15 +51,19 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         report.decided += 1;
         tell(row, &decision);
         let (acts, after, over) = (decision.acts.clone(), decision.run.clone(), over(&decision));
+        point("decision_made");
         world.store.record(decision, wishes, now).await?;
+        point("decision_recorded");
         world.changed();
         for act in acts {
             perform(world, &after, act).await;
+            point("act_done");
         }
         for job in over {
             forget(world, &job).await;
         }
     }
+    point("events_recorded");
     inboxes::clear(world, observed.taken).await;
     report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;

@@ -10,6 +10,7 @@ use crate::domain::ids::{JobKey, SubmissionId};
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
+use crate::fault::point;
 use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder};
 use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
@@ -162,6 +163,7 @@ impl Scheduler for SlurmScheduler {
                 return answer.clone();
             }
             let script = order.run_dir.join("job.sh");
+            point("sbatch_next");
             let answer = judge(&self.name, &self.commands.sbatch(args, script, order.umask).await);
             let failed = matches!(answer, Answer::Unreachable { .. });
             *unreachable = failed.then(|| (tokio::time::Instant::now(), answer.clone()));

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehav
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
+use crate::fault::point;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::wishes;
@@ -222,6 +223,7 @@ impl Store {
             let tx = begin(connection)?;
             write(&tx, &decision, now)?;
             wishes::close(&tx, &wishes_done)?;
+            point("decision_written");
             tx.commit().during("record a decision")
         })
         .await

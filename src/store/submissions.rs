@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, step};
+use crate::fault::point;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::runs::{begin, json, time, to_json, write};
 
@@ -68,6 +69,7 @@ impl Store {
             hold(&tx, submission);
             let decision = step(&run, &Event::Admitted { submission, token, cluster }, &policy, now);
             write(&tx, &decision, now)?;
+            point("intent_written");
             tx.commit().during("record an intent")?;
             Ok((decision, Intent { submission, job_name }))
         })
