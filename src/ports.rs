@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::{Answer, Revocation, Sighting};
+use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 
 /// Time and randomness.
@@ -56,6 +56,8 @@ pub struct Asked {
     pub restart: u32,
     /// When that start was submitted, as the scheduler said; before it has said so, when it was intended.
     pub submitted_at: Timestamp,
+    /// What was shown last, where the same again would be no news.
+    pub shown: Option<Digest>,
 }
 
 /// A call of sbatch whose answer nobody waits for any more: the daemon ended before it came.
@@ -75,6 +77,8 @@ pub enum LookAnswer {
     Seen {
         /// Every job that a submission came to, each with those of its starts that are not over or not known.
         sightings: Vec<Sighting>,
+        /// Those of which nothing is shown but what was shown last.
+        unchanged: BTreeSet<SubmissionId>,
         /// Not known to be absent, and nothing is concluded from what is among the sightings; `silence` says why, when
         /// somebody is silent.
         unsure: Vec<SubmissionId>,
@@ -98,7 +102,7 @@ pub trait Scheduler: Send + Sync {
     /// Whether an orphaned call may still submit. Nothing is concluded from an absence before it cannot.
     fn may_still_submit<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, bool>;
 
-    /// Asks for all of them at once. What is neither seen nor unsure in a good answer is absent.
+    /// Asks for all of them at once. What is neither seen, nor unchanged, nor unsure in a good answer is absent.
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>>;
 
     /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look.

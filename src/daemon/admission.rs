@@ -12,12 +12,12 @@ use crate::domain::ids::{JobName, Token};
 use crate::domain::run::{Answer, Call, Event, State, Unreachable, step};
 use crate::fault::point;
 use crate::ports::{Scheduler, SubmitOrder};
-use crate::store::{Intending, Intent, RunRow, StoreError, Submittable};
+use crate::store::{Intending, Intent, LiveRuns, RunRow, StoreError};
 
 /// Admits waiting runs; gives how many were submitted. `live` is as the pass found it.
 pub(super) async fn admit_waiting(
     world: &Arc<World>,
-    live: &[RunRow],
+    live: &LiveRuns,
 ) -> Result<usize, StoreError> {
     let now = world.clock.now();
     let mut submitted = call_again(world, live, now).await?;
@@ -27,11 +27,10 @@ pub(super) async fn admit_waiting(
     }
     // As this pass has left them: a run that was refused a moment ago waits from now on.
     let rows = world.store.live().await?;
-    let row_of = |waiting: &Submittable| rows.iter().find(|row| row.run.id == waiting.run);
     let waiting: Vec<Waiting> = pending
         .iter()
         .filter_map(|waiting| {
-            let row = row_of(waiting)?;
+            let row = rows.get(&waiting.run)?;
             Some(Waiting {
                 run: waiting.run,
                 owner: waiting.owner.clone(),
@@ -42,7 +41,7 @@ pub(super) async fn admit_waiting(
         })
         .collect();
     let live: Vec<Live> = rows
-        .iter()
+        .values()
         .filter(|row| !matches!(row.run.state, State::Pending { .. }))
         .map(|row| Live {
             run: row.run.id,
@@ -52,7 +51,7 @@ pub(super) async fn admit_waiting(
         .collect();
     let limits = Limits { local_running_max: world.site.site.local_running_max() };
     for (run, admission) in admit(&waiting, &live, &limits) {
-        let Some(row) = rows.iter().find(|row| row.run.id == run) else { continue };
+        let Some(row) = rows.get(&run) else { continue };
         match admission {
             Admission::Start { .. } => {
                 submit(world, row).await?;
@@ -131,12 +130,12 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
 /// others follow.
 async fn call_again(
     world: &Arc<World>,
-    rows: &[RunRow],
+    rows: &LiveRuns,
     now: Timestamp,
 ) -> Result<usize, StoreError> {
     let mut called = 0;
     let mut tried: HashSet<&str> = HashSet::new();
-    for row in rows {
+    for row in rows.values() {
         let State::Submitting { call: Call::Unreachable(Unreachable { again_at, .. }) } =
             &row.run.state
         else {

@@ -1,55 +1,64 @@
 //! Reading what trainings report, from where the last pass stopped.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
 
 use crate::daemon::world::World;
 use crate::domain::metrics::{MetricLine, whole_lines};
 use crate::domain::run::State;
 use crate::ports::Stretch;
-use crate::store::{RunRow, StoreError};
+use crate::store::{LiveRuns, RunRow, StoreError};
 
-/// A run's file is read this often while it runs, and once more at its end.
+/// A run's file is read at most this often while it runs, and once more at its end.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(2);
 /// Bytes read at once.
 const STRETCH_BYTES: usize = 1 << 20;
 /// Stretches read in one pass; a longer file is read on in the next.
 const STRETCHES_MAX: usize = 64;
 
-/// Reads a run's new metrics lines. What cannot be read is read later: metrics never hold up a decision.
-pub(super) async fn collect_metrics(world: &World, row: &RunRow, is_last: bool) {
-    let started = row.run.attempt.as_ref().is_some_and(|attempt| attempt.started_at.is_some());
-    let reports =
-        matches!(row.run.state, State::Running | State::Finishing | State::Stopping { .. })
-            || is_last;
-    if !started && !is_last || !reports || !is_due(world, row, is_last) {
-        return;
-    }
-    match read_on(world, row, is_last).await {
-        Ok(()) => {}
-        Err(error) => {
-            warn!(
-                run.id = row.run.id.0,
-                "cannot record the metrics of run {}: {error}", row.run.id
-            );
-        }
-    }
-}
+/// Files that are read in one second, on average and at most in one pass: a file system is not asked more for more runs.
+const READS_PER_SECOND: usize = 20;
 
-fn is_due(world: &World, row: &RunRow, is_last: bool) -> bool {
+/// The runs whose metrics are read now, those that waited longest first.
+pub(super) fn due<'a>(world: &World, live: &'a LiveRuns) -> Vec<&'a RunRow> {
+    let running: Vec<&RunRow> = live.values().map(Arc::as_ref).filter(|row| reports(row)).collect();
+    let share = i64::try_from(running.len() / READS_PER_SECOND).unwrap_or(i64::MAX);
+    let interval = INTERVAL.max(SignedDuration::from_secs(share));
     let now = world.clock.now();
     let mut read = world.metrics_read.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut due: Vec<(Option<Timestamp>, &RunRow)> = running
+        .into_iter()
+        .map(|row| (read.get(&row.run.id).copied(), row))
+        .filter(|(last, _)| last.is_none_or(|last| is_past(last, interval, now)))
+        .collect();
+    due.sort_by_key(|(last, row)| (*last, row.run.id));
+    due.truncate(READS_PER_SECOND);
+    read.extend(due.iter().map(|(_, row)| (row.run.id, now)));
+    due.into_iter().map(|(_, row)| row).collect()
+}
+
+/// Whether `interval` has passed. A clock that was set back stops nobody.
+fn is_past(last: Timestamp, interval: SignedDuration, now: Timestamp) -> bool {
+    now < last || now.duration_since(last) >= interval
+}
+
+/// Whether the training of a run may have something new to say.
+fn reports(row: &RunRow) -> bool {
+    let started = row.run.attempt.as_ref().is_some_and(|attempt| attempt.started_at.is_some());
+    started && matches!(row.run.state, State::Running | State::Finishing | State::Stopping { .. })
+}
+
+/// Reads a run's new metrics lines. What cannot be read is read later: metrics never hold up a decision.
+pub(super) async fn collect_metrics(world: &World, row: &RunRow, is_last: bool) {
     if is_last {
-        read.remove(&row.run.id);
-        return true;
+        world.metrics_read.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.run.id);
     }
-    let due = read.get(&row.run.id).is_none_or(|last| now.duration_since(*last) >= INTERVAL);
-    if due {
-        read.insert(row.run.id, now);
+    if let Err(error) = read_on(world, row, is_last).await {
+        let id = row.run.id;
+        warn!(run.id = id.0, "cannot record the metrics of run {id}: {error}");
     }
-    due
 }
 
 async fn read_on(world: &World, row: &RunRow, is_last: bool) -> Result<(), StoreError> {

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use crate::daemon::world::World;
 use crate::domain::ids::Token;
-use crate::store::{RunRow, StoreError};
+use crate::store::{LiveRuns, StoreError};
 
 /// Between sweeps of one inbox.
 const INTERVAL: SignedDuration = SignedDuration::from_hours(1);
@@ -63,9 +63,9 @@ pub(super) async fn clear(world: &World, taken: BTreeMap<PathBuf, Vec<PathBuf>>)
 }
 
 /// Once an hour, removes late events of our own submissions and what has become old.
-pub(super) async fn sweep(world: &World, live: &[RunRow]) -> Result<(), StoreError> {
+pub(super) async fn sweep(world: &World, live: &LiveRuns) -> Result<(), StoreError> {
     let now = world.clock.now();
-    let roots: BTreeSet<&Path> = live.iter().map(|row| row.resolved.run_root.as_path()).collect();
+    let roots: BTreeSet<&Path> = live.values().map(|row| row.resolved.run_root.as_path()).collect();
     for root in roots.into_iter().filter(|root| world.inboxes.is_due(root, now)) {
         let path = root.to_owned();
         let there = match world.with_hands(root, move |hands| hands.inbox_tokens(&path)).await {
@@ -76,7 +76,7 @@ pub(super) async fn sweep(world: &World, live: &[RunRow]) -> Result<(), StoreErr
             }
         };
         let mut over: BTreeSet<Token> = world.store.known_tokens(there).await?;
-        let waited_for = live.iter().filter_map(|row| row.run.submission.as_ref());
+        let waited_for = live.values().filter_map(|row| row.run.submission.as_ref());
         waited_for.for_each(|submission| {
             over.remove(&submission.token);
         });

@@ -17,7 +17,7 @@ use crate::domain::run::{
 };
 use crate::fault::point;
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
-use crate::store::{CallRecord, RunRow, StoreError};
+use crate::store::{CallRecord, LiveRuns, RunRow, StoreError};
 
 /// Events of one inbox that are taken in one pass; the rest waits for the next.
 const EVENTS_PER_PASS: usize = 10_000;
@@ -25,6 +25,7 @@ const EVENTS_PER_PASS: usize = 10_000;
 /// What a pass saw.
 #[derive(Debug, Default)]
 pub(super) struct Observed {
+    /// Of the runs of which anything was seen.
     pub(super) seen: HashMap<RunId, Seen>,
     /// Inbox files to remove once what they say is recorded, by run root.
     pub(super) taken: BTreeMap<PathBuf, Vec<PathBuf>>,
@@ -33,13 +34,10 @@ pub(super) struct Observed {
 /// Looks at everything the live runs depend on. Each source that is silent is silent for its own runs only.
 pub(super) async fn observe(
     world: &Arc<World>,
-    live: &[RunRow],
+    live: &LiveRuns,
     wishes: Vec<(RunId, Wish)>,
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
-    for row in live {
-        observed.seen.insert(row.run.id, Seen::default());
-    }
     look(world, live, &mut observed).await;
     // After the look: what a script said before its job ended is then never missed beside that end.
     read_inboxes(world, live, &mut observed).await;
@@ -89,9 +87,9 @@ fn is_unseen(run: &Run) -> bool {
 }
 
 /// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
-async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
+async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
-    for row in live.iter().filter(|row| depends_on_scheduler(&row.run.state)) {
+    for row in live.values().filter(|row| depends_on_scheduler(&row.run.state)) {
         let Some(submission) = &row.run.submission else { continue };
         if submission.job.is_none() && world.is_under_way(submission.id) {
             // sbatch will say.
@@ -109,29 +107,33 @@ async fn look(world: &Arc<World>, live: &[RunRow], observed: &mut Observed) {
                 .run
                 .open_attempt()
                 .map_or(submission.intent_at, |attempt| attempt.submitted_at),
+            shown: row.run.shown(),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
     for answered in world.looks.all(world, by_cluster).await {
         let Answered { cluster, asked, asked_at, answer } = answered;
-        let (sightings, unsure, silence) = match answer {
+        let (sightings, unchanged, unsure, silence) = match answer {
             Ok(LookAnswer::NotDue) => continue,
-            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
-                (sightings, BTreeSet::from_iter(unsure), silence)
+            Ok(LookAnswer::Seen { sightings, unchanged, unsure, silence }) => {
+                (sightings, unchanged, BTreeSet::from_iter(unsure), silence)
             }
-            Err(silence) => (Vec::new(), asked.clone(), Some(silence)),
+            Err(silence) => (Vec::new(), BTreeSet::new(), asked.clone(), Some(silence)),
         };
         let mut found: HashMap<String, Vec<Sighting>> = HashMap::new();
         for sighting in sightings {
             found.entry(sighting.token.to_string()).or_default().push(sighting);
         }
-        let is_asked = |row: &&RunRow| {
-            let submission = row.run.submission.as_ref();
-            submission.is_some_and(|known| known.cluster == cluster && asked.contains(&known.id))
+        let is_news = |submission: &Submission| {
+            let is_asked = submission.cluster == cluster && asked.contains(&submission.id);
+            is_asked && !unchanged.contains(&submission.id)
         };
-        for row in live.iter().filter(is_asked) {
-            let Some(submission) = &row.run.submission else { continue };
-            let Some(seen) = observed.seen.get_mut(&row.run.id) else { continue };
+        for row in live.values() {
+            let Some(submission) = row.run.submission.as_ref().filter(|known| is_news(known))
+            else {
+                continue;
+            };
+            let seen = observed.seen.entry(row.run.id).or_default();
             if unsure.contains(&submission.id) {
                 seen.look = silence.as_ref().map_or(Look::NotAsked, Look::from);
             } else if let Some(sightings) = found.remove(submission.token.as_str()) {
@@ -196,9 +198,9 @@ fn is_of(row: &RunRow, event: &ScriptEvent) -> bool {
     row.run.submission.as_ref().is_some_and(|submission| submission.token == event.token)
 }
 
-async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
+async fn read_inboxes(world: &World, live: &LiveRuns, observed: &mut Observed) {
     let mut owners: BTreeMap<&Path, BTreeMap<&Token, &Run>> = BTreeMap::new();
-    for row in live {
+    for row in live.values() {
         let tokens = owners.entry(row.resolved.run_root.as_path()).or_default();
         tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, &row.run)));
     }
@@ -219,13 +221,12 @@ async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
         for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
             if let Some(event) = item.event
                 && let Some(run) = owners.get(&event.token)
-                && let Some(seen) = observed.seen.get_mut(&run.id)
             {
                 if event.restart > run.known_restart() && run.open_attempt().is_some() {
                     // Of a start that the scheduler has yet to tell of: it is heard then.
                     continue;
                 }
-                seen.script.push(event);
+                observed.seen.entry(run.id).or_default().script.push(event);
             }
             observed.taken.entry(root.to_owned()).or_default().push(item.file);
         }
@@ -234,11 +235,11 @@ async fn read_inboxes(world: &World, live: &[RunRow], observed: &mut Observed) {
 
 async fn read_answers(
     world: &World,
-    live: &[RunRow],
+    live: &LiveRuns,
     observed: &mut Observed,
 ) -> Result<(), StoreError> {
     let submitting: Vec<(RunId, &Submission)> = live
-        .iter()
+        .values()
         .filter(|row| awaits_answer(&row.run))
         .filter_map(|row| row.run.submission.as_ref().map(|submission| (row.run.id, submission)))
         .collect();
@@ -250,13 +251,12 @@ async fn read_answers(
             Some(call) => orphaned(world, submission, &call).await,
             None => None,
         };
-        if let Some(seen) = observed.seen.get_mut(&run) {
-            // Nothing is concluded from an absence while the submission itself is under way.
-            if answer.is_none() && matches!(seen.look, Look::Absent) {
-                seen.look = Look::NotAsked;
-            }
-            seen.answer = answer;
+        let seen = observed.seen.entry(run).or_default();
+        // Nothing is concluded from an absence while the submission itself is under way.
+        if answer.is_none() && matches!(seen.look, Look::Absent) {
+            seen.look = Look::NotAsked;
         }
+        seen.answer = answer;
     }
     Ok(())
 }
@@ -313,8 +313,8 @@ fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
 }
 
 /// Takes the claims that a recorded decision wants revoked.
-async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) {
-    for row in live {
+async fn settle_claims(world: &World, live: &LiveRuns, observed: &mut Observed) {
+    for row in live.values() {
         let Some(submission) = row.run.submission.as_ref().filter(|submission| submission.revoking)
         else {
             continue;
@@ -333,13 +333,12 @@ async fn settle_claims(world: &World, live: &[RunRow], observed: &mut Observed) 
             // A job may still come into sight that has to be cancelled.
             Ok(Revocation::Won) if !is_settled(world, row, observed.seen.get(&row.run.id)) => {}
             Ok(revocation) => {
-                if let Some(seen) = observed.seen.get_mut(&row.run.id) {
-                    if is_over && revocation == Revocation::Won {
-                        // It never had the claim: how it ended is nothing to the run.
-                        seen.look = Look::NotAsked;
-                    }
-                    seen.revocation = Some(revocation);
+                let seen = observed.seen.entry(row.run.id).or_default();
+                if is_over && revocation == Revocation::Won {
+                    // It never had the claim: how it ended is nothing to the run.
+                    seen.look = Look::NotAsked;
                 }
+                seen.revocation = Some(revocation);
             }
             Err(silence) => warn!(
                 run.id = row.run.id.0,

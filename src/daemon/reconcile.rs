@@ -2,17 +2,18 @@
 
 use std::sync::{Arc, PoisonError};
 
+use jiff::Timestamp;
 use tracing::{error, info, instrument, warn};
 
 use crate::daemon::admission::admit_waiting;
-use crate::daemon::collect::collect_metrics;
+use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::inboxes;
-use crate::daemon::observe::observe;
+use crate::daemon::observe::{Observed, observe};
 use crate::daemon::world::World;
 use crate::domain::ids::JobKey;
 use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
 use crate::fault::point;
-use crate::store::{RunRow, StoreError};
+use crate::store::{Recording, RunRow, StoreError};
 
 /// What a pass did: its status, and what the ticker goes by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,52 +27,92 @@ pub struct PassReport {
 /// Looks at everything once. Takes no input; what fails is left for the next pass.
 #[instrument(level = "debug", skip_all)]
 pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
-    let mut report = PassReport::default();
     let live = world.store.live().await?;
+    let mut report = PassReport { live: live.len(), ..PassReport::default() };
     world.watch_roots_of(&live);
     if live.is_empty() {
         return Ok(report);
     }
     let wishes = world.store.open_wishes().await?;
     let observed = observe(world, &live, wishes).await?;
-    for row in &live {
-        let Some(seen) = observed.seen.get(&row.run.id) else { continue };
-        let now = world.clock.now();
-        let decision = decide(&row.run, seen, &world.policy(&row.resolved), now);
-        let wishes: Vec<i64> = seen.wishes.iter().map(|wish| wish.id).collect();
-        if decision.run.state.is_final() {
-            // Before the end is told: who waits for it finds all metrics.
-            collect_metrics(world, row, true).await;
+    let mut news = Vec::new();
+    for row in live.values() {
+        if let Some(decided) = decide_on(world, row, &observed).await {
+            report.live -= usize::from(decided.decision.run.state.is_final());
+            report.decided += 1;
+            news.push(decided);
         }
-        report.live += usize::from(!decision.run.state.is_final());
-        if decision == Decision::stay(&row.run) && wishes.is_empty() {
-            deliver_again(world, &row.run, seen).await;
-            continue;
+        if news.len() >= RECORDED_AT_ONCE {
+            carry_out(world, std::mem::take(&mut news)).await?;
         }
-        report.decided += 1;
-        tell(row, &decision);
-        let (acts, after, over) = (decision.acts.clone(), decision.run.clone(), over(&decision));
-        point("decision_made");
-        world.store.record(decision, wishes, now).await?;
-        point("decision_recorded");
-        world.changed();
-        for act in acts {
-            perform(world, &after, act).await;
+    }
+    carry_out(world, news).await?;
+    point("events_recorded");
+    inboxes::clear(world, observed.taken).await;
+    report.submitted = admit_waiting(world, &live).await?;
+    inboxes::sweep(world, &live).await?;
+    // Last: metrics never hold up a decision.
+    for row in due(world, &live) {
+        collect_metrics(world, row, false).await;
+    }
+    Ok(report)
+}
+
+/// Decisions that are one transaction, which is one wait for the disk: after a long absence everything is news.
+const RECORDED_AT_ONCE: usize = 200;
+
+/// A decision that is not to stay.
+struct Decided {
+    row: Arc<RunRow>,
+    decision: Decision,
+    wishes: Vec<i64>,
+    at: Timestamp,
+}
+
+/// What is decided about a run, when it is news. Where nothing was seen and nothing is due, nothing can come of it.
+async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Option<Decided> {
+    let at = world.clock.now();
+    let nothing = Seen::default();
+    let seen = observed.seen.get(&row.run.id);
+    let seen = seen.or_else(|| row.run.is_due(at).then_some(&nothing))?;
+    let decision = decide(&row.run, seen, &world.policy(&row.resolved), at);
+    let wishes: Vec<i64> = seen.wishes.iter().map(|wish| wish.id).collect();
+    if decision.run.state.is_final() {
+        // Before the end is told: who waits for it finds all metrics.
+        collect_metrics(world, row, true).await;
+    }
+    if decision == Decision::stay(&row.run) && wishes.is_empty() {
+        deliver_again(world, &row.run, seen).await;
+        return None;
+    }
+    Some(Decided { row: Arc::clone(row), decision, wishes, at })
+}
+
+/// Records decisions, then does what they order.
+async fn carry_out(world: &World, news: Vec<Decided>) -> Result<(), StoreError> {
+    if news.is_empty() {
+        return Ok(());
+    }
+    point("decision_made");
+    let recordings = news.iter().map(|decided| {
+        let Decided { decision, wishes, at, .. } = decided;
+        Recording { decision: decision.clone(), wishes_done: wishes.clone(), at: *at }
+    });
+    world.store.record_all(recordings.collect()).await?;
+    point("decision_recorded");
+    world.changed();
+    for Decided { row, decision, .. } in news {
+        tell(&row, &decision);
+        let over = over(&decision);
+        for act in decision.acts {
+            perform(world, &decision.run, act).await;
             point("act_done");
         }
         for job in over {
             forget(world, &job).await;
         }
     }
-    point("events_recorded");
-    inboxes::clear(world, observed.taken).await;
-    report.submitted = admit_waiting(world, &live).await?;
-    inboxes::sweep(world, &live).await?;
-    // Last: metrics never hold up a decision.
-    for row in &live {
-        collect_metrics(world, row, false).await;
-    }
-    Ok(report)
+    Ok(())
 }
 
 fn tell(row: &RunRow, decision: &Decision) {

@@ -19,7 +19,7 @@ use crate::domain::site::LOCAL;
 use crate::domain::units::Seconds;
 use crate::files::LoadedSite;
 use crate::ports::{Clock, Hands, Scheduler, Silence};
-use crate::store::{RunRow, Store};
+use crate::store::{LiveRuns, Store};
 
 /// File calls on one mount that may be under way at once; a hung mount holds these and no more.
 const CALLS_PER_MOUNT: usize = 4;
@@ -167,9 +167,9 @@ impl World {
     }
 
     /// Lets the watcher know whose inboxes matter.
-    pub(super) fn watch_roots_of(&self, live: &[RunRow]) {
+    pub(super) fn watch_roots_of(&self, live: &LiveRuns) {
         let roots: BTreeSet<&Path> =
-            live.iter().map(|row| row.resolved.run_root.as_path()).collect();
+            live.values().map(|row| row.resolved.run_root.as_path()).collect();
         self.watched.send_if_modified(|watched| {
             let same = watched.iter().map(PathBuf::as_path).eq(roots.iter().copied());
             if !same {

@@ -51,6 +51,19 @@ impl Token {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// All words in a text that may be tokens, wherever they stand.
+    pub fn all_in(text: &str) -> impl Iterator<Item = &str> {
+        text.match_indices(TOKEN_MARK).filter_map(|(at, mark)| {
+            let random = at + mark.len();
+            let word = text.get(at..random + TOKEN_CHARACTERS)?;
+            is_random(&word[mark.len()..]).then_some(word)
+        })
+    }
+}
+
+fn is_random(text: &str) -> bool {
+    text.len() == TOKEN_CHARACTERS && text.bytes().all(|b| TOKEN_ALPHABET.contains(&b))
 }
 
 impl fmt::Display for Token {
@@ -80,10 +93,11 @@ impl FromStr for Token {
 
     fn from_str(text: &str) -> Result<Self, NotAn> {
         let random = text.strip_prefix(TOKEN_MARK);
-        let fine = random.is_some_and(|r| {
-            r.len() == TOKEN_CHARACTERS && r.bytes().all(|b| TOKEN_ALPHABET.contains(&b))
-        });
-        if fine { Ok(Self(text.to_owned())) } else { Err(NotAn::new("token", text)) }
+        if random.is_some_and(is_random) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAn::new("token", text))
+        }
     }
 }
 
@@ -208,5 +222,20 @@ mod tests {
         for wrong in ["", "123", ":1", "main:", "main:x", "main:1_", "revoked"] {
             assert!(wrong.parse::<JobKey>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn tokens_are_found_wherever_they_stand() {
+        let (one, other) = (Token::from_bits(1), Token::from_bits(u128::MAX));
+        let text = format!(
+            "site-42-tty.1.{one}-gpu tyty{other}ty TYaaaaaaaaaaaaaaaaaaaa tyé{}",
+            "a".repeat(20)
+        );
+        let found: Vec<&str> = Token::all_in(&text)
+            .filter(|word| [&one, &other].iter().any(|token| token.as_str() == *word))
+            .collect();
+        assert_eq!(found, [one.as_str(), other.as_str()]);
+        assert!(Token::all_in(&text).all(|word| word.parse::<Token>().is_ok()));
+        assert_eq!(Token::all_in("ty").count() + Token::all_in("").count(), 0);
     }
 }

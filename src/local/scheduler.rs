@@ -1,5 +1,6 @@
 //! [`Scheduler`] of the local target.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -121,8 +122,8 @@ impl Scheduler for LocalScheduler {
                 asked.iter().filter_map(|asked| inner.look(asked).transpose()).collect()
             };
             let sightings: Result<Vec<Sighting>, Silence> = self.blocking(look).await?;
-            let (sightings, unsure) = (sightings?, Vec::new());
-            Ok(LookAnswer::Seen { sightings, unsure, silence: None })
+            let (sightings, unchanged, unsure) = (sightings?, BTreeSet::new(), Vec::new());
+            Ok(LookAnswer::Seen { sightings, unchanged, unsure, silence: None })
         })
     }
 
@@ -266,6 +267,7 @@ fn unreadable(job: JobKey, asked: &Asked) -> Sighting {
         ended_at: None,
         nodes: Vec::new(),
         granted: Granted::default(),
+        digest: None,
     }
 }
 

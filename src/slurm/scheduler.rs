@@ -1,12 +1,12 @@
 //! [`Scheduler`] over one cluster's commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tracing::{info, warn};
 
-use crate::domain::ids::{JobKey, SubmissionId};
+use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
@@ -34,8 +34,8 @@ pub struct SlurmScheduler {
     poll: Mutex<Poll>,
     /// As last asked; `None` at the start and after trouble.
     config: Mutex<Option<ClusterConfig>>,
-    /// What the last poll showed, to tell whether anything has changed.
-    last: Mutex<Vec<Sighting>>,
+    /// What the last poll told, to tell whether anything has changed.
+    last: Mutex<HashMap<Token, Sighting>>,
 }
 
 impl SlurmScheduler {
@@ -99,11 +99,10 @@ impl SlurmScheduler {
         };
         let nonce = self.nonce();
         let answer = self.commands.ask(Query::Squeue, squeue::args(&nonce)).await?;
-        let answer = squeue::parse(&answer, &nonce);
-        if answer.dropped > 0 {
-            warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", answer.dropped);
+        let queue = Queue::of(asked, &seer, &String::from_utf8_lossy(&answer), &nonce);
+        if queue.dropped > 0 {
+            warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", queue.dropped);
         }
-        let queue = Queue::of(asked, &seer, &answer);
         if !config.has_accounting || queue.questions(&self.account.user).is_empty() {
             return Ok(queue.alone());
         }
@@ -134,15 +133,14 @@ impl SlurmScheduler {
 
     /// Notes for the pace whether a poll has shown anything new.
     fn compare(&self, answer: &Result<LookAnswer, Silence>) {
-        let changed = match answer {
-            Ok(LookAnswer::Seen { sightings, .. }) => {
-                let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-                let same = *last == *sightings;
-                last.clone_from(sightings);
-                !same
-            }
-            Ok(LookAnswer::NotDue) | Err(_) => false,
-        };
+        let mut changed = false;
+        if let Ok(LookAnswer::Seen { sightings, .. }) = answer {
+            let shown: HashMap<Token, Sighting> =
+                sightings.iter().map(|shown| (shown.token.clone(), shown.clone())).collect();
+            let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+            changed = shown.iter().any(|(token, shown)| last.get(token) != Some(shown));
+            *last = shown;
+        }
         self.poll.lock().unwrap_or_else(PoisonError::into_inner).answered(changed);
     }
 }

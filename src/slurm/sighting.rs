@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use crate::domain::nodelist;
-use crate::domain::run::{Granted, JobEnd, Phase, Sighting};
+use crate::domain::run::{Digest, Granted, JobEnd, Phase, Sighting};
 use crate::domain::slurm_state::JobWord;
 use crate::domain::tres::Tres;
 use crate::ports::Asked;
 use crate::slurm::identity::{Claimed, Ours};
 use crate::slurm::sacct::Record;
-use crate::slurm::squeue::{Answer, Row};
+use crate::slurm::squeue::Row;
 
 /// Through whose eyes a cluster is seen.
 #[derive(Debug, Clone, Copy)]
@@ -27,22 +27,20 @@ impl Seer<'_> {
         Ours { cluster: self.slurm_cluster, token: &asked.token, intent_at: asked.intent_at }
     }
 
-    /// The jobs of a submission that squeue shows.
-    pub fn in_queue(&self, asked: &Asked, answer: &Answer) -> Vec<Sighting> {
-        let is_ours = |row: &&Row| {
-            !is_ghost(row)
-                && self.ours(asked).is(&Claimed {
-                    cluster: row.cluster.as_deref(),
-                    is_our_user: row.uid == Some(self.uid),
-                    name: &row.name,
-                    submitted_at: row.submitted_at,
-                })
-        };
-        answer.rows.iter().filter(is_ours).map(|row| self.of_row(asked, row)).collect()
+    /// The job of a submission that a row of squeue's shows; none where it is another's, or no job.
+    pub fn in_row(&self, asked: &Asked, row: &Row, digest: Digest) -> Option<Sighting> {
+        let is_ours = self.ours(asked).is(&Claimed {
+            cluster: row.cluster.as_deref(),
+            is_our_user: row.uid == Some(self.uid),
+            name: &row.name,
+            submitted_at: row.submitted_at,
+        });
+        (is_ours && !is_ghost(row))
+            .then(|| Sighting { digest: Some(digest), ..self.of_row(asked, row) })
     }
 
     /// What accounting knows of a submission that squeue does not show.
-    pub fn in_accounts(&self, asked: &Asked, records: &[Record]) -> Vec<Sighting> {
+    pub fn in_accounts(&self, asked: &Asked, records: &[&Record]) -> Vec<Sighting> {
         let mut found = Vec::new();
         for of_job in self.ours_in(asked, records).chunk_by(Record::is_of_job) {
             let is_known =
@@ -65,7 +63,7 @@ impl Seer<'_> {
     }
 
     /// How the starts of a job before `now` ended, as far as accounting tells.
-    pub fn before(&self, asked: &Asked, now: &Sighting, records: &[Record]) -> Vec<Sighting> {
+    pub fn before(&self, asked: &Asked, now: &Sighting, records: &[&Record]) -> Vec<Sighting> {
         let Some(submitted_at) = now.submitted_at else { return Vec::new() };
         let mut of_job = self.ours_in(asked, records);
         of_job.retain(|record| record.key(self.cluster) == now.job);
@@ -78,7 +76,7 @@ impl Seer<'_> {
     }
 
     /// The records of a submission, by job and in the order of Submit.
-    fn ours_in(&self, asked: &Asked, records: &[Record]) -> Vec<Record> {
+    fn ours_in(&self, asked: &Asked, records: &[&Record]) -> Vec<Record> {
         let is_ours = |record: &&Record| {
             self.ours(asked).is(&Claimed {
                 cluster: record.cluster.as_deref(),
@@ -87,7 +85,7 @@ impl Seer<'_> {
                 submitted_at: record.submitted_at,
             })
         };
-        let mut ours: Vec<Record> = records.iter().filter(is_ours).cloned().collect();
+        let mut ours: Vec<Record> = records.iter().copied().filter(is_ours).cloned().collect();
         ours.sort_by_key(|record| (record.job, record.array_task, record.submitted_at));
         // The same record may have been asked for twice, by its job and in a time.
         ours.dedup();
@@ -125,6 +123,7 @@ impl Seer<'_> {
                 granted
             },
             phase,
+            digest: None,
         }
     }
 
@@ -161,6 +160,7 @@ impl Seer<'_> {
                 gpus: tres.gpus,
             },
             phase,
+            digest: None,
         }
     }
 }
@@ -211,6 +211,7 @@ mod tests {
             unseen: false,
             restart,
             submitted_at: t(submitted_at),
+            shown: None,
         }
     }
 
@@ -227,6 +228,10 @@ mod tests {
         parse(starts.iter().map(line).collect::<String>().as_bytes(), "n").0
     }
 
+    fn each(records: &[Record]) -> Vec<&Record> {
+        records.iter().collect()
+    }
+
     fn short(sightings: &[Sighting]) -> Vec<String> {
         let word = |sighting: &Sighting| match sighting.phase {
             Phase::Ended { end, .. } => format!("{} {end:?}", sighting.restart),
@@ -240,7 +245,7 @@ mod tests {
     #[track_caller]
     fn check(known: (u32, i64), starts: &[(&str, i64)], expected: &[&str]) {
         let (restart, submitted_at) = known;
-        let found = SEER.in_accounts(&asked(restart, submitted_at), &records(starts));
+        let found = SEER.in_accounts(&asked(restart, submitted_at), &each(&records(starts)));
         assert_eq!(short(&found), expected, "{known:?} {starts:?}");
     }
 
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn a_job_that_is_known_to_nobody_yet_is_told_of_in_any_case() {
         let in_doubt = Asked { job: None, ..asked(0, 0) };
-        let found = |starts| short(&SEER.in_accounts(&in_doubt, &records(starts)));
+        let found = |starts| short(&SEER.in_accounts(&in_doubt, &each(&records(starts))));
         assert_eq!(found(&[("RUNNING", 10)]), ["0 goes on"]);
         assert_eq!(found(&[("REQUEUED", 10), ("PENDING", 50)]), ["0 Requeued", "1 goes on"]);
     }
@@ -277,12 +282,12 @@ mod tests {
     #[test]
     fn the_starts_before_a_requeued_one_are_told_by_its_submit() {
         let now = |restart, submit| {
-            let shown = SEER
-                .in_accounts(&Asked { job: None, ..asked(0, 0) }, &records(&[("RUNNING", submit)]));
+            let in_doubt = Asked { job: None, ..asked(0, 0) };
+            let shown = SEER.in_accounts(&in_doubt, &each(&records(&[("RUNNING", submit)])));
             Sighting { restart, ..shown.into_iter().next().unwrap() }
         };
         let before = |known, now: &Sighting, starts| {
-            short(&SEER.before(&asked(known, 10), now, &records(starts)))
+            short(&SEER.before(&asked(known, 10), now, &each(&records(starts))))
         };
         let requeued = now(1, 50);
         assert_eq!(before(0, &requeued, &[("NODE_FAIL", 10), ("RUNNING", 50)]), ["0 NodeFailure"]);

@@ -4,9 +4,13 @@
 //! call stands behind the first column and around the free text, which comes last: a line without it is no row, and
 //! nothing inside a row can pass for a boundary. [`args`] and [`parse`] must change together.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use jiff::Timestamp;
+use memchr::memmem::Finder;
 
 use crate::domain::ids::JobKey;
+use crate::domain::run::Digest;
 use crate::domain::slurm_state::SlurmState;
 use crate::slurm::fields;
 
@@ -58,13 +62,33 @@ pub struct Row {
     pub name: String,
 }
 
-/// A whole answer.
+/// One line of an answer, in which nothing but the boundaries is looked for yet: of a hundred thousand rows most are
+/// nobody's here, or say what they said before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line<'a> {
+    Row(Printed<'a>),
+    /// A row of Slurm's with something missing: there is a job that is not shown.
+    Broken(&'a str),
+    /// No row: a forged one, or what follows a newline in a name.
+    Foreign,
+}
+
+/// A row as it was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Printed<'a> {
+    id: &'a str,
+    columns: &'a str,
+    reason: &'a str,
+    pub name: &'a str,
+}
+
+/// A whole answer, all of whose rows are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Answer {
     pub rows: Vec<Row>,
     /// Rows of Slurm's that cannot be read: jobs exist that are not in `rows`.
     pub unread: Vec<String>,
-    /// Lines that are no rows: forged ones, and what follows a newline in a name.
+    /// Lines that are no rows.
     pub dropped: usize,
 }
 
@@ -75,18 +99,53 @@ pub fn args(nonce: &str) -> Vec<String> {
     ["-h", "-a", "--me", "-t", "all", "-O", &format].map(str::to_owned).into()
 }
 
+/// The lines of an answer.
+pub fn lines<'a>(text: &'a str, nonce: &str) -> impl Iterator<Item = Line<'a>> {
+    let mark = format!("|{nonce}|");
+    let finder = Finder::new(mark.as_bytes()).into_owned();
+    text.lines().map(move |line| {
+        let mut parts = Parts { rest: Some(line), finder: &finder };
+        let Some(id) = parts.next().filter(|id| is_number(id) && id.len() < line.len()) else {
+            return Line::Foreign;
+        };
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some(columns), Some(reason), Some(name)) => {
+                Line::Row(Printed { id, columns, reason, name })
+            }
+            _ => Line::Broken(line),
+        }
+    })
+}
+
+/// What stands between the marks of a line.
+struct Parts<'a, 'f> {
+    rest: Option<&'a str>,
+    finder: &'f Finder<'f>,
+}
+
+impl<'a> Iterator for Parts<'a, '_> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let rest = self.rest?;
+        let found = self.finder.find(rest.as_bytes());
+        self.rest = found.and_then(|at| rest.get(at + self.finder.needle().len()..));
+        found.map_or(Some(rest), |at| rest.get(..at))
+    }
+}
+
+/// Reads all of an answer.
 pub fn parse(bytes: &[u8], nonce: &str) -> Answer {
     let text = String::from_utf8_lossy(bytes);
-    let mark = format!("|{nonce}|");
     let mut answer = Answer::default();
-    for line in text.lines() {
-        let Some((id, rest)) = line.split_once(&mark).filter(|(id, _)| is_number(id)) else {
-            answer.dropped += 1;
-            continue;
-        };
-        match row(id, rest, &mark) {
-            Some(row) => answer.rows.push(row),
-            None => answer.unread.push(line.to_owned()),
+    for (line, text) in lines(&text, nonce).zip(text.lines()) {
+        match line {
+            Line::Row(printed) => match printed.row() {
+                Some(row) => answer.rows.push(row),
+                None => answer.unread.push(text.to_owned()),
+            },
+            Line::Broken(text) => answer.unread.push(text.to_owned()),
+            Line::Foreign => answer.dropped += 1,
         }
     }
     answer
@@ -96,50 +155,70 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn row(id: &str, rest: &str, mark: &str) -> Option<Row> {
-    let mut parts = rest.split(mark);
-    let columns: Vec<&str> = parts.next()?.split('|').collect();
-    let (reason, name) = (parts.next()?, parts.next()?);
-    let columns: [&str; COLUMNS.len()] = columns.try_into().ok()?;
-    let [
-        array,
-        task,
-        state,
-        restart,
-        exit,
-        submitted,
-        eligible,
-        started,
-        ended,
-        nodes,
-        tres,
-        limit,
-        ..,
-    ] = columns;
-    let [.., partition, qos, account, uid, cluster] = columns;
-    Some(Row {
-        raw: id.parse().ok()?,
-        array: array.parse().ok()?,
-        // A task's number, or what is left of the array: `3-6%2`.
-        task: task.parse().ok(),
-        state: SlurmState::parse(state),
-        restart: restart.parse().ok()?,
-        exit: fields::exit(exit),
-        submitted_at: fields::time(submitted),
-        eligible_at: fields::time(eligible),
-        started_at: fields::time(started),
-        ended_at: fields::time(ended),
-        nodes: nodes.to_owned(),
-        tres: tres.to_owned(),
-        time_limit_seconds: fields::limit(limit),
-        partition: fields::text(partition),
-        qos: fields::text(qos),
-        account: fields::text(account),
-        uid: uid.parse().ok(),
-        cluster: fields::text(cluster),
-        reason: fields::text(reason),
-        name: name.to_owned(),
-    })
+impl Printed<'_> {
+    /// Stands for what is printed, but for what changes all the time and means nothing: when slurmctld expects a job to
+    /// start and to end that waits.
+    pub fn digest(&self) -> Digest {
+        /// Places of the state and the expected times among the columns.
+        const STATE: usize = 2;
+        const EXPECTED: std::ops::Range<usize> = 7..9;
+        let mut hasher = DefaultHasher::new();
+        let mut waits = false;
+        for (place, column) in self.columns.split('|').enumerate() {
+            waits |= place == STATE && column == "PENDING";
+            if !waits || !EXPECTED.contains(&place) {
+                column.hash(&mut hasher);
+            }
+        }
+        (self.id, self.reason, self.name).hash(&mut hasher);
+        Digest(hasher.finish())
+    }
+
+    /// The row; none where it is not what was asked for.
+    pub fn row(&self) -> Option<Row> {
+        let Printed { id, columns, reason, name } = *self;
+        let columns: Vec<&str> = columns.split('|').collect();
+        let columns: [&str; COLUMNS.len()] = columns.try_into().ok()?;
+        let [
+            array,
+            task,
+            state,
+            restart,
+            exit,
+            submitted,
+            eligible,
+            started,
+            ended,
+            nodes,
+            tres,
+            limit,
+            ..,
+        ] = columns;
+        let [.., partition, qos, account, uid, cluster] = columns;
+        Some(Row {
+            raw: id.parse().ok()?,
+            array: array.parse().ok()?,
+            // A task's number, or what is left of the array: `3-6%2`.
+            task: task.parse().ok(),
+            state: SlurmState::parse(state),
+            restart: restart.parse().ok()?,
+            exit: fields::exit(exit),
+            submitted_at: fields::time(submitted),
+            eligible_at: fields::time(eligible),
+            started_at: fields::time(started),
+            ended_at: fields::time(ended),
+            nodes: nodes.to_owned(),
+            tres: tres.to_owned(),
+            time_limit_seconds: fields::limit(limit),
+            partition: fields::text(partition),
+            qos: fields::text(qos),
+            account: fields::text(account),
+            uid: uid.parse().ok(),
+            cluster: fields::text(cluster),
+            reason: fields::text(reason),
+            name: name.to_owned(),
+        })
+    }
 }
 
 impl Row {

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::store::live::Live;
+
 /// Why the database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -72,12 +74,15 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 #[derive(Debug, Clone)]
 pub struct Store {
     work: mpsc::Sender<Work>,
+    pub(super) live: Live,
 }
 
 impl Store {
     /// Opens the database at `path`, brings it up to date and starts its thread.
     pub fn start(path: &Path) -> Result<Self, StoreError> {
         let mut connection = super::open(path, super::journal_for(path))?;
+        let live = Live::default();
+        live.listen(&connection).map_err(|source| StoreError::opening(path, source))?;
         let (work, jobs) = mpsc::channel::<Work>();
         let thread = move || {
             for job in jobs {
@@ -90,7 +95,7 @@ impl Store {
                 source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
             }
         })?;
-        Ok(Self { work })
+        Ok(Self { work, live })
     }
 
     /// Does something with the database on its thread, in the order of the calls.

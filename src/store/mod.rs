@@ -7,6 +7,7 @@ mod acceptance;
 mod events;
 mod handle;
 mod listing;
+mod live;
 mod metrics;
 mod open;
 mod runs;
@@ -17,9 +18,10 @@ pub use acceptance::{Acceptance, NewRun};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
 pub use listing::Filter;
+pub use live::LiveRuns;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
-pub use runs::{RunRow, Submittable};
+pub use runs::{Recording, RunRow, Submittable};
 pub use submissions::{CallRecord, Intending, Intent};
 
 #[cfg(test)]

@@ -39,6 +39,15 @@ pub struct Submittable {
     pub waits_for: Vec<RunId>,
 }
 
+/// A decision that is to be recorded.
+#[derive(Debug, Clone)]
+pub struct Recording {
+    pub decision: Decision,
+    /// The wishes that it took.
+    pub wishes_done: Vec<i64>,
+    pub at: Timestamp,
+}
+
 pub(super) const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
                        spec_digest, machine, resolved";
 
@@ -118,19 +127,6 @@ impl Store {
                 .prepare_cached(&sql)
                 .and_then(|mut s| s.query_row([id.0], row).optional())
                 .during("find a run")
-        })
-        .await
-    }
-
-    /// All runs that are not final, oldest first.
-    pub async fn live(&self) -> Result<Vec<RunRow>, StoreError> {
-        self.call(|connection| {
-            let sql = format!(
-                "SELECT {COLUMNS} FROM run WHERE state NOT IN ('completed', 'failed', 'cancelled') ORDER BY id"
-            );
-            let mut statement = connection.prepare_cached(&sql).during("list live runs")?;
-            let rows = statement.query_map([], row).during("list live runs")?;
-            readable(rows, "list live runs")
         })
         .await
     }
@@ -217,14 +213,21 @@ impl Store {
         &self,
         decision: Decision,
         wishes_done: Vec<i64>,
-        now: Timestamp,
+        at: Timestamp,
     ) -> Result<(), StoreError> {
+        self.record_all(vec![Recording { decision, wishes_done, at }]).await
+    }
+
+    /// Records decisions about several runs, all or none.
+    pub async fn record_all(&self, recordings: Vec<Recording>) -> Result<(), StoreError> {
         self.call(move |connection| {
             let tx = begin(connection)?;
-            write(&tx, &decision, now)?;
-            wishes::close(&tx, &wishes_done)?;
+            for Recording { decision, wishes_done, at } in &recordings {
+                write(&tx, decision, *at)?;
+                wishes::close(&tx, wishes_done)?;
+            }
             point("decision_written");
-            tx.commit().during("record a decision")
+            tx.commit().during("record decisions")
         })
         .await
     }

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
 use crate::domain::inbox::{ScriptEvent, ScriptReason};
-use crate::domain::run::seen::{Granted, Phase, Sighting};
+use crate::domain::run::seen::{Digest, Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
 impl Attempt {
@@ -38,6 +38,41 @@ impl Run {
             .is_some_and(|attempt| attempt.slurm_state.is_some() && attempt.absent_since.is_none())
     }
 
+    /// What the scheduler showed last, where the same again would be no news: it is recorded whole, and nothing is open
+    /// that only another look would settle.
+    pub fn shown(&self) -> Option<Digest> {
+        let follows = match self.state {
+            State::Queued { .. } | State::Running | State::Finishing => true,
+            State::Preparing
+            | State::Pending { .. }
+            | State::Submitting { .. }
+            | State::Evaluating
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Final { .. } => false,
+        };
+        let is_settled =
+            self.submission.as_ref().is_some_and(|known| !known.provisional && !known.revoking);
+        let attempt = self.open_attempt().filter(|attempt| attempt.absent_since.is_none());
+        attempt.filter(|_| follows && is_settled && self.stale.is_none())?.shown
+    }
+
+    /// Whether something is due for the run at this time, whatever is seen.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Backoff { until } => until <= now,
+            State::Stopping { escalate_at, .. } => escalate_at <= now,
+            State::Preparing
+            | State::Pending { .. }
+            | State::Submitting { .. }
+            | State::Queued { .. }
+            | State::Running
+            | State::Finishing
+            | State::Evaluating
+            | State::Final { .. } => false,
+        }
+    }
+
     /// Whether the scheduler may forget the job of the submission under way as if it had never been.
     pub(super) fn is_provisional(&self) -> bool {
         self.submission.as_ref().is_some_and(|submission| submission.provisional)
@@ -69,6 +104,7 @@ impl Run {
 /// Copies what the scheduler says about an attempt; what it does not say is kept.
 pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
     attempt.absent_since = None;
+    attempt.shown = sighting.digest;
     // A record from before the start that is known is older news.
     let is_waiting = matches!(sighting.phase, Phase::Waiting { .. });
     if is_waiting && attempt.state != AttemptState::Queued {
@@ -152,5 +188,6 @@ pub(super) fn open_attempt(
         absent_since: None,
         script_end: None,
         self_reported: false,
+        shown: None,
     })
 }

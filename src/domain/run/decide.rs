@@ -43,7 +43,7 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
             },
         );
     }
-    if is_due(&total.run.state, now) {
+    if total.run.is_due(now) {
         apply(&mut total, Event::TimerDue);
     }
     total
@@ -108,21 +108,6 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
 fn grace(run: &Run, policy: &Policy) -> Seconds {
     let waits = matches!(run.state, State::Queued { .. }) && run.is_provisional();
     if waits { policy.in_doubt_wait } else { policy.absent_grace }
-}
-
-fn is_due(state: &State, now: Timestamp) -> bool {
-    match state {
-        State::Backoff { until } => *until <= now,
-        State::Stopping { escalate_at, .. } => *escalate_at <= now,
-        State::Preparing
-        | State::Pending { .. }
-        | State::Submitting { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Final { .. } => false,
-    }
 }
 
 /// The moment `wait` after `at`.

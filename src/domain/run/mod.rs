@@ -22,7 +22,7 @@ pub use decide::decide;
 pub use decision::{Act, Decision, Note};
 pub use jobs::{are_several, sort_out};
 pub use seen::{
-    Answer, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
+    Answer, Digest, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
 };
 pub use state::{
     Attempt, AttemptState, Call, Doubt, End, Ending, Policy, Reason, Run, Stale, State, Stop,

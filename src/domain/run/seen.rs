@@ -109,6 +109,28 @@ pub struct Sighting {
     pub ended_at: Option<Timestamp>,
     pub nodes: Vec<String>,
     pub granted: Granted,
+    /// Stands for all of it, where the scheduler can tell at once that it shows the same again.
+    pub digest: Option<Digest>,
+}
+
+/// Stands for what a scheduler shows of a job; equal for what is equal. Kept with the attempt, in words of hexadecimal
+/// digits, since numbers as large as these do not survive every reader of JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(pub u64);
+
+impl TryFrom<String> for Digest {
+    type Error = std::num::ParseIntError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        u64::from_str_radix(&text, 16).map(Self)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        format!("{:016x}", digest.0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
-use crate::domain::run::seen::Granted;
+use crate::domain::run::seen::{Digest, Granted};
 use crate::domain::units::Seconds;
 
 /// A run, as far as decisions need it. Stored whole with the run; the columns people ask for are made from it.
@@ -214,6 +214,9 @@ pub struct Attempt {
     pub script_end: Option<ScriptEvent>,
     /// The script's own word decided, because the scheduler has no record.
     pub self_reported: bool,
+    /// What the scheduler showed when it was last taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

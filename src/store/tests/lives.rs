@@ -23,6 +23,7 @@ fn sighting(n: u64, token: Token, phase: Phase) -> Event {
         ended_at: is_over.then(|| t(at + 20)),
         nodes: vec!["n1".into()],
         granted: Granted::default(),
+        digest: None,
     }))
 }
 
@@ -166,7 +167,7 @@ async fn a_second_attempt_keeps_the_first_and_the_first_times_stand() {
     let kept: Vec<_> = attempts.iter().map(|a| (a.n, a.exit_code, a.reason, a.ended_at)).collect();
     let code = Some(Reason::ExitCode);
     assert_eq!(kept, [(1, Some(75), code, Some(t(120))), (2, Some(76), code, Some(t(220)))]);
-    assert_eq!(yard.store.live().await.unwrap(), []);
+    assert_eq!(yard.store.live().await.unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -251,4 +252,20 @@ async fn a_call_that_came_to_nobody_is_made_again_under_the_same_submission() {
     );
     assert_eq!(yard.row(id).await.run.submission, intended.submission);
     assert!(!again(t(14)).await, "it is under way again");
+}
+
+#[tokio::test]
+async fn live_runs_are_read_again_only_when_something_has_written_them() {
+    let yard = Yard::new();
+    let (first, second) = (yard.accepted("first").await, yard.accepted("second").await);
+    let before = yard.store.live().await.unwrap();
+    assert_eq!(before.keys().copied().collect::<Vec<_>>(), [first, second]);
+    let again = yard.store.live().await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&before, &again), "nothing was written");
+    yard.tell(second, Event::Cancel { by: "ada".into() }, t(5)).await;
+    let third = yard.accepted("third").await;
+    let after = yard.store.live().await.unwrap();
+    assert_eq!(after.keys().copied().collect::<Vec<_>>(), [first, third]);
+    assert!(std::sync::Arc::ptr_eq(&before[&first], &after[&first]), "it is as it was");
+    assert_eq!(before.len(), 2, "who looks sees what was there");
 }

@@ -145,6 +145,7 @@ impl Yard {
             unseen: false,
             restart: 0,
             submitted_at: intent_at,
+            shown: None,
         };
         let spool = Spool::of(&self.dir.path().join("state"), submission);
         (order, Job { key, asked, run_dir, spool })

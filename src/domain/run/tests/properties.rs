@@ -1,5 +1,7 @@
 //! What holds after any events in any order, as far as a scheduler, a script and people can bring them about.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -8,8 +10,8 @@ use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::tests::{job, policy, script, sighting, t, token};
 use crate::domain::run::{
-    Answer, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, Sighting,
-    State, Wish, WishKind, decide, step,
+    Answer, Decision, Digest, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen,
+    Sighting, State, Wish, WishKind, decide, step,
 };
 
 /// What a random pass is made from; it is fitted to the run when the pass comes, so that most of it is about its job.
@@ -268,6 +270,25 @@ fn check(before: &Run, decision: &Decision, policy: &Policy) -> Result<(), TestC
     Ok(())
 }
 
+/// A digest that stands for a sighting as the scheduler's own does.
+fn digest(look: Look) -> Look {
+    let Look::Job(sighting) = look else { return look };
+    let mut hasher = DefaultHasher::new();
+    format!("{sighting:?}").hash(&mut hasher);
+    Look::Job(Box::new(Sighting { digest: Some(Digest(hasher.finish())), ..*sighting }))
+}
+
+/// What the scheduler showed last is no news as long as the run says so, whatever has happened since.
+fn check_shown(run: &Run, last: &Look, policy: &Policy, at: i64) -> Result<(), TestCaseError> {
+    if let Look::Job(sighting) = last
+        && run.shown().is_some_and(|shown| sighting.digest == Some(shown))
+    {
+        let seen = Seen { look: last.clone(), ..Seen::default() };
+        prop_assert_eq!(&decide(run, &seen, policy, t(at)), &Decision::stay(run));
+    }
+    Ok(())
+}
+
 /// Seen again a moment later, the same answer of the scheduler is no news.
 fn check_again(
     decision: &Decision,
@@ -297,6 +318,7 @@ proptest! {
             run.state = State::Preparing;
         }
         let (mut count, mut at, mut submissions) = (Count::default(), 0, 0);
+        let mut last = Look::NotAsked;
         for (happening, wait) in &life {
             at += wait;
             let mut look = Look::NotAsked;
@@ -319,6 +341,7 @@ proptest! {
                 }
                 Happening::Seen(draft) => {
                     let seen = seen_of(&run, draft);
+                    let seen = Seen { look: digest(seen.look), ..seen };
                     look = seen.look.clone();
                     decide(&run, &seen, &policy, t(at))
                 }
@@ -328,6 +351,10 @@ proptest! {
             count.add(&run, &decision);
             run = decision.run;
             count.check(&run)?;
+            if matches!(look, Look::Job(_)) {
+                last = look;
+            }
+            check_shown(&run, &last, &policy, at)?;
             let silence = Event::Silence { who: "sacct".into() };
             let silent = step(&run, &silence, &policy, t(at));
             prop_assert_eq!(&silent.run.state, &run.state, "silence is not news");
