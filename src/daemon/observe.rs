@@ -246,10 +246,14 @@ async fn read_answers(
     let calls =
         world.store.calls(submitting.iter().map(|(_, submission)| submission.id).collect()).await?;
     for ((run, submission), call) in submitting.into_iter().zip(calls) {
-        let answer = match call {
-            Some(CallRecord { answer: Some(answer), .. }) => Some(answer),
-            Some(call) => orphaned(world, submission, &call).await,
-            None => None,
+        let (answer, is_orphaned) = match call {
+            Some(CallRecord { answer: Some(answer), .. }) => (Some(answer), false),
+            Some(call) => {
+                let answer = orphaned(world, submission, &call).await;
+                let is_orphaned = answer.is_some();
+                (answer, is_orphaned)
+            }
+            None => (None, false),
         };
         let seen = observed.seen.entry(run).or_default();
         // Nothing is concluded from an absence while the submission itself is under way.
@@ -257,6 +261,7 @@ async fn read_answers(
             seen.look = Look::NotAsked;
         }
         seen.answer = answer;
+        seen.orphaned = is_orphaned;
     }
     Ok(())
 }

@@ -52,6 +52,9 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
 /// What was told about the run, in the order it must have happened.
 fn told(seen: &Seen) -> Vec<Event> {
     let mut events = Vec::new();
+    if seen.orphaned {
+        events.push(Event::Orphaned);
+    }
     match &seen.answer {
         Some(Answer::Acknowledged { job, notices }) => {
             events.push(Event::Acknowledged { job: job.clone(), notices: notices.clone() });

@@ -13,6 +13,14 @@ use crate::domain::run::state::{
 };
 use crate::domain::run::step::{become_state, failed, impossible};
 
+pub(super) fn orphaned(run: &Run) -> Decision {
+    let mut decision = Decision::stay(run);
+    if let Some(submission) = decision.run.submission.as_mut() {
+        submission.orphaned |= submission.job.is_none() && run.awaits_job();
+    }
+    decision
+}
+
 pub(super) fn answer_lost(run: &Run, message: &str, now: Timestamp) -> Decision {
     let State::Submitting {
         call: Call::UnderWay | Call::Unreachable(Unreachable { again_at: None, .. }),
@@ -118,8 +126,8 @@ fn conclude_unseen(
 /// counts as no restart.
 fn submit_again(decision: &mut Decision, reason: Reason, now: Timestamp) {
     let run = &mut decision.run;
-    run.submission = None;
-    run.vanished += 1;
+    let was_orphaned = run.submission.take().is_some_and(|submission| submission.orphaned);
+    run.vanished += u32::from(!was_orphaned);
     if let Some(mut attempt) = run.attempt.take() {
         attempt.state = AttemptState::Failed;
         attempt.end_unseen(now);

@@ -13,6 +13,8 @@ use crate::domain::run::state::Reason;
 pub struct Seen {
     /// How the submission under way was answered.
     pub answer: Option<Answer>,
+    /// The daemon that made the call has ended before it was answered.
+    pub orphaned: bool,
     /// What the scheduler says about the job.
     pub look: Look,
     /// What it says about starts of that job before the one it shows now, oldest first.
@@ -213,6 +215,8 @@ pub enum Event {
     },
     /// sbatch is called again for the submission that did not reach the scheduler; recorded before it is.
     CalledAgain,
+    /// The daemon has ended while sbatch was under way: what becomes of the call is no fault of the scheduler's.
+    Orphaned,
     AnswerLost {
         message: String,
     },

@@ -22,7 +22,8 @@ pub struct Run {
     pub attempts: u32,
     /// Restarts that count against the policy: the scheduler's and ours, not losses before any start.
     pub restarts: u32,
-    /// Submissions of the attempt to come that vanished before they started, or before anybody could be sure of them.
+    /// Submissions of the attempt to come that vanished before they started, or before anybody could be sure of them; none
+    /// that a daemon left behind when it ended.
     pub vanished: u32,
     /// Submissions in a row that were refused for now.
     #[serde(default)]
@@ -185,6 +186,9 @@ pub struct Submission {
     pub provisional: bool,
     /// The claim is to be taken with `revoked`, so that no job of this submission can ever train.
     pub revoking: bool,
+    /// The daemon ended before sbatch had answered: nothing may have been called at all.
+    #[serde(default)]
+    pub orphaned: bool,
 }
 
 /// One start of a run: one job key and one restart count.

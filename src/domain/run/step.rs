@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use crate::domain::run::call::{acknowledged, called_again, refused, unreachable};
 use crate::domain::run::decision::Decision;
-use crate::domain::run::doubt::{absent, absent_past_grace, answer_lost, claimed, revoked};
+use crate::domain::run::doubt::{
+    absent, absent_past_grace, answer_lost, claimed, orphaned, revoked,
+};
 use crate::domain::run::restart::restart_grew;
 use crate::domain::run::seen::Event;
 use crate::domain::run::sighted::{found, script, twin};
@@ -22,6 +24,7 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Refused { message, for_now } => refused(run, message, *for_now, (policy, now)),
         Event::Unreachable { message } => unreachable(run, message, policy, now),
         Event::CalledAgain => called_again(run),
+        Event::Orphaned => orphaned(run),
         Event::AnswerLost { message } => answer_lost(run, message, now),
         Event::Absent => absent(run, policy, now),
         Event::AbsentPastGrace { marker } => absent_past_grace(run, marker.as_ref(), policy, now),
@@ -114,6 +117,7 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
                 job: None,
                 provisional: false,
                 revoking: false,
+                orphaned: false,
             });
             decision
         }

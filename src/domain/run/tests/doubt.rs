@@ -8,8 +8,8 @@ use crate::domain::run::tests::{
     script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Call, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run,
-    Seen, Sighting, State, decide, step,
+    Act, Answer, AttemptState, Call, Decision, Event, JobEnd, Look, Phase, Policy, Reason,
+    Revocation, Run, Seen, Sighting, State, decide, step,
 };
 
 fn in_doubt() -> Run {
@@ -338,4 +338,22 @@ fn only_what_is_waited_for_can_be_missed() {
             assert!(may_wake || run == before, "{state}");
         }
     }
+}
+
+#[test]
+fn however_often_the_daemon_ends_before_sbatch_answers_the_run_is_submitted_in_the_end() {
+    let mut run = Run::accepted(crate::domain::ids::RunId(42));
+    for n in 1..=10 * i64::from(VANISHED_MAX) {
+        run = step(&run, &admitted(n), &policy(), t(n)).run;
+        let ended = Answer::Lost { message: "the daemon ended".into() };
+        let seen = Seen { orphaned: true, answer: Some(ended), ..Seen::default() };
+        run = decide(&run, &seen, &policy(), t(n)).run;
+        run = step(&run, &Event::Revoked, &policy(), t(n)).run;
+        assert_eq!((run.state.as_str(), run.vanished), ("pending", 0), "submission {n}");
+    }
+    // One that sbatch itself has lost counts, whatever happened before.
+    run = step(&run, &admitted(999), &policy(), t(999)).run;
+    run = step(&run, &Event::AnswerLost { message: "killed".into() }, &policy(), t(999)).run;
+    run = step(&run, &Event::Revoked, &policy(), t(999)).run;
+    assert_eq!(run.vanished, 1);
 }

@@ -109,7 +109,7 @@ fn happenings() -> impl Strategy<Value = Happening> {
     let wishes = prop_oneof![Just(WishKind::Cancel), Just(WishKind::Resume)];
     let draft =
         (
-            option::weighted(0.4, 0..5_u8),
+            option::weighted(0.4, 0..6_u8),
             looks(),
             any::<bool>(),
             vec(scripts(), 0..2),
@@ -180,6 +180,7 @@ fn seen_of(run: &Run, draft: &Draft) -> Seen {
     Seen {
         earlier: starts.map(start).collect(),
         twins: Vec::new(),
+        orphaned: draft.answer == Some(5),
         answer: draft.answer.map(|answer| match answer {
             0 => Answer::Acknowledged { job: job(7), notices: message() },
             1 => Answer::Refused { message: message(), for_now: true },

@@ -33,6 +33,7 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("refused for now", refused(true)),
         ("scheduler unreachable", Event::Unreachable { message: message() }),
         ("sbatch called again", Event::CalledAgain),
+        ("the daemon ended before sbatch", Event::Orphaned),
         ("answer lost", Event::AnswerLost { message: message() }),
         ("absent", Event::Absent),
         ("absent past grace", Event::AbsentPastGrace { marker: None }),
@@ -168,11 +169,12 @@ fn every_event_has_a_row() {
         Event::Unreachable { .. } => 19,
         Event::CalledAgain => 20,
         Event::Twin(_) => 21,
+        Event::Orphaned => 22,
     };
     let mut tried: Vec<usize> = rows().iter().map(|(_, event)| number(event)).collect();
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried, (0..=21).collect::<Vec<_>>());
+    assert_eq!(tried, (0..=22).collect::<Vec<_>>());
 }
 
 /// Everything that can be in an event, in every state, twice, under strict and generous policies.
