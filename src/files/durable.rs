@@ -17,7 +17,7 @@ pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = parent(path)?;
     let file = written(directory, bytes, mode)?;
     file.persist(path).map_err(|error| at(path, "replace", &error.error))?;
-    sync_dir(directory)
+    sync(directory)
 }
 
 /// Writes a file that must not exist yet: of several that try, one wins and the others get `AlreadyExists`.
@@ -25,7 +25,7 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let directory = parent(path)?;
     let file = written(directory, bytes, mode)?;
     file.persist_noclobber(path).map_err(|error| at(path, "create", &error.error))?;
-    sync_dir(directory)
+    sync(directory)
 }
 
 /// Makes a directory that must not exist yet.
@@ -34,7 +34,7 @@ pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
         .mode(mode)
         .create(path)
         .map_err(|error| at(path, "create directory", &error))?;
-    sync_dir(parent(path)?)
+    sync(parent(path)?)
 }
 
 /// Makes a directory and what is missing above it; one that is there stays as it is.
@@ -52,8 +52,8 @@ pub fn create_dir_all(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Makes the names in a directory durable.
-pub fn sync_dir(path: &Path) -> io::Result<()> {
+/// Makes what is in a file durable, or the names in a directory.
+pub fn sync(path: &Path) -> io::Result<()> {
     fs_err::File::open(path)?.sync_all()
 }
 

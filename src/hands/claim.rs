@@ -22,7 +22,7 @@ pub(super) fn revoke(run_dir: &Path, token: &Token) -> io::Result<Revocation> {
     };
     match read(&claim, &content)? {
         None => {
-            durable::sync_dir(&claims)?;
+            durable::sync(&claims)?;
             Ok(Revocation::Won)
         }
         Some(owner) => Ok(Revocation::ClaimedBy(owner)),

@@ -1,8 +1,10 @@
 //! A new run directory, with everything that is known before the submission.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::files::durable;
 use crate::ports::NewRunDir;
@@ -16,6 +18,9 @@ const RUN_ROOT_MODE: u32 = 0o700;
 const SETGID: u32 = 0o2000;
 
 /// Makes the directory, durably and whole: where that fails nothing stays behind. `false` when there is one already.
+///
+/// Everything is written first and synced last, so that a journaling file system has one thing to wait for and not one
+/// for each file.
 pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
     let Some(run_root) = order.path.parent() else {
         return Err(invalid(format!("`{}` is no place for a run", order.path.display())));
@@ -24,12 +29,12 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
         return Err(invalid(format!("the code's path `{}` is relative", order.code.display())));
     }
     durable::create_dir_all(&run_root.join(".inbox"), RUN_ROOT_MODE)?;
-    match durable::create_dir(&order.path, order.mode) {
+    match fs_err::create_dir(&order.path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
     }
-    let filled = fill(order).inspect_err(|_| {
+    let filled = fill(order).and_then(|()| sync(order, run_root)).inspect_err(|_| {
         // The first error is the one to tell; what cannot be removed now is seen in the listing.
         fs_err::remove_dir_all(&order.path).ok();
     });
@@ -43,14 +48,36 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
         fs_err::create_dir(&directory)?;
         set_mode(&directory, order.mode)?;
     }
-    let work = order.path.join("work");
-    link_code(&order.code, &work)?;
-    durable::sync_dir(&work)?;
+    link_code(&order.code, &order.path.join("work"))?;
     let readable = order.mode & 0o666;
     let runnable = 0o700 | (order.mode & 0o777);
-    durable::write(&order.path.join("run.toml"), order.spec.as_bytes(), readable)?;
-    durable::write(&order.path.join("resolved.json"), order.resolved.as_bytes(), readable)?;
-    durable::write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
+    // Copies of what the database holds.
+    write(&order.path.join("run.toml"), &order.spec, readable)?;
+    write(&order.path.join("resolved.json"), &order.resolved, readable)?;
+    write(&order.path.join("job.sh"), &order.script, runnable)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    // In spite of the umask.
+    file.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
+/// What must be there after a power cut: the script that is submitted, and every name. All are waited for at once: a
+/// journaling file system makes one commit of what it is asked for together.
+fn sync(order: &NewRunDir, run_root: &Path) -> io::Result<()> {
+    let places = [
+        order.path.join("job.sh"),
+        order.path.join("work"),
+        order.path.clone(),
+        run_root.to_owned(),
+    ];
+    std::thread::scope(|scope| {
+        let syncing = places.map(|place| scope.spawn(move || durable::sync(&place)));
+        let died = |_| Err(io::Error::other("the thread that synced it died"));
+        syncing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(died))
+    })
 }
 
 /// Sets the mode in spite of the umask, and keeps the setgid bit that a group's directory hands down.
