@@ -43,9 +43,9 @@ pub enum Acceptance {
 }
 
 impl Store {
-    /// Takes the next number.
+    /// Takes the next number. It is nobody's until a run is recorded under it: until then only its directory may have it.
     pub async fn next_number(&self) -> Result<RunId, StoreError> {
-        self.call(|connection| {
+        self.call_unsynced(|connection| {
             connection
                 .execute("INSERT INTO number DEFAULT VALUES", [])
                 .during("take a run number")?;

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::store::live::Live;
+use crate::store::open::Journal;
 
 /// Why the database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -75,12 +76,14 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Store {
     work: mpsc::Sender<Work>,
     pub(super) live: Live,
+    journal: Journal,
 }
 
 impl Store {
     /// Opens the database at `path`, brings it up to date and starts its thread.
     pub fn start(path: &Path) -> Result<Self, StoreError> {
-        let mut connection = super::open(path, super::journal_for(path))?;
+        let journal = super::journal_for(path);
+        let mut connection = super::open(path, journal)?;
         let live = Live::default();
         live.listen(&connection).map_err(|source| StoreError::opening(path, source))?;
         let (work, jobs) = mpsc::channel::<Work>();
@@ -95,7 +98,7 @@ impl Store {
                 source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
             }
         })?;
-        Ok(Self { work, live })
+        Ok(Self { work, live, journal })
     }
 
     /// Does something with the database on its thread, in the order of the calls.
@@ -110,5 +113,30 @@ impl Store {
         });
         self.work.send(work).map_err(|_| StoreError::Gone)?;
         answered.await.map_err(|_| StoreError::Gone)?
+    }
+
+    /// Changes what a power cut may take back, so that nobody waits for the disk: what only another change, which is waited
+    /// for, makes worth anything. It goes to disk with the next of those.
+    pub async fn call_unsynced<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let journal = self.journal;
+        self.call(move |connection| match journal {
+            Journal::Wal => {
+                let sync = |connection: &Connection, how: &str| {
+                    connection
+                        .pragma_update(None, "synchronous", how)
+                        .during("set how to wait for the disk")
+                };
+                sync(connection, "NORMAL")?;
+                let done = job(connection);
+                sync(connection, "FULL")?;
+                done
+            }
+            // There a change that is not waited for may cost the whole database.
+            Journal::Careful => job(connection),
+        })
+        .await
     }
 }

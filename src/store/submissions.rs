@@ -107,13 +107,14 @@ impl Store {
         .await
     }
 
-    /// Records how a submission was answered.
+    /// Records how a submission was answered. One that a power cut takes back was lost, as others are, and nobody was told
+    /// of it yet: that comes with the decision that takes it.
     pub async fn answered(
         &self,
         submission: SubmissionId,
         answer: Answer,
     ) -> Result<(), StoreError> {
-        self.call(move |connection| {
+        self.call_unsynced(move |connection| {
             let (outcome, job) = match &answer {
                 Answer::Acknowledged { job, .. } => ("acked", i64::try_from(job.job).ok()),
                 Answer::Refused { .. } => ("refused", None),
