@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -34,6 +35,8 @@ pub(super) struct Client<'a> {
     site: Option<String>,
     /// A daemon that ends while it is needed is started again.
     starts: bool,
+    /// The connection that found the daemon, for the first request.
+    found: Mutex<Option<UnixStream>>,
 }
 
 impl<'a> Client<'a> {
@@ -47,12 +50,15 @@ impl<'a> Client<'a> {
     /// A client of a daemon that may not be there.
     pub(super) fn without_starting(context: &'a Context) -> Self {
         let site = context.site_asked().map(|site| site.display().to_string());
-        Self { context, socket: context.socket(), site, starts: false }
+        Self { context, socket: context.socket(), site, starts: false, found: Mutex::default() }
     }
 
     async fn find(&self) -> Result<(), CliError> {
         match self.reach() {
-            Ok(_) => Ok(()),
+            Ok(stream) => {
+                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
+                Ok(())
+            }
             Err(error) if is_nobody(&error) => self.start().await,
             Err(error) => Err(self.unreachable(&error)),
         }
@@ -174,7 +180,11 @@ impl<'a> Client<'a> {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, CliError> {
-        let stream = self.reach().map_err(|error| self.unreachable(&error))?;
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stream = match found {
+            Some(stream) => stream,
+            None => self.reach().map_err(|error| self.unreachable(&error))?,
+        };
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| lost(&error))?;

@@ -164,15 +164,14 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
 async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) -> RunView {
     let deadline = tokio::time::Instant::now() + patience;
     let mut run = run;
-    let mut path = format!("/runs/{}", run.id);
+    let path = format!("/runs/{}?acknowledged=true", run.id);
     while run.awaits_acknowledgement() {
         // Without a daemon nobody can tell; the run is accepted all the same, and the next one sees it through.
-        let Ok(Ok(RunAnswer { run: newer, change })) =
+        let Ok(Ok(RunAnswer { run: newer, .. })) =
             tokio::time::timeout_at(deadline, client.get::<RunAnswer>(&path)).await
         else {
             break;
         };
-        path = format!("/runs/{}?after={change}", newer.id);
         run = newer;
     }
     run

@@ -89,6 +89,9 @@ pub(super) async fn list(
 pub(super) struct ShowQuery {
     /// Answer only once more changes than this were recorded …
     after: Option<u64>,
+    /// … or once the scheduler has answered, or the run waits by its own rules …
+    #[serde(default)]
+    acknowledged: bool,
     /// … or so many seconds have passed.
     wait: Option<u64>,
 }
@@ -100,18 +103,25 @@ pub(super) async fn show(
 ) -> Answer<RunAnswer> {
     let run = resolve(&app.world, &reference).await?;
     let mut changes = app.world.changes.subscribe();
-    if let Some(after) = query.after {
-        let patience =
-            Duration::from_secs(query.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX));
-        let changed = changes.wait_for(|count| *count != after);
-        tokio::select! {
-            _ = changed => {}
-            () = tokio::time::sleep(patience) => {}
-            () = app.shutdown.cancelled() => {}
+    let wait = query.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
+    let mut after = query.after;
+    loop {
+        let in_time = match after {
+            Some(after) => tokio::select! {
+                changed = changes.wait_for(|count| *count != after) => changed.is_ok(),
+                () = tokio::time::sleep_until(deadline) => false,
+                () = app.shutdown.cancelled() => false,
+            },
+            None => true,
+        };
+        let change = *changes.borrow();
+        let view = view(&app.world, run).await?;
+        if !in_time || !query.acknowledged || !view.awaits_acknowledgement() {
+            return Ok(Json(RunAnswer { run: view, change }));
         }
+        after = Some(change);
     }
-    let change = *app.world.changes.borrow();
-    Ok(Json(RunAnswer { run: view(&app.world, run).await?, change }))
 }
 
 pub(super) async fn events(
