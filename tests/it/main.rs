@@ -7,6 +7,7 @@ mod env;
 mod faults;
 mod local;
 mod script;
+mod sim;
 mod slurm;
 mod stories;
 mod tidy;

@@ -1,0 +1,388 @@
+//! What the first driver sees and starts in a pass: src/daemon/observe.rs and src/daemon/admission.rs, in memory.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use trainyard::domain::admit::{Admission, Limits, Live, Waiting, admit};
+use trainyard::domain::ids::{RunId, SubmissionId, Token};
+use trainyard::domain::run::{
+    Answer, Call, Event, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission,
+    Unreachable, are_several, sort_out, step,
+};
+use trainyard::domain::site::LOCAL;
+use trainyard::ports::{Asked, LookAnswer};
+
+use crate::sim::chance::{Draw, Fault};
+use crate::sim::core::{CallRecord, Crash, Looked, World};
+use crate::sim::model::{Claim, Submitted};
+use crate::sim::truth::Rule;
+
+/// How long after its call an orphan of another machine is waited for, and one of this machine at most.
+const ELSEWHERE_SECONDS: i64 = 180;
+const HANGS_SECONDS: i64 = 1_800;
+
+fn depends_on_scheduler(state: &State) -> bool {
+    match state {
+        State::Submitting { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Stopping { .. } => true,
+        State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. } => {
+            false
+        }
+    }
+}
+
+impl World {
+    /// What is seen of each run; nothing of one that is over.
+    pub(super) fn observe(&mut self) -> Vec<Option<Seen>> {
+        let mut seen: Vec<Option<Seen>> =
+            (0..self.rows.len()).map(|n| self.is_live(n).then(Seen::default)).collect();
+        self.look(&mut seen);
+        self.read_inbox(&mut seen);
+        self.read_answers(&mut seen);
+        self.settle_claims(&mut seen);
+        for (row, seen) in self.rows.iter().zip(&mut seen) {
+            if let Some(seen) = seen {
+                seen.wishes.clone_from(&row.wishes);
+            }
+        }
+        seen
+    }
+
+    fn asked(&self) -> Vec<Asked> {
+        let live = self.rows.iter().filter(|row| depends_on_scheduler(&row.run.state));
+        live.filter_map(|row| {
+            let submission = row.run.submission.as_ref()?;
+            if submission.job.is_none() && self.is_under_way(submission.id) {
+                return None;
+            }
+            let attempt = row.run.open_attempt();
+            Some(Asked {
+                submission: submission.id,
+                token: submission.token.clone(),
+                job: submission.job.clone(),
+                intent_at: submission.intent_at,
+                eager: false,
+                unseen: false,
+                restart: row.run.known_restart(),
+                submitted_at: attempt.map_or(submission.intent_at, |attempt| attempt.submitted_at),
+            })
+        })
+        .collect()
+    }
+
+    fn look(&mut self, seen: &mut [Option<Seen>]) {
+        if self.process.look.is_none() {
+            let asked = self.asked();
+            if asked.is_empty() {
+                return;
+            }
+            let (asked_at, answer) = (self.model.now(), self.model.look(&asked));
+            let late = if self.model.chance.strikes(Fault::LookTakesLong) {
+                1 + self.model.chance.to(Draw::Pass, 60)
+            } else {
+                0
+            };
+            let asked = asked.into_iter().map(|asked| asked.submission).collect();
+            let told_at = self.model.t + late;
+            self.process.look = Some(Looked { asked, asked_at, answer, told_at });
+        }
+        let is_there = self.process.look.as_ref().is_some_and(|look| look.told_at <= self.model.t);
+        if let Some(looked) = self.process.look.take_if(|_| is_there) {
+            self.hear(looked, seen);
+        }
+    }
+
+    /// A look has been answered, perhaps some time after it was asked.
+    fn hear(&mut self, looked: Looked, seen: &mut [Option<Seen>]) {
+        let Looked { asked, asked_at, answer, .. } = looked;
+        let (mut sightings, unsure, silence) = match answer {
+            Ok(LookAnswer::NotDue) => return,
+            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
+                (sightings, BTreeSet::from_iter(unsure), silence)
+            }
+            Err(silence) => (Vec::new(), asked.clone(), Some(silence)),
+        };
+        for (n, seen) in seen.iter_mut().enumerate() {
+            let Some(seen) = seen else { continue };
+            let Some(submission) = self.rows[n].run.submission.clone() else { continue };
+            if !asked.contains(&submission.id) {
+                continue;
+            }
+            let (of_run, others): (Vec<Sighting>, Vec<Sighting>) =
+                sightings.into_iter().partition(|sighting| sighting.token == submission.token);
+            sightings = others;
+            if unsure.contains(&submission.id) {
+                seen.look = match &silence {
+                    Some(silence) => Look::Silence { who: silence.to_string() },
+                    None => Look::NotAsked,
+                };
+                self.model.tell(|_| format!("the look at run {}: {:?}", n + 1, seen.look));
+                continue;
+            }
+            self.viewed[n] = self.model.t;
+            if !of_run.is_empty() {
+                self.found_jobs(&submission, of_run, seen);
+            } else if !matches!(&self.rows[n].run.state,
+                State::Submitting { call: Call::InDoubt(doubt) } if asked_at < doubt.since)
+            {
+                self.absent(n, &submission, seen);
+            }
+            self.model.tell(|_| {
+                let shown = match &seen.look {
+                    Look::Job(job) => format!(
+                        "{} /{} is {} ({:?}), {} twins",
+                        job.job,
+                        job.restart,
+                        job.word,
+                        job.phase,
+                        seen.twins.len()
+                    ),
+                    other => format!("{other:?}"),
+                };
+                format!("the look at run {}: {shown}", n + 1)
+            });
+        }
+    }
+
+    fn found_jobs(&mut self, submission: &Submission, found: Vec<Sighting>, seen: &mut Seen) {
+        let mut owner = None;
+        if are_several(&found) {
+            match self.model.claim_owner(&submission.token) {
+                Ok(found) => owner = found,
+                Err(silence) => {
+                    seen.look = Look::Silence { who: silence.to_string() };
+                    return;
+                }
+            }
+        }
+        sort_out(found, owner.as_ref(), seen);
+    }
+
+    fn absent(&mut self, n: usize, submission: &Submission, seen: &mut Seen) {
+        seen.look = Look::Absent;
+        let Some(attempt) = self.rows[n].run.attempt.as_ref().map(|attempt| attempt.n) else {
+            return;
+        };
+        match self.model.exit_marker(n, attempt) {
+            Ok(marker) => {
+                seen.marker = marker.filter(|marker| marker.token == submission.token);
+            }
+            Err(silence) => seen.look = Look::Silence { who: silence.to_string() },
+        }
+    }
+
+    fn read_inbox(&mut self, seen: &mut [Option<Seen>]) {
+        let Ok(letters) = self.model.read_inbox() else { return };
+        for letter in letters {
+            if self.process.taken.contains(&letter.number) {
+                continue;
+            }
+            let is_of = |token: &Token, run: &Run| {
+                run.submission.as_ref().is_some_and(|known| known.token == *token)
+            };
+            let owner = self.rows.iter().position(|row| is_of(&letter.event.token, &row.run));
+            let Some(n) = owner else { continue };
+            let Some(seen) = &mut seen[n] else { continue };
+            let run = &self.rows[n].run;
+            if letter.event.restart > run.known_restart() && run.open_attempt().is_some() {
+                continue;
+            }
+            self.process.taken.push(letter.number);
+            seen.script.push(letter.event);
+        }
+    }
+
+    fn read_answers(&mut self, seen: &mut [Option<Seen>]) {
+        for (n, seen) in seen.iter_mut().enumerate() {
+            let Some(seen) = seen else { continue };
+            let run = &self.rows[n].run;
+            let Some(submission) = &run.submission else { continue };
+            let is_awaited = match &run.state {
+                State::Submitting { call: Call::UnderWay | Call::Unreachable(_) } => true,
+                State::Stopping { .. } => submission.job.is_none(),
+                _ => false,
+            };
+            if !is_awaited {
+                continue;
+            }
+            let record = self.calls.iter().find(|call| call.submission == submission.id);
+            let answer = record.and_then(|record| {
+                record.answer.clone().or_else(|| self.orphaned(submission.id, record))
+            });
+            if answer.is_none() && matches!(seen.look, Look::Absent) {
+                seen.look = Look::NotAsked;
+            }
+            seen.answer = answer;
+        }
+    }
+
+    fn orphaned(&self, id: SubmissionId, record: &CallRecord) -> Option<Answer> {
+        if self.is_under_way(id) {
+            return None;
+        }
+        let age = self.model.now().duration_since(record.called_at).as_secs();
+        let may_still_submit = match record.is_here {
+            true if age < HANGS_SECONDS => self.model.is_being_submitted(self.place_of(id)),
+            true => false,
+            false => age < ELSEWHERE_SECONDS,
+        };
+        (!may_still_submit).then(|| Answer::Lost { message: "the daemon ended".to_owned() })
+    }
+
+    fn is_settled(&self, n: usize, seen: &Seen) -> bool {
+        let row = &self.rows[n];
+        let (State::Stopping { stop, .. }, Some(submission)) =
+            (&row.run.state, &row.run.submission)
+        else {
+            return true;
+        };
+        if self.is_under_way(submission.id) {
+            return false;
+        }
+        let wait = SignedDuration::from_secs(row.policy.in_doubt_wait.0.cast_signed());
+        let waited = self.model.now().duration_since(stop.since) >= wait;
+        let has_ended = submission.job.is_some() || seen.answer.is_some();
+        has_ended && waited && matches!(seen.look, Look::Absent | Look::Job(_))
+    }
+
+    fn settle_claims(&mut self, seen: &mut [Option<Seen>]) {
+        for (n, seen) in seen.iter_mut().enumerate() {
+            let Some(seen) = seen else { continue };
+            let submission = self.rows[n].run.submission.as_ref();
+            let Some(submission) = submission.filter(|known| known.revoking) else { continue };
+            let is_over = match &seen.look {
+                Look::Job(job) if !matches!(job.phase, Phase::Ended { .. }) => continue,
+                Look::Job(_) => true,
+                Look::NotAsked | Look::Silence { .. } | Look::Absent => false,
+            };
+            let token = submission.token.clone();
+            match self.model.revoke(&token) {
+                Ok(Revocation::Won) if !self.is_settled(n, seen) => {}
+                Ok(revocation) => {
+                    if is_over && revocation == Revocation::Won {
+                        seen.look = Look::NotAsked;
+                    }
+                    seen.revocation = Some(revocation);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn admit_waiting(&mut self) -> Result<(), Crash> {
+        self.call_again()?;
+        let now = self.model.now();
+        let is_over =
+            |run: RunId| self.rows.iter().any(|row| row.run.id == run && row.run.state.is_final());
+        let (mut waiting, mut live) = (Vec::new(), Vec::new());
+        for row in self.rows.iter().filter(|row| !row.run.state.is_final()) {
+            let (run, owner) = (row.run.id, "anna".to_owned());
+            let cluster = self.model.cluster.clone();
+            if let State::Pending { why, not_before } = &row.run.state {
+                let is_refused = not_before.is_some_and(|at| now < at);
+                let refused = is_refused.then(|| why.clone().unwrap_or_default());
+                let waits_for = row.waits_for.filter(|run| !is_over(*run)).into_iter().collect();
+                waiting.push(Waiting { run, owner, cluster, waits_for, refused });
+            } else {
+                live.push(Live { run, owner, cluster });
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let limits = Limits { local_running_max: self.local_running_max };
+        for (run, admission) in admit(&waiting, &live, &limits) {
+            let Some(n) = self.rows.iter().position(|row| row.run.id == run) else { continue };
+            match admission {
+                Admission::Start { .. } => self.submit(n)?,
+                Admission::Wait { why } => {
+                    let row = &self.rows[n];
+                    if matches!(&row.run.state, State::Pending { why: known, .. } if known.as_ref() != Some(&why))
+                    {
+                        let decision = step(&row.run, &Event::Waits { why }, &row.policy, now);
+                        self.effect("record why a run waits")?;
+                        self.model.recorded(n, &self.rows[n].run, &decision, 0);
+                        self.rows[n].run = decision.run;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(&mut self, n: usize) -> Result<(), Crash> {
+        let now = self.model.now();
+        let token = Token::from_bits(self.model.chance.bits());
+        let place = self.model.submitted.len();
+        let id = SubmissionId(i64::try_from(place).unwrap_or(0) + 1);
+        let row = &self.rows[n];
+        let attempt_base = row.run.attempts + 1;
+        let cluster = self.model.cluster.clone();
+        let event = Event::Admitted { submission: id, token: token.clone(), cluster };
+        let decision = step(&row.run, &event, &row.policy, now);
+        self.effect("record an intent")?;
+        let claim = Claim::Free;
+        self.model.submitted.push(Submitted { run: n, id, token, attempt_base, claim });
+        self.calls.push(CallRecord { submission: id, answer: None, called_at: now, is_here: true });
+        self.model
+            .tell(|_| format!("recorded: the intent to submit run {} as submission {id}", n + 1));
+        let most = self.rows[n].policy.max_restarts;
+        self.model.recorded(n, &self.rows[n].run, &decision, most);
+        self.model.admitted(n, most);
+        let waits_for = self.rows[n].waits_for;
+        let too_soon =
+            self.rows.iter().any(|row| Some(row.run.id) == waits_for && !row.run.state.is_final());
+        if too_soon {
+            self.model.accuse(Rule::StartedTooSoon, |_| format!("run {} had to wait", n + 1));
+        }
+        self.rows[n].run = decision.run;
+        let live = self.rows.iter().filter(|row| depends_on_scheduler(&row.run.state)).count();
+        if self.model.cluster == LOCAL && live > self.local_running_max as usize {
+            self.model.accuse(Rule::StartedTooSoon, |_| format!("{live} local runs at once"));
+        }
+        self.effect("call sbatch")?;
+        self.start(place);
+        Ok(())
+    }
+
+    fn start(&mut self, place: usize) {
+        let call = self.model.sbatch(place);
+        self.process.under_way.push((place, call));
+    }
+
+    fn call_again(&mut self) -> Result<(), Crash> {
+        let (now, mut is_first) = (self.model.now(), true);
+        for n in 0..self.rows.len() {
+            let row = &self.rows[n];
+            let State::Submitting { call: Call::Unreachable(Unreachable { again_at, .. }) } =
+                &row.run.state
+            else {
+                continue;
+            };
+            let Some(id) = row.run.submission.as_ref().map(|submission| submission.id) else {
+                continue;
+            };
+            let tries = std::mem::take(&mut is_first);
+            let is_reachable = self.process.is_reachable;
+            let is_due = again_at.is_some_and(|at| at <= now || is_reachable);
+            if !is_due || !tries && !is_reachable {
+                continue;
+            }
+            let decision = step(&row.run, &Event::CalledAgain, &row.policy, now);
+            self.effect("record that sbatch is called again")?;
+            self.model.recorded(n, &self.rows[n].run, &decision, u32::MAX);
+            self.rows[n].run = decision.run;
+            if let Some(record) = self.calls.iter_mut().find(|call| call.submission == id) {
+                (record.answer, record.called_at, record.is_here) = (None, now, true);
+            }
+            self.effect("call sbatch again")?;
+            self.start(self.place_of(id));
+        }
+        Ok(())
+    }
+}
