@@ -301,8 +301,8 @@ async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> 
     (!may_still_submit).then(|| Answer::Lost { message: message() })
 }
 
-/// Whether a stopped run has no job that could still come into sight: sbatch is over, and as long after the wish as doubt
-/// takes a good answer knows of none.
+/// Whether a stopped run has no job that could still come into sight: sbatch says so, or is over, and as long after the wish
+/// as doubt takes a good answer knows of none.
 fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
     let (State::Stopping { stop, .. }, Some(submission)) = (&row.run.state, &row.run.submission)
     else {
@@ -310,6 +310,10 @@ fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
     };
     if world.is_under_way(submission.id) {
         return false;
+    }
+    let answer = seen.and_then(|seen| seen.answer.as_ref());
+    if matches!(answer, Some(Answer::Refused { .. } | Answer::Unreachable { .. })) {
+        return true;
     }
     let wait = i64::try_from(world.policy(&row.resolved).in_doubt_wait.0).unwrap_or(i64::MAX);
     let waited = world.clock.now().duration_since(stop.since) >= SignedDuration::from_secs(wait);

@@ -6,7 +6,7 @@ use crate::domain::ids::JobKey;
 use crate::domain::run::attempt::open_attempt;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Act, Decision};
-use crate::domain::run::finish::stopped;
+use crate::domain::run::doubt::refused_again;
 use crate::domain::run::state::{Call, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable};
 use crate::domain::run::step::{become_state, failed, impossible};
 use crate::domain::units::Seconds;
@@ -63,8 +63,11 @@ pub(super) fn refused(
     for_now: bool,
     (policy, now): (&Policy, Timestamp),
 ) -> Decision {
-    if !matches!(run.state, State::Submitting { .. }) {
-        return no_job_came(run, "the submission was refused", now);
+    let State::Submitting { call } = &run.state else {
+        return no_job_came(run, "the submission was refused");
+    };
+    if matches!(call, Call::Unreachable(_)) {
+        return refused_again(run, message, now);
     }
     if !for_now {
         let end = failed(Reason::Rejected, message, now);
@@ -79,10 +82,10 @@ pub(super) fn refused(
 }
 
 /// What it means to a run which does not wait for sbatch that no job came of the call.
-fn no_job_came(run: &Run, what: &str, now: Timestamp) -> Decision {
+fn no_job_came(run: &Run, what: &str) -> Decision {
     match &run.state {
-        State::Stopping { stop, .. } => stopped(run, stop, now),
-        State::Final { .. } => Decision::stay(run),
+        // An earlier call of the same submission may have come through: its claim, which is being revoked, settles it.
+        State::Stopping { .. } | State::Final { .. } => Decision::stay(run),
         State::Preparing
         | State::Pending { .. }
         | State::Submitting { .. }
@@ -96,7 +99,7 @@ fn no_job_came(run: &Run, what: &str, now: Timestamp) -> Decision {
 
 pub(super) fn unreachable(run: &Run, message: &str, policy: &Policy, now: Timestamp) -> Decision {
     let State::Submitting { call } = &run.state else {
-        return no_job_came(run, "the scheduler could not be reached", now);
+        return no_job_came(run, "the scheduler could not be reached");
     };
     let again = || {
         let again_at = Some(after(now, policy.unreachable_wait));

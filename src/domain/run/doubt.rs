@@ -29,9 +29,20 @@ pub(super) fn answer_lost(run: &Run, message: &str, now: Timestamp) -> Decision 
         // A stop has its claim revoked already; how that went settles it.
         return Decision::stay(run);
     };
-    let doubt = Doubt { since: now, rounds: 0, last_round_at: None };
+    let doubt = Doubt { since: now, rounds: 0, last_round_at: None, was_refused: false };
     become_state(run, State::Submitting { call: Call::InDoubt(doubt) })
         .note("doubt", format!("the answer to the submission was lost: {message}"))
+}
+
+/// A call that did not reach the scheduler was made again, and refused: a no to the last call says nothing of those
+/// before.
+pub(super) fn refused_again(run: &Run, message: &str, now: Timestamp) -> Decision {
+    let doubt = Doubt { since: now, rounds: 0, last_round_at: None, was_refused: true };
+    let why = "whether an earlier call came through after all is asked for";
+    become_state(run, State::Submitting { call: Call::InDoubt(doubt) }).note(
+        "doubt",
+        format!("the submission was refused when it was tried again; {why}: {message}"),
+    )
 }
 
 /// A good answer does not know the job: it counts rounds of doubt, and the time since an attempt was last known.
@@ -126,8 +137,13 @@ fn conclude_unseen(
 /// counts as no restart.
 fn submit_again(decision: &mut Decision, reason: Reason, now: Timestamp) {
     let run = &mut decision.run;
+    let was_refused = matches!(
+        run.state,
+        State::Submitting { call: Call::InDoubt(Doubt { was_refused: true, .. }) }
+    );
     let was_orphaned = run.submission.take().is_some_and(|submission| submission.orphaned);
-    run.vanished += u32::from(!was_orphaned);
+    // What was refused has not vanished, nor has what the daemon never came to.
+    run.vanished += u32::from(!was_refused && !was_orphaned);
     if let Some(mut attempt) = run.attempt.take() {
         attempt.state = AttemptState::Failed;
         attempt.end_unseen(now);

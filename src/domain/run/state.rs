@@ -103,6 +103,9 @@ pub struct Doubt {
     /// Good answers that did not know the job.
     pub rounds: u32,
     pub last_round_at: Option<Timestamp>,
+    /// The last call was refused; it is an earlier one, which did not reach the scheduler, that may have come through.
+    #[serde(default)]
+    pub was_refused: bool,
 }
 
 /// Why a run is being stopped.
@@ -291,6 +294,9 @@ impl State {
             Self::Stopping { stop, .. } => (Some(stop.reason), &stop.message),
             Self::Pending { why, .. } | Self::Queued { why } => {
                 (None, why.as_deref().unwrap_or_default())
+            }
+            Self::Submitting { call: Call::InDoubt(Doubt { was_refused: true, .. }) } => {
+                (None, "refused when it was tried again; the scheduler is asked for earlier calls")
             }
             Self::Submitting { call: Call::InDoubt(_) } => {
                 (None, "the answer to the submission was lost; the scheduler is asked for it")

@@ -89,8 +89,9 @@ impl Model {
             return (Word::Lost, vec![], ends + ANSWER_SECONDS);
         }
         if self.chance.strikes(Fault::Twice) {
+            // Before it ends: nobody submits for an sbatch that is over.
             let again = made + self.chance.to(Draw::Sbatch, 20);
-            return (Word::Yes, vec![made, again], ends);
+            return (Word::Yes, vec![made, again], ends.max(again));
         }
         (Word::Yes, vec![made], ends)
     }

@@ -264,7 +264,8 @@ impl Model {
         self.tell(|m| format!("the training of {} ends with {code}", m.jobs[n].shown()));
         self.ends_training(n);
         let run = self.jobs[n].run;
-        self.runs[run].is_trained |= code == 0;
+        // What an administrator started again is none of the run's any more.
+        self.runs[run].is_trained |= code == 0 && !self.jobs[n].is_started_again;
         if !self.script_says(n, ScriptEventKind::Ended, (Some(code), None)) {
             // Nobody may ever learn of it.
             self.runs[run].may_train_again = true;

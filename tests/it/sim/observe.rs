@@ -244,6 +244,9 @@ impl World {
         if self.is_under_way(submission.id) {
             return false;
         }
+        if matches!(seen.answer, Some(Answer::Refused { .. } | Answer::Unreachable { .. })) {
+            return true;
+        }
         let wait = SignedDuration::from_secs(row.policy.in_doubt_wait.0.cast_signed());
         let waited = self.model.now().duration_since(stop.since) >= wait;
         let has_ended = submission.job.is_some() || seen.answer.is_some();

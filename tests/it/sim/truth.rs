@@ -64,18 +64,20 @@ impl Model {
             self.accuse(Rule::TwoClaims, |_| format!("{shown} is the second of its submission"));
         }
         let truth = &self.runs[run];
-        let excused = truth.lost_a_job || truth.may_train_again;
+        let excused = truth.lost_a_job || truth.may_train_again || is_admins(self, job);
         if truth.is_final && !excused {
             self.accuse(Rule::TrainsAfterItsEnd, |_| {
                 format!("{shown} trains run {}, which is over", run + 1)
             });
         }
-        if self.runs[run].is_trained && !self.runs[run].may_train_again {
+        if self.runs[run].is_trained && !excused {
             self.accuse(Rule::TrainedAgain, |_| {
                 format!("{shown} trains run {}, which was trained to its end", run + 1)
             });
         }
-        self.runs[run].trained_by = Some(job);
+        if !is_admins(self, job) {
+            self.runs[run].trained_by = Some(job);
+        }
         self.jobs[job].has_trained = true;
     }
 
@@ -138,7 +140,7 @@ impl Model {
         let State::Final { end } = &run.state else { return };
         let truth = self.runs[n].clone();
         let may_train = |job: &&crate::sim::jobs::Job| {
-            job.run == n && job.is_alive() && !job.is_forgotten && {
+            job.run == n && job.is_alive() && !job.is_forgotten && !job.is_started_again && {
                 match &self.submitted[job.submitted].claim {
                     Claim::Free => true,
                     Claim::Revoked => false,

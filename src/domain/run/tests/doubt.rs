@@ -178,6 +178,30 @@ fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
 }
 
 #[test]
+fn a_no_to_a_later_call_says_nothing_of_the_earlier_one() {
+    let away = Event::Unreachable { message: "connect failure".into() };
+    for for_now in [true, false] {
+        let refused = Event::Refused { message: "no".into(), for_now };
+        let run = after(&[admitted(1), away.clone(), Event::CalledAgain]);
+        let doubt = step(&run, &refused, &policy(), t(20)).run;
+        assert!(matches!(doubt.state, State::Submitting { call: Call::InDoubt(_) }), "{doubt:#?}");
+        // The job of the earlier call is the run's.
+        let found = step(&doubt, &Event::Found(running()), &policy(), t(30)).run;
+        assert_eq!(found.state.as_str(), "running");
+        // There is none, and none can train: it is submitted anew, and has not vanished.
+        let again = step(&doubt, &Event::Revoked, &policy(), t(90)).run;
+        assert_eq!((again.state.as_str(), again.vanished), ("pending", 0));
+        // A stop is settled by the claim, whatever sbatch says.
+        let stopping = step(&run, &cancel(), &policy(), t(20)).run;
+        for answer in [&refused, &away] {
+            assert_eq!(step(&stopping, answer, &policy(), t(21)).run, stopping);
+        }
+        let settled = step(&stopping, &Event::Revoked, &policy(), t(22)).run;
+        assert_eq!(settled.state.as_str(), "cancelled");
+    }
+}
+
+#[test]
 fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     let twin = Sighting { job: job(8), ..*waiting() };
     let seen = Seen { look: Look::Job(running()), twins: vec![twin], ..Seen::default() };
