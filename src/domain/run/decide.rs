@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::run::decision::Decision;
-use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, WishKind};
+use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, Sighting, WishKind};
 use crate::domain::run::state::{Policy, Run, State};
 use crate::domain::run::step::step;
 use crate::domain::units::Seconds;
@@ -92,6 +92,8 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
             let marker = seen.marker.clone();
             Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
         }
+        // The claim has just told whose the run is; this is another job's end, of which nothing depends any more.
+        Look::Job(sighting) if is_another(sighting, seen.revocation.as_ref()) => None,
         Look::Job(sighting) => {
             match sighting.restart.cmp(&run.known_restart()) {
                 Ordering::Greater => {
@@ -104,6 +106,10 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
             }
         }
     }
+}
+
+fn is_another(sighting: &Sighting, revocation: Option<&Revocation>) -> bool {
+    matches!(revocation, Some(Revocation::ClaimedBy(owner)) if *owner != sighting.job)
 }
 
 /// How long good answers may not know the run's job. One that slurmctld may never have saved is asked for as a lost answer

@@ -89,9 +89,8 @@ impl Model {
             return (Word::Lost, vec![], ends + ANSWER_SECONDS);
         }
         if self.chance.strikes(Fault::Twice) {
-            // Before it ends: nobody submits for an sbatch that is over.
-            let again = made + self.chance.to(Draw::Sbatch, 20);
-            return (Word::Yes, vec![made, again], ends.max(again));
+            // By a plug-in, or because it was sent twice: at once.
+            return (Word::Yes, vec![made, made], ends);
         }
         (Word::Yes, vec![made], ends)
     }

@@ -278,6 +278,14 @@ fn a_job_that_found_its_claim_taken_never_ends_the_run() {
         assert_eq!((theirs.state.as_str(), attempt.job), ("running", job(8)));
         assert_eq!(attempt.script_end, None, "the other job's word is not this one's");
     }
+    // Told in one pass: how the other job ended is not how the owner's training did.
+    let run = step(&run_in("running"), &Event::Script(superseded.clone()), &policy(), t(95)).run;
+    let both = Seen {
+        revocation: Some(Revocation::ClaimedBy(job(8))),
+        look: Look::Job(ended(JobEnd::Failed, 1)),
+        ..Seen::default()
+    };
+    assert_eq!(decide(&run, &both, &policy(), t(99)).run.state.as_str(), "running");
     // A wish is stronger.
     let stopping = step(&run_in("stopping"), &Event::Script(superseded), &policy(), t(95)).run;
     let run = step(&stopping, &Event::Found(ended(JobEnd::Failed, 1)), &policy(), t(99)).run;
