@@ -174,28 +174,43 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
 /// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.
 async fn absent(world: &World, row: &RunRow, seen: &mut Seen) -> Look {
     let Some(attempt) = &row.run.attempt else { return Look::Absent };
+    let Some(submission) = row.run.submission.clone() else { return Look::Absent };
     let (run_dir, n) = (row.run_dir.clone(), attempt.n);
-    match world
-        .with_hands(&row.resolved.run_root, move |hands| hands.exit_marker(&run_dir, n))
-        .await
-    {
+    let ask = move |hands: &dyn Hands| newest_marker(hands, &run_dir, n, &submission);
+    match world.with_hands(&row.resolved.run_root, ask).await {
         Ok(marker) => {
-            seen.marker = marker.filter(|marker| is_of(row, marker));
+            seen.marker = marker;
             Look::Absent
         }
         Err(silence) => Look::from(&silence),
     }
 }
 
+/// The exit marker of the submission's attempt `n`, or of the last start after it that left one: the scheduler may have
+/// started the job again and forgotten it before it was asked.
+fn newest_marker(
+    hands: &dyn Hands,
+    run_dir: &Path,
+    n: u32,
+    submission: &Submission,
+) -> std::io::Result<Option<ScriptEvent>> {
+    /// More starts than Slurm makes of a job by itself (`MaxBatchRequeue` is 5).
+    const UNSEEN_MAX: u32 = 8;
+    let mut newest = None;
+    for n in n..=n.saturating_add(UNSEEN_MAX) {
+        let is_of = |marker: &ScriptEvent| {
+            marker.token == submission.token
+                && submission.attempt_base.checked_add(marker.restart) == Some(n)
+        };
+        newest = hands.exit_marker(run_dir, n)?.filter(is_of).or(newest);
+    }
+    Ok(newest)
+}
+
 impl From<&Silence> for Look {
     fn from(silence: &Silence) -> Self {
         Self::Silence { who: silence.to_string() }
     }
-}
-
-/// Whether an event belongs to the run's submission under way.
-fn is_of(row: &RunRow, event: &ScriptEvent) -> bool {
-    row.run.submission.as_ref().is_some_and(|submission| submission.token == event.token)
 }
 
 async fn read_inboxes(world: &World, live: &LiveRuns, observed: &mut Observed) {

@@ -8,6 +8,7 @@ use crate::domain::run::attempt::{mark_started, open_attempt};
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Act, Decision, Note};
 use crate::domain::run::finish::{conclude, stopped};
+use crate::domain::run::restart::requeued;
 use crate::domain::run::state::{
     AttemptState, Call, Doubt, Ending, Policy, Reason, Run, State, Unreachable, VANISHED_MAX,
 };
@@ -113,6 +114,9 @@ fn conclude_unseen(
     now: Timestamp,
 ) {
     let is_provisional = decision.run.is_provisional();
+    if let Some(end) = told.as_ref().filter(|end| end.restart > decision.run.known_restart()) {
+        open_later_start(decision, end, now);
+    }
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
     if let Some(end) = told {
         attempt.self_reported = true;
@@ -130,6 +134,15 @@ fn conclude_unseen(
     } else {
         attempt.end_unseen(now);
         conclude(decision, Ending::Failed, Some(Reason::Lost), policy, now);
+    }
+}
+
+/// The scheduler started the job again and forgot all of it before it was asked: only the script tells of that start.
+fn open_later_start(decision: &mut Decision, end: &ScriptEvent, now: Timestamp) {
+    let ended_at = Timestamp::from_second(end.at).unwrap_or(now);
+    if let Some(mut before) = open_attempt(&mut decision.run, &end.job, end.restart, ended_at) {
+        requeued(&mut before, ended_at);
+        decision.closed.push(before);
     }
 }
 

@@ -69,7 +69,7 @@ fn end_as_told(attempt: &mut Attempt, start: &Sighting) {
 }
 
 /// A start that was followed by another one is over, whether or not anybody told when.
-fn requeued(attempt: &mut Attempt, requeued_at: Timestamp) {
+pub(super) fn requeued(attempt: &mut Attempt, requeued_at: Timestamp) {
     attempt.state = AttemptState::Requeued;
     attempt.reason.get_or_insert(Reason::Requeued);
     attempt.ended_at =

@@ -23,7 +23,7 @@ pub struct Seen {
     pub twins: Vec<Sighting>,
     /// New events of the script, oldest first.
     pub script: Vec<ScriptEvent>,
-    /// The exit marker of the attempt under way.
+    /// The exit marker of the attempt under way, or of a later start of its job that nobody has seen.
     pub marker: Option<ScriptEvent>,
     /// How taking the claim with `revoked` went.
     pub revocation: Option<Revocation>,

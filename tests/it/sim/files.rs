@@ -68,14 +68,21 @@ impl Model {
         }))
     }
 
+    /// The marker of an attempt, or of the last start after it that left one.
     pub(super) fn exit_marker(
         &mut self,
         run: usize,
         attempt: u32,
+        token: &Token,
     ) -> Result<Option<ScriptEvent>, Silence> {
         self.daemon_reaches_files()?;
-        let found = self.files.markers.iter().rev().find(|(r, n, _)| (*r, *n) == (run, attempt));
-        Ok(found.map(|(_, _, marker)| marker.clone()))
+        let of_run = self
+            .files
+            .markers
+            .iter()
+            .filter(|(of, n, marker)| *of == run && *n >= attempt && marker.token == *token);
+        // Of several of one attempt the last one written is there.
+        Ok(of_run.max_by_key(|(_, n, _)| *n).map(|(_, _, marker)| marker.clone()))
     }
 
     /// The letters that have come, oldest first.

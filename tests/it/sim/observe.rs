@@ -168,10 +168,8 @@ impl World {
         let Some(attempt) = self.rows[n].run.attempt.as_ref().map(|attempt| attempt.n) else {
             return;
         };
-        match self.model.exit_marker(n, attempt) {
-            Ok(marker) => {
-                seen.marker = marker.filter(|marker| marker.token == submission.token);
-            }
+        match self.model.exit_marker(n, attempt, &submission.token) {
+            Ok(marker) => seen.marker = marker,
             Err(silence) => seen.look = Look::Silence { who: silence.to_string() },
         }
     }

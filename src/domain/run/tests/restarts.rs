@@ -1,5 +1,6 @@
 //! Who may start again, how often, and what is kept of the starts before.
 
+use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
     running, script_ended, t, waiting,
@@ -273,4 +274,18 @@ fn a_late_acknowledgement_ends_the_job_it_tells_of() {
     let late = step(&stopping, &acknowledged(), &policy(), t(60));
     assert_eq!(late.acts, vec![Act::Cancel { job: job(7), grace: false }]);
     assert_eq!((late.run.state.as_str(), late.run.attempts), ("stopping", 1));
+}
+
+#[test]
+fn a_start_that_only_its_marker_tells_of_decides_as_the_last_one() {
+    let run = step(&run_in("running"), &Event::Absent, &policy(), t(10)).run;
+    let marker = ScriptEvent { restart: 1, attempt: 2, ..script_ended(0) };
+    let gone = Event::AbsentPastGrace { marker: Some(marker) };
+    let decision = step(&run, &gone, &policy(), t(400));
+    assert_eq!(end(&decision.run), ("completed", None, ""));
+    let [before] = decision.closed.as_slice() else { panic!("the start before is closed") };
+    assert_eq!((before.n, before.state), (1, AttemptState::Requeued));
+    let last = decision.run.attempt.expect("an attempt");
+    assert_eq!((last.n, last.restart, last.self_reported), (2, 1, true));
+    assert_eq!(decision.run.restarts, 1);
 }
