@@ -168,7 +168,8 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
             }
         }
     }
-    sort_out(sightings, owner.as_ref(), seen);
+    let known = row.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
+    sort_out(sightings, owner.as_ref(), known, seen);
 }
 
 /// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.

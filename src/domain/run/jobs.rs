@@ -10,12 +10,19 @@ pub fn are_several(sightings: &[Sighting]) -> bool {
 }
 
 /// Puts the sightings of one submission into `seen`. The run's job is the one that owns the claim, else one that runs, else
-/// the oldest that waits; `owner` is the owner where it was looked up.
-pub fn sort_out(mut sightings: Vec<Sighting>, owner: Option<&JobKey>, seen: &mut Seen) {
+/// the oldest that waits, else the one that was the run's: `known`. `owner` is the owner where it was looked up.
+pub fn sort_out(
+    mut sightings: Vec<Sighting>,
+    owner: Option<&JobKey>,
+    known: Option<&JobKey>,
+    seen: &mut Seen,
+) {
     sightings.sort_by_key(|sighting| {
         (
             owner != Some(&sighting.job),
             standing(&sighting.phase),
+            // Where all are over, the others were cancelled by us.
+            matches!(sighting.phase, Phase::Ended { .. }) && known != Some(&sighting.job),
             sighting.submitted_at,
             sighting.job.clone(),
         )

@@ -49,9 +49,6 @@ impl Model {
             Claim::Revoked => Revocation::Won,
             Claim::Free => {
                 self.submitted[n].claim = Claim::Revoked;
-                // Whatever becomes of the submission: no job of it will train.
-                let run = self.submitted[n].run;
-                self.runs[run].more += 1;
                 Revocation::Won
             }
         };

@@ -360,7 +360,6 @@ impl Model {
             self.tell(|m| format!("{} is forgotten", m.jobs[n].shown()));
             self.jobs[n].is_forgotten = true;
             self.runs[run].lost_a_job = true;
-            self.runs[run].more += 1;
             self.next_id = self.next_id.min(id);
             if waits {
                 self.jobs[n].phase = Phase::Gone;

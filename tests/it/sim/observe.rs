@@ -160,7 +160,7 @@ impl World {
                 }
             }
         }
-        sort_out(found, owner.as_ref(), seen);
+        sort_out(found, owner.as_ref(), submission.job.as_ref(), seen);
     }
 
     fn absent(&mut self, n: usize, submission: &Submission, seen: &mut Seen) {

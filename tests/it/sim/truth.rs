@@ -114,6 +114,11 @@ impl Model {
                 format!("run {} comes back for the {}th time of {most}", n + 1, after.restarts)
             });
         }
+        if decision.notes.iter().any(|note| note.message.contains("it is submitted again")) {
+            self.none_may_train(n, "given up");
+            // Its job was shut out, or ended and nobody could tell: that counts as no restart.
+            self.runs[n].more += 1;
+        }
         self.numbered(n, before, decision);
         let is_final = after.state.is_final();
         if is_final && !self.runs[n].is_final {
@@ -135,12 +140,11 @@ impl Model {
         }
     }
 
-    /// The run is over: no job of it may still come to train, and its end is what happened.
-    fn is_over(&mut self, n: usize, run: &Run) {
-        let State::Final { end } = &run.state else { return };
-        let truth = self.runs[n].clone();
+    /// A run is given up, for good or for another submission: no job of it may still come to train.
+    fn none_may_train(&mut self, n: usize, what: &str) {
         let may_train = |job: &&crate::sim::jobs::Job| {
-            job.run == n && job.is_alive() && !job.is_forgotten && !job.is_started_again && {
+            let is_the_runs = job.run == n && !job.is_forgotten && !job.is_started_again;
+            is_the_runs && job.is_alive() && {
                 match &self.submitted[job.submitted].claim {
                     Claim::Free => true,
                     Claim::Revoked => false,
@@ -149,13 +153,20 @@ impl Model {
             }
         };
         if let Some(job) = self.jobs.iter().find(may_train)
-            && !truth.may_train_again
+            && !self.runs[n].may_train_again
         {
             let shown = job.shown();
             self.accuse(Rule::OverWhileAlive, |_| {
-                format!("run {} is {}, and {shown} lives", n + 1, end.ending.as_str())
+                format!("run {} is {what}, and {shown} lives", n + 1)
             });
         }
+    }
+
+    /// The run is over, and its end is what happened.
+    fn is_over(&mut self, n: usize, run: &Run) {
+        let State::Final { end } = &run.state else { return };
+        let truth = self.runs[n].clone();
+        self.none_may_train(n, end.ending.as_str());
         let is_true = match (end.ending, end.reason) {
             (Ending::Completed, _) => truth.is_trained,
             (_, Some(Reason::CancelledByUser)) => truth.is_cancelled,

@@ -12,7 +12,7 @@ fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
 fn check(sightings: &[Sighting], owner: Option<u64>, expected: u64, twins: &[u64]) {
     let mut seen = Seen::default();
     assert_eq!(are_several(sightings), !twins.is_empty());
-    sort_out(sightings.to_vec(), owner.map(job).as_ref(), &mut seen);
+    sort_out(sightings.to_vec(), owner.map(job).as_ref(), Some(&job(8)), &mut seen);
     let Look::Job(kept) = &seen.look else { panic!("{seen:?}") };
     let others: Vec<u64> = seen.twins.iter().map(|twin| twin.job.job).collect();
     assert_eq!((kept.job.job, others.as_slice()), (expected, twins));
@@ -30,17 +30,24 @@ fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
     check(&[of(7, 1, &over), of(8, 2, &runs)], Some(7), 7, &[8]);
     check(&[of(7, 1, &over), of(8, 2, &waits)], None, 8, &[7]);
     check(&[of(7, 1, &waits), of(8, 2, &waits)], Some(99), 7, &[8]);
+    check(&[of(7, 1, &over), of(8, 2, &over)], None, 8, &[7]);
+    check(&[of(7, 1, &over), of(9, 2, &over)], None, 7, &[9]);
 }
 
 #[test]
 fn starts_of_one_job_are_no_twins() {
     let start = |restart| Sighting { restart, ..*ended(JobEnd::Requeued, 0) };
     let mut seen = Seen::default();
-    sort_out(vec![start(1), Sighting { restart: 2, ..*running() }, start(0)], None, &mut seen);
+    sort_out(
+        vec![start(1), Sighting { restart: 2, ..*running() }, start(0)],
+        None,
+        None,
+        &mut seen,
+    );
     let restarts: Vec<u32> = seen.earlier.iter().map(|start| start.restart).collect();
     assert_eq!((restarts.as_slice(), seen.twins.len()), ([0, 1].as_slice(), 0));
     assert!(matches!(&seen.look, Look::Job(now) if now.restart == 2));
     let mut nothing = Seen::default();
-    sort_out(Vec::new(), None, &mut nothing);
+    sort_out(Vec::new(), None, None, &mut nothing);
     assert_eq!(nothing, Seen::default());
 }
