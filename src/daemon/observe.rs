@@ -13,7 +13,7 @@ use crate::domain::ids::{RunId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, Wish,
-    are_several, sort_out,
+    are_of_others, are_several, sort_out,
 };
 use crate::fault::point;
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
@@ -136,7 +136,10 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
             let seen = observed.seen.entry(row.run.id).or_default();
             if unsure.contains(&submission.id) {
                 seen.look = silence.as_ref().map_or(Look::NotAsked, Look::from);
-            } else if let Some(sightings) = found.remove(submission.token.as_str()) {
+            } else if let Some(sightings) = found
+                .remove(submission.token.as_str())
+                .filter(|sightings| !are_of_others(sightings, submission.job.as_ref()))
+            {
                 found_jobs(world, row, sightings, seen).await;
             } else if is_older_than_doubt(&row.run.state, asked_at) {
                 // sbatch may have submitted since.

@@ -9,6 +9,16 @@ pub fn are_several(sightings: &[Sighting]) -> bool {
     sightings.windows(2).any(|pair| matches!(pair, [one, other] if one.job != other.job))
 }
 
+/// Whether none of these is the run's job, and all are over: then that job is what is missed. Who else has an end was
+/// cancelled by us, or gave way.
+pub fn are_of_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
+    let is_others = |sighting: &Sighting| {
+        known.is_some_and(|known| *known != sighting.job)
+            && matches!(sighting.phase, Phase::Ended { .. })
+    };
+    sightings.iter().all(is_others)
+}
+
 /// Puts the sightings of one submission into `seen`. The run's job is the one that owns the claim, else one that runs, else
 /// the oldest that waits, else the one that was the run's: `known`. `owner` is the owner where it was looked up.
 pub fn sort_out(

@@ -130,10 +130,11 @@ fn has_started(run: &Run) -> bool {
     !matches!(run.state, State::Queued { .. })
 }
 
-/// Asks for the job's end, if the scheduler shows it: an id alone may be another's by now. One that is not in sight is
-/// cancelled when it comes into sight.
+/// Asks for the job's end, if the scheduler shows it: an id alone may be another's by now, and nobody can tell while one who
+/// would know is silent. One that is not in sight is cancelled when it comes into sight.
 fn cancel_job(decision: Decision, grace: bool) -> Decision {
-    let known = decision.run.open_attempt().filter(|_| decision.run.is_in_sight());
+    let is_shown = decision.run.is_in_sight() && decision.run.stale.is_none();
+    let known = decision.run.open_attempt().filter(|_| is_shown);
     match known.map(|attempt| attempt.job.clone()) {
         Some(job) => decision.act(Act::Cancel { job, grace }),
         None => decision,

@@ -104,7 +104,7 @@ fn silence_taken_for_absence_is_caught() {
 
 #[test]
 fn a_resubmission_without_the_claim_is_caught() {
-    check(claims_are_left_alone, &[Rule::TwoTrainings, Rule::TrainedAgain, Rule::TooManyRestarts]);
+    check(claims_are_left_alone, &[Rule::TwoTrainings, Rule::TrainedAgain, Rule::OverWhileAlive]);
 }
 
 #[test]

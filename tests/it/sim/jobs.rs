@@ -221,6 +221,11 @@ impl Model {
             let said = (Some(LAUNCH_FAILED), Some(ScriptReason::LaunchFailed));
             self.script_says(n, ScriptEventKind::Ended, said);
             self.complete(n, JobEnd::Failed, LAUNCH_FAILED);
+            if self.is_being_submitted(self.jobs[n].submitted) {
+                // The claim is still free for what comes of that call.
+                let run = self.jobs[n].run;
+                self.runs[run].may_train_again = true;
+            }
             return;
         }
         let own = self.key(self.jobs[n].id);
@@ -333,6 +338,12 @@ impl Model {
         (job.phase, job.ended) = (Phase::Ended, Some((end, code, t)));
         job.then(NEVER, Next::Kill);
         self.tell(|m| format!("{} is over: {end:?} {code}", m.jobs[n].shown()));
+        let job = &self.jobs[n];
+        let record = job.records.last();
+        if job.restart > 0 && record.is_some_and(|record| record.end_shown_from > t + 5) {
+            // Accounting may go on telling of the start before as if it were the last.
+            self.runs[job.run].may_train_again = true;
+        }
         let is_known = !self.jobs[n].is_forgotten;
         if is_known && end == JobEnd::Completed && self.chance.strikes(Fault::DoneRequeued) {
             let at = t + self.chance.to(Draw::Job, 40);

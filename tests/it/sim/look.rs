@@ -165,7 +165,8 @@ impl Model {
             let known = is_known.then_some((asked.submitted_at, asked.restart));
             let starts = Self::in_order(&self.records_of(asked, job), known);
             let Some((last, before)) = starts.split_last() else { continue };
-            let is_over = last.record.end.is_some() && last.record.end_shown_from <= self.t;
+            let last_end = last.record.end.filter(|_| last.record.end_shown_from <= self.t);
+            let is_over = last_end.is_some_and(|(end, ..)| end != JobEnd::Requeued);
             if is_known && (!is_over || last.restart < asked.restart) {
                 continue;
             }

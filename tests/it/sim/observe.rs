@@ -8,7 +8,7 @@ use trainyard::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use trainyard::domain::ids::{RunId, SubmissionId, Token};
 use trainyard::domain::run::{
     Answer, Call, Event, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission,
-    Unreachable, are_several, sort_out, step,
+    Unreachable, are_of_others, are_several, sort_out, step,
 };
 use trainyard::domain::site::LOCAL;
 use trainyard::ports::{Asked, LookAnswer};
@@ -125,7 +125,8 @@ impl World {
                 continue;
             }
             self.viewed[n] = self.model.t;
-            if !of_run.is_empty() {
+            let is_found = !are_of_others(&of_run, submission.job.as_ref());
+            if !of_run.is_empty() && is_found {
                 self.found_jobs(&submission, of_run, seen);
             } else if !matches!(&self.rows[n].run.state,
                 State::Submitting { call: Call::InDoubt(doubt) } if asked_at < doubt.since)

@@ -337,6 +337,9 @@ fn silence_is_remembered_while_an_answer_matters_and_no_longer() {
     assert_eq!(run.stale.as_ref().map(|stale| stale.since), Some(t(50)));
     assert_eq!(step(&run, &Event::Found(running()), &policy(), t(70)).run.stale, None);
     assert_eq!(step(&run, &Event::Absent, &policy(), t(70)).run.stale, None);
+    // While nobody answers, the id alone says nothing of whose the job is.
+    let unheard = step(&run, &cancel(), &policy(), t(65));
+    assert_eq!((unheard.run.state.as_str(), unheard.acts), ("stopping", vec![]));
     // A run that is over, or waits for nobody, is not stale.
     let submitting = step(&run_in("submitting"), &silence, &policy(), t(50)).run;
     let refused = Event::Refused { message: "no".into(), for_now: false };

@@ -1,7 +1,7 @@
 //! Which of several jobs is the run's.
 
 use crate::domain::run::tests::{ended, job, running, t, waiting};
-use crate::domain::run::{JobEnd, Look, Seen, Sighting, are_several, sort_out};
+use crate::domain::run::{JobEnd, Look, Seen, Sighting, are_of_others, are_several, sort_out};
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
     Sighting { job: job(n), submitted_at: Some(t(second)), ..sighting.clone() }
@@ -32,6 +32,19 @@ fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
     check(&[of(7, 1, &waits), of(8, 2, &waits)], Some(99), 7, &[8]);
     check(&[of(7, 1, &over), of(8, 2, &over)], None, 8, &[7]);
     check(&[of(7, 1, &over), of(9, 2, &over)], None, 7, &[9]);
+}
+
+#[test]
+fn the_end_of_another_job_is_no_news_of_the_runs_own() {
+    let (over, runs) = (ended(JobEnd::Cancelled, 0), running());
+    let others = |known: Option<u64>, sightings: &[Sighting]| {
+        are_of_others(sightings, known.map(job).as_ref())
+    };
+    assert!(others(Some(7), &[of(8, 1, &over)]));
+    assert!(others(Some(7), &[of(8, 1, &over), of(9, 1, &over)]));
+    assert!(!others(Some(7), &[of(8, 1, &over), of(7, 1, &over)]), "it is there");
+    assert!(!others(Some(7), &[of(8, 1, &runs)]), "it may be the one that trains");
+    assert!(!others(None, &[of(8, 1, &over)]), "nobody knew of any");
 }
 
 #[test]
