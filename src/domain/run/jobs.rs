@@ -9,12 +9,12 @@ pub fn are_several(sightings: &[Sighting]) -> bool {
     sightings.windows(2).any(|pair| matches!(pair, [one, other] if one.job != other.job))
 }
 
-/// Whether none of these is the run's job, and all are over: then that job is what is missed. Who else has an end was
+/// Whether none of these is the run's job, and none is known to live: then that job is what is missed. The others were
 /// cancelled by us, or gave way.
 pub fn are_of_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
     let is_others = |sighting: &Sighting| {
         known.is_some_and(|known| *known != sighting.job)
-            && matches!(sighting.phase, Phase::Ended { .. })
+            && matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
     };
     sightings.iter().all(is_others)
 }

@@ -170,7 +170,8 @@ impl Model {
         let is_true = match (end.ending, end.reason) {
             (Ending::Completed, _) => truth.is_trained,
             (_, Some(Reason::CancelledByUser)) => truth.is_cancelled,
-            (_, Some(Reason::CancelledByAdmin)) => truth.admins_cancelled,
+            // A second job that was told to end may be all that is left of a submission.
+            (_, Some(Reason::CancelledByAdmin)) => truth.admins_cancelled || truth.lost_a_job,
             (_, Some(Reason::Rejected)) => truth.was_refused,
             // A training that came to its end was not lost, nor has it failed.
             (_, Some(Reason::ExitCode | Reason::Lost)) => {
