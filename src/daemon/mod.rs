@@ -24,4 +24,4 @@ pub use reconcile::{PassReport, pass};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};
 pub use state_dir::{StateDir, StateDirError};
 pub use views::{list_views, run_view};
-pub use world::{Paths, World};
+pub use world::{Paths, World, WorldParts};

@@ -4,8 +4,9 @@ use std::cmp::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::ids::JobKey;
 use crate::domain::run::decision::Decision;
-use crate::domain::run::seen::{Answer, Event, Look, Revocation, Seen, Sighting, WishKind};
+use crate::domain::run::seen::{Answer, Event, Look, Phase, Revocation, Seen, Sighting, WishKind};
 use crate::domain::run::state::{Policy, Run, State};
 use crate::domain::run::step::step;
 use crate::domain::units::Seconds;
@@ -92,8 +93,7 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
             let marker = seen.marker.clone();
             Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
         }
-        // The claim has just told whose the run is; this is another job's end, of which nothing depends any more.
-        Look::Job(sighting) if is_another(sighting, seen.revocation.as_ref()) => None,
+        Look::Job(sighting) if is_another(run, sighting, seen) => Some(Event::Absent),
         Look::Job(sighting) => {
             match sighting.restart.cmp(&run.known_restart()) {
                 Ordering::Greater => {
@@ -108,8 +108,13 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
     }
 }
 
-fn is_another(sighting: &Sighting, revocation: Option<&Revocation>) -> bool {
-    matches!(revocation, Some(Revocation::ClaimedBy(owner)) if *owner != sighting.job)
+/// Whether the job that is shown is not the run's, as the claim or the script have just told, and not known to live: then
+/// how it ended is no news of the run's own, which is not shown.
+fn is_another(run: &Run, sighting: &Sighting, seen: &Seen) -> bool {
+    let known = run.submission.as_ref().and_then(|submission| submission.job.as_ref());
+    let is_missed =
+        |known: &JobKey| *known != sighting.job && seen.twins.iter().all(|t| t.job != *known);
+    known.is_some_and(is_missed) && matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
 }
 
 /// How long good answers may not know the run's job. One that slurmctld may never have saved is asked for as a lost answer

@@ -286,6 +286,12 @@ fn a_job_that_found_its_claim_taken_never_ends_the_run() {
         ..Seen::default()
     };
     assert_eq!(decide(&run, &both, &policy(), t(99)).run.state.as_str(), "running");
+    let heard = Seen {
+        script: vec![script_ended(0)],
+        look: Look::Job(Box::new(Sighting { job: job(8), ..*ended(JobEnd::Failed, 1) })),
+        ..Seen::default()
+    };
+    assert_eq!(decide(&in_doubt(), &heard, &policy(), t(99)).run.state.as_str(), "finishing");
     // A wish is stronger.
     let stopping = step(&run_in("stopping"), &Event::Script(superseded), &policy(), t(95)).run;
     let run = step(&stopping, &Event::Found(ended(JobEnd::Failed, 1)), &policy(), t(99)).run;
