@@ -11,7 +11,7 @@ use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::world::World;
 use crate::domain::ids::JobKey;
-use crate::domain::run::{Act, Decision, Look, Run, Seen, State, decide};
+use crate::domain::run::{Act, Decision, Look, Phase, Run, Seen, State, decide};
 use crate::fault::point;
 use crate::store::{Recording, RunRow, StoreError};
 
@@ -130,11 +130,12 @@ fn tell(row: &RunRow, decision: &Decision) {
 /// was silent, between the record and the act. It is delivered now, with the grace it was to have.
 async fn deliver_again(world: &World, run: &Run, seen: &Seen) {
     let State::Stopping { .. } = run.state else { return };
-    let (Look::Job(_), Some(job)) =
-        (&seen.look, run.submission.as_ref().and_then(|submission| submission.job.clone()))
-    else {
+    let Look::Job(shown) = &seen.look else { return };
+    if !matches!(shown.phase, Phase::Waiting { .. } | Phase::Running) {
         return;
-    };
+    }
+    let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
+    let Some(job) = job.filter(|job| *job == shown.job) else { return };
     let delivered = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job);
     if !delivered {
         perform(world, run, Act::Cancel { job, grace: true }).await;

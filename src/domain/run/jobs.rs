@@ -31,8 +31,9 @@ pub fn sort_out(
         (
             owner != Some(&sighting.job),
             standing(&sighting.phase),
-            // Where all are over, the others were cancelled by us.
-            matches!(sighting.phase, Phase::Ended { .. }) && known != Some(&sighting.job),
+            // Where none is known to live, the others were cancelled by us.
+            matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
+                && known != Some(&sighting.job),
             sighting.submitted_at,
             sighting.job.clone(),
         )

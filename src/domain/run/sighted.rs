@@ -40,7 +40,8 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         (Phase::Ended { end, exit_code, signal }, _) => {
             close(&mut decision, *end, (*exit_code, *signal), policy, now);
         }
-        (_, State::Stopping { .. }) if !was_in_sight => {
+        // A word that nobody knows may be of a record that is late: the id may be another's by now.
+        (Phase::Waiting { .. } | Phase::Running, State::Stopping { .. }) if !was_in_sight => {
             let grace = sighting.phase == Phase::Running;
             decision = decision.act(Act::Cancel { job: sighting.job.clone(), grace });
         }
@@ -75,7 +76,7 @@ fn is_unsettled(sighting: &Sighting, policy: &Policy, now: Timestamp) -> bool {
 /// Two jobs of one submission: a plug-in, a retry of sbatch's own, or an answer that came too late. One of them is the
 /// run's, the others go.
 pub(super) fn twin(run: &Run, sighting: &Sighting) -> Decision {
-    if matches!(sighting.phase, Phase::Ended { .. }) {
+    if matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown) {
         return Decision::stay(run);
     }
     let job = sighting.job.clone();

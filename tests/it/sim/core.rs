@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use trainyard::domain::ids::{JobKey, RunId, SubmissionId};
 use trainyard::domain::run::{
-    Act, Answer, Decision, Look, Policy, Reason, Run, Seen, State, Wish, WishKind, decide,
+    Act, Answer, Decision, Look, Phase, Policy, Reason, Run, Seen, State, Wish, WishKind, decide,
 };
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{LookAnswer, Silence};
@@ -292,9 +292,11 @@ impl World {
         let run = &self.rows[n].run;
         let State::Stopping { .. } = run.state else { return Ok(()) };
         let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
-        let (Look::Job(_), Some(job)) = (&seen.look, job) else {
+        let (Look::Job(shown), Some(job)) = (&seen.look, job) else { return Ok(()) };
+        let is_alive = matches!(shown.phase, Phase::Waiting { .. } | Phase::Running);
+        if !is_alive || shown.job != job {
             return Ok(());
-        };
+        }
         if self.process.cancelled.contains(&job) {
             return Ok(());
         }

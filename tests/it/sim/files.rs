@@ -82,6 +82,20 @@ impl Model {
         Ok(of_run.max_by_key(|(_, n, _)| *n).map(|(_, _, marker)| marker.clone()))
     }
 
+    /// The marker of one attempt, as it is read from its file.
+    pub(super) fn marker(
+        &mut self,
+        run: usize,
+        attempt: u32,
+    ) -> Result<Option<ScriptEvent>, Silence> {
+        let of_attempt = |(of, n, _): &&(usize, u32, ScriptEvent)| (*of, *n) == (run, attempt);
+        let found = self.files.markers.iter().rev().find(of_attempt).cloned();
+        if found.is_some() {
+            self.daemon_reaches_files()?;
+        }
+        Ok(found.map(|(.., marker)| marker))
+    }
+
     /// The letters that have come, oldest first.
     pub(super) fn read_inbox(&mut self) -> Result<Vec<Letter>, Silence> {
         if self.files.inbox.iter().all(|letter| letter.there_at > self.t) {

@@ -16,3 +16,4 @@ mod model;
 mod observe;
 mod shrink;
 mod truth;
+mod whole;

@@ -31,6 +31,8 @@ pub(super) enum Rule {
     StrangerCancelled,
     /// A run was submitted although it had to wait, or was cancelled.
     StartedTooSoon,
+    /// An act came before its record.
+    UnrecordedAct,
     /// The history does not come to an end.
     NeverQuiet,
     /// The code under test found its own state impossible.

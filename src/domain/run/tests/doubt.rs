@@ -208,9 +208,11 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
     assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
     assert_eq!(decision.run.state.as_str(), "running");
-    let over = Sighting { job: job(8), ..*ended(JobEnd::Cancelled, 0) };
-    let seen = Seen { twins: vec![over], ..seen };
-    assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
+    // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
+    for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
+        let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };
+        assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
+    }
 }
 
 #[test]
@@ -312,6 +314,8 @@ fn a_cancelled_doubt_is_settled_by_its_claim() {
     let gone = decide(&claimed.run, &absent(), &policy(), t(12)).run;
     let gone = decide(&gone, &absent(), &policy(), t(12 + 300)).run;
     assert_eq!(gone.state.as_str(), "cancelled", "it does not stop for ever");
+    let unknown = step(&run, &Event::Found(sighting(Phase::Unknown)), &policy(), t(11));
+    assert_eq!(unknown.acts, vec![], "it may be a late record of an id that is another's by now");
     // It is found in the queue: there is somebody to cancel at last.
     for (found, grace) in [(waiting(), false), (running(), true)] {
         let found = step(&run, &Event::Found(found), &policy(), t(11));

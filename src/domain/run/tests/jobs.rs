@@ -1,7 +1,9 @@
 //! Which of several jobs is the run's.
 
-use crate::domain::run::tests::{ended, job, running, t, waiting};
-use crate::domain::run::{JobEnd, Look, Seen, Sighting, are_of_others, are_several, sort_out};
+use crate::domain::run::tests::{ended, job, running, sighting, t, waiting};
+use crate::domain::run::{
+    JobEnd, Look, Phase, Seen, Sighting, are_of_others, are_several, sort_out,
+};
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
     Sighting { job: job(n), submitted_at: Some(t(second)), ..sighting.clone() }
@@ -32,6 +34,8 @@ fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
     check(&[of(7, 1, &waits), of(8, 2, &waits)], Some(99), 7, &[8]);
     check(&[of(7, 1, &over), of(8, 2, &over)], None, 8, &[7]);
     check(&[of(7, 1, &over), of(9, 2, &over)], None, 7, &[9]);
+    let unknown = sighting(Phase::Unknown);
+    check(&[of(7, 1, &unknown), of(8, 2, &unknown)], None, 8, &[7]);
 }
 
 #[test]

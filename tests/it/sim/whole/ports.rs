@@ -89,7 +89,8 @@ impl Ports {
                 let is_called = matches!(
                     row.run.state,
                     State::Submitting {
-                        call: Call::UnderWay | Call::Unreachable(Unreachable { again_at: None, .. })
+                        call: Call::UnderWay
+                            | Call::Unreachable(Unreachable { again_at: None, .. })
                     }
                 );
                 let is_its = |known: &trainyard::domain::run::Submission| {
