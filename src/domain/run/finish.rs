@@ -92,6 +92,10 @@ pub(super) fn conclude(
             Ending::Cancelled => AttemptState::Cancelled,
         };
     }
+    if let Some(submission) = decision.run.submission.as_mut() {
+        // How it ended is known: whose the claim is does not matter any more.
+        submission.revoking = false;
+    }
     // What hung was stopped so that it could be brought back.
     let may_return = wished.as_ref().is_none_or(|stop| stop.reason == Reason::Hung);
     if may_return && is_restartable(&decision.run, reason, policy) {

@@ -13,8 +13,7 @@ pub fn are_several(sightings: &[Sighting]) -> bool {
 /// cancelled by us, or gave way.
 pub fn are_of_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
     let is_others = |sighting: &Sighting| {
-        known.is_some_and(|known| *known != sighting.job)
-            && matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
+        known.is_some_and(|known| *known != sighting.job) && is_not_known_to_live(&sighting.phase)
     };
     sightings.iter().all(is_others)
 }
@@ -32,8 +31,8 @@ pub fn sort_out(
             owner != Some(&sighting.job),
             standing(&sighting.phase),
             // Where none is known to live, the others were cancelled by us.
-            matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
-                && known != Some(&sighting.job),
+            is_not_known_to_live(&sighting.phase) && known != Some(&sighting.job),
+            matches!(sighting.phase, Phase::Ended { .. }),
             sighting.submitted_at,
             sighting.job.clone(),
         )
@@ -53,7 +52,10 @@ fn standing(phase: &Phase) -> u8 {
     match phase {
         Phase::Running => 0,
         Phase::Waiting { .. } => 1,
-        Phase::Unknown => 2,
-        Phase::Ended { .. } => 3,
+        Phase::Unknown | Phase::Ended { .. } => 2,
     }
+}
+
+fn is_not_known_to_live(phase: &Phase) -> bool {
+    matches!(phase, Phase::Unknown | Phase::Ended { .. })
 }

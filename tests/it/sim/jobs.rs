@@ -221,7 +221,7 @@ impl Model {
             let said = (Some(LAUNCH_FAILED), Some(ScriptReason::LaunchFailed));
             self.script_says(n, ScriptEventKind::Ended, said);
             self.complete(n, JobEnd::Failed, LAUNCH_FAILED);
-            if self.is_being_submitted(self.jobs[n].submitted) {
+            if self.may_yet_be_made(self.jobs[n].submitted) {
                 // The claim is still free for what comes of that call.
                 let run = self.jobs[n].run;
                 self.runs[run].may_train_again = true;

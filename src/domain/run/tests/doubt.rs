@@ -294,6 +294,17 @@ fn a_job_that_found_its_claim_taken_never_ends_the_run() {
         ..Seen::default()
     };
     assert_eq!(decide(&in_doubt(), &heard, &policy(), t(99)).run.state.as_str(), "finishing");
+    // The owner is found beside the one that gave way: its end is the run's, and nothing is left to settle.
+    let gave_way =
+        step(&run_in("queued"), &Event::Script(superseded.clone()), &policy(), t(95)).run;
+    let both = Seen {
+        look: Look::Job(Box::new(Sighting { job: job(8), ..*ended(JobEnd::Preempted, 0) })),
+        twins: vec![*ended(JobEnd::Failed, 1)],
+        revocation: Some(Revocation::ClaimedBy(job(8))),
+        ..Seen::default()
+    };
+    let settled = decide(&gave_way, &both, &policy(), t(99)).run;
+    assert_eq!((settled.state.as_str(), is_revoking(&settled)), ("backoff", false));
     // A wish is stronger.
     let stopping = step(&run_in("stopping"), &Event::Script(superseded), &policy(), t(95)).run;
     let run = step(&stopping, &Event::Found(ended(JobEnd::Failed, 1)), &policy(), t(99)).run;

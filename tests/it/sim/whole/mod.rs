@@ -111,6 +111,7 @@ impl Whole {
             waiting: watch::Sender::new(0),
             store: OnceLock::new(),
             restarts_max,
+            admitted: Mutex::default(),
         });
         // In memory where there is such a place: a simulated crash is not one of the machine.
         let memory = Path::new("/dev/shm");
@@ -206,6 +207,11 @@ impl Whole {
                 model.recorded(n, &before, &decision, most);
             });
         }
+        let admitted = std::mem::take(&mut *self.shared.admitted.lock().unwrap());
+        for n in admitted {
+            let most = self.shared.restarts_max[n];
+            self.model(|model| model.admitted(n, most));
+        }
     }
 
     fn crash(&mut self, process: Process) -> (Ports, Process) {
@@ -232,6 +238,7 @@ impl Whole {
             waiting: watch::Sender::new(0),
             store: OnceLock::new(),
             restarts_max,
+            admitted: Mutex::default(),
         });
         let ports = self.ports();
         let process = Process::start(&ports, self.dir.path(), is_elsewhere);

@@ -37,6 +37,8 @@ pub(super) struct Shared {
     pub(super) waiting: watch::Sender<usize>,
     pub(super) store: OnceLock<Store>,
     pub(super) restarts_max: Vec<u32>,
+    /// Runs that were submitted in this pass.
+    pub(super) admitted: Mutex<Vec<usize>>,
 }
 
 /// One process of the daemon: its ports.
@@ -120,8 +122,7 @@ impl Ports {
                 attempt_base: order.job_name.attempt_base,
                 claim: Claim::Free,
             });
-            let most = self.0.restarts_max[run];
-            model.admitted(run, most);
+            self.0.admitted.lock().unwrap().push(run);
             model.submitted.len() - 1
         });
         model.sbatch(place)
