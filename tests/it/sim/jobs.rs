@@ -238,6 +238,8 @@ impl Model {
             let said = (Some(SUPERSEDED), Some(ScriptReason::Superseded));
             self.script_says(n, ScriptEventKind::Ended, said);
             self.complete(n, JobEnd::Failed, SUPERSEDED);
+            let run = self.jobs[n].run;
+            self.runs[run].gave_way = true;
             return;
         }
         self.tell(|m| format!("{} has its claim and trains", m.jobs[n].shown()));

@@ -62,6 +62,8 @@ pub(super) struct RunTruth {
     pub(super) is_final: bool,
     /// The model itself has let its job vanish, so that it may be given up while that lives.
     pub(super) lost_a_job: bool,
+    /// A job of it found its claim taken, and only its script can tell that this is why it failed.
+    pub(super) gave_way: bool,
     pub(super) was_refused: bool,
     pub(super) admins_cancelled: bool,
     /// What allows one more submission beside the first and the restarts.

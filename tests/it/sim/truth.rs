@@ -177,7 +177,7 @@ impl Model {
             (_, Some(Reason::Rejected)) => truth.was_refused,
             // A training that came to its end was not lost, nor has it failed.
             (_, Some(Reason::ExitCode | Reason::Lost)) => {
-                !truth.is_trained || truth.may_train_again
+                !truth.is_trained || truth.may_train_again || truth.gave_way
             }
             (Ending::Failed | Ending::Cancelled, _) => true,
         };

@@ -26,7 +26,7 @@ mod ports;
 mod yard;
 
 /// Lives of the everyday round; `TRAINYARD_SIM_WHOLE_LIVES` says otherwise.
-const LIVES: u64 = 1_500;
+const LIVES: u64 = 1_000;
 /// A history that is not quiet so long after the last fault never will be.
 const QUIET_SECONDS: i64 = 12_000;
 
