@@ -4,7 +4,7 @@ use trainyard::domain::inbox::{ScriptEventKind, ScriptReason};
 use trainyard::domain::run::JobEnd;
 
 use crate::sim::chance::{Draw, Fault};
-use crate::sim::model::{Claim, Ctld, Model, NEVER};
+use crate::sim::model::{Claim, Model, NEVER};
 
 /// What the script exits with when its claim is taken, and when the training cannot be started.
 const SUPERSEDED: i32 = 76;
@@ -73,8 +73,8 @@ pub(super) struct Job {
     pub(super) started_at: Option<i64>,
     pub(super) ended: Option<(JobEnd, i32, i64)>,
     /// When slurmctld saves that there is such a job, and that it started.
-    saved_at: i64,
-    start_saved_at: i64,
+    pub(super) saved_at: i64,
+    pub(super) start_saved_at: i64,
     /// slurmctld does not know it.
     pub(super) is_forgotten: bool,
     pub(super) has_trained: bool,
@@ -82,7 +82,7 @@ pub(super) struct Job {
     pub(super) is_started_again: bool,
     pub(super) records: Vec<Record>,
     pub(super) next_at: i64,
-    next: Next,
+    pub(super) next: Next,
 }
 
 impl Job {
@@ -94,7 +94,7 @@ impl Job {
         format!("job {}/{} of submission {}", self.id, self.restart, self.submitted + 1)
     }
 
-    fn then(&mut self, at: i64, next: Next) {
+    pub(super) fn then(&mut self, at: i64, next: Next) {
         (self.next_at, self.next) = (at, next);
     }
 }
@@ -333,7 +333,7 @@ impl Model {
         }
     }
 
-    fn over(&mut self, n: usize, end: JobEnd, code: i32) {
+    pub(super) fn over(&mut self, n: usize, end: JobEnd, code: i32) {
         self.close_record(n, end, code);
         let t = self.t;
         let job = &mut self.jobs[n];
@@ -359,72 +359,5 @@ impl Model {
         self.runs[run].may_train_again = true;
         (self.jobs[n].ended, self.jobs[n].is_started_again) = (None, true);
         self.requeue(n, JobEnd::Requeued);
-    }
-
-    /// slurmctld has died: does it still know the job, and that it started?
-    pub(super) fn forget_unsaved(&mut self, n: usize, back_at: i64) {
-        let t = self.t;
-        let job = &self.jobs[n];
-        if job.is_forgotten || !job.is_alive() {
-            return;
-        }
-        if job.saved_at > t {
-            let (id, run, waits) = (job.id, job.run, job.phase == Phase::Waiting);
-            self.tell(|m| format!("{} is forgotten", m.jobs[n].shown()));
-            self.jobs[n].is_forgotten = true;
-            self.runs[run].lost_a_job = true;
-            self.next_id = self.next_id.min(id);
-            if waits {
-                self.jobs[n].phase = Phase::Gone;
-                self.jobs[n].then(NEVER, Next::Kill);
-            } else if self.jobs[n].phase != Phase::Completing {
-                let kill_at = back_at + self.chance.to(Draw::Job, 400);
-                if kill_at < self.jobs[n].next_at {
-                    self.jobs[n].then(kill_at, Next::Kill);
-                }
-            }
-            if self.chance.strikes(Fault::IdGivenAway) {
-                let since = back_at + self.chance.to(Draw::Job, 30);
-                self.tell(|_| format!("id {id} is somebody else's from {since} s on"));
-                self.strangers.push((id, since));
-            }
-        } else if matches!(job.phase, Phase::Starting | Phase::Training) && job.start_saved_at > t {
-            // It waits, says slurmctld, and slurmd ends what it does not expect.
-            self.tell(|m| format!("the start of {} is forgotten", m.jobs[n].shown()));
-            self.ends_training(n);
-            let job = &mut self.jobs[n];
-            (job.phase, job.started_at) = (Phase::Waiting, None);
-            job.then(back_at + 20, Next::Start);
-        }
-    }
-
-    /// scancel comes through. Gives whether there was such a job.
-    pub(super) fn scancel(&mut self, id: u64) -> Result<(), ()> {
-        if self.ctld != Ctld::Up || self.chance.strikes(Fault::ScancelFails) {
-            self.tell(|_| format!("scancel {id} gets no answer"));
-            return Err(());
-        }
-        let known =
-            self.jobs.iter().position(|job| job.id == id && !job.is_forgotten && job.is_alive());
-        let Some(n) = known else { return Ok(()) };
-        self.tell(|m| format!("{} is told to end", m.jobs[n].shown()));
-        match self.jobs[n].phase {
-            Phase::Waiting => self.over(n, JobEnd::Cancelled, 0),
-            Phase::Starting | Phase::Training => {
-                // Its state is CANCELLED from now on, whatever its script still does.
-                let at = self.t + self.chance.to(Draw::Job, 30);
-                let stop = Next::Stop { end: JobEnd::Cancelled, is_requeued: false };
-                self.jobs[n].then(at, stop);
-            }
-            Phase::Completing => {
-                // One that is being requeued does not come back.
-                if self.jobs[n].next == Next::Requeued {
-                    let over = Next::Over { end: JobEnd::Cancelled, code: 0 };
-                    self.jobs[n].next = over;
-                }
-            }
-            Phase::Ended | Phase::Gone => {}
-        }
-        Ok(())
     }
 }

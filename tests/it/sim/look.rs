@@ -1,8 +1,12 @@
 //! What squeue and sacct show, put together as src/slurm does it: `Queue` and `Seer` there are what this follows.
 
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use jiff::Timestamp;
 
-use trainyard::domain::run::{Granted, JobEnd, Phase as Shown, Sighting};
+use trainyard::domain::ids::SubmissionId;
+use trainyard::domain::run::{Digest, Granted, JobEnd, Phase as Shown, Sighting};
 use trainyard::ports::{Asked, LookAnswer, Silence};
 
 use crate::sim::chance::Fault;
@@ -51,7 +55,7 @@ impl Model {
             for (asked, found) in grown {
                 sightings.extend(found.into_iter().map(|n| self.of_row(asked, n)));
             }
-            return Ok(LookAnswer::Seen { sightings, unsure, silence: None });
+            return Ok(told(asked, sightings, unsure, None));
         }
         if self.t < self.dbd_away_until {
             unsure.extend(missing.iter().map(|asked| asked.submission));
@@ -62,7 +66,7 @@ impl Model {
                     unsure.push(asked.submission);
                 }
             }
-            return Ok(LookAnswer::Seen { sightings, unsure, silence: Some(silence("sacct")) });
+            return Ok(told(asked, sightings, unsure, Some(silence("sacct"))));
         }
         for asked in missing {
             self.in_accounts(asked, &mut sightings);
@@ -80,7 +84,7 @@ impl Model {
                 unsure.push(asked.submission);
             }
         }
-        Ok(LookAnswer::Seen { sightings, unsure, silence: None })
+        Ok(told(asked, sightings, unsure, None))
     }
 
     fn is_old(&self, n: usize) -> bool {
@@ -119,7 +123,7 @@ impl Model {
             _ => ("RUNNING", Shown::Running),
         };
         let is_waiting = matches!(phase, Shown::Waiting { .. });
-        Sighting {
+        let row = Sighting {
             job: self.key(job.id),
             token: asked.token.clone(),
             word: word.to_owned(),
@@ -131,7 +135,9 @@ impl Model {
             nodes: Vec::new(),
             granted: Granted::default(),
             phase,
-        }
+            digest: None,
+        };
+        Sighting { digest: Some(digest(&row)), ..row }
     }
 
     /// The records of a job that accounting shows as ours, in the order of Submit.
@@ -208,8 +214,33 @@ impl Model {
             nodes: Vec::new(),
             granted: Granted::default(),
             phase,
+            digest: None,
         }
     }
+}
+
+/// The answer, in which what was shown last is not told again.
+fn told(
+    asked: &[Asked],
+    mut sightings: Vec<Sighting>,
+    unsure: Vec<SubmissionId>,
+    silence: Option<Silence>,
+) -> LookAnswer {
+    let mut unchanged = BTreeSet::new();
+    for asked in asked.iter().filter(|asked| asked.shown.is_some()) {
+        let mut of_run = sightings.iter().filter(|sighting| sighting.token == asked.token);
+        if of_run.next().is_some_and(|one| one.digest == asked.shown) && of_run.next().is_none() {
+            unchanged.insert(asked.submission);
+            sightings.retain(|sighting| sighting.token != asked.token);
+        }
+    }
+    LookAnswer::Seen { sightings, unchanged, unsure, silence }
+}
+
+fn digest(row: &Sighting) -> Digest {
+    let mut hasher = DefaultHasher::new();
+    format!("{row:?}").hash(&mut hasher);
+    Digest(hasher.finish())
 }
 
 fn ended(end: JobEnd, code: i32) -> Shown {

@@ -9,6 +9,7 @@ mod calls;
 mod campaign;
 mod chance;
 mod core;
+mod fates;
 mod files;
 mod jobs;
 mod look;

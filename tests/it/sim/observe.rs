@@ -70,6 +70,7 @@ impl World {
                 unseen: false,
                 restart: row.run.known_restart(),
                 submitted_at: attempt.map_or(submission.intent_at, |attempt| attempt.submitted_at),
+                shown: row.run.shown(),
             })
         })
         .collect()
@@ -100,17 +101,17 @@ impl World {
     /// A look has been answered, perhaps some time after it was asked.
     fn hear(&mut self, looked: Looked, seen: &mut [Option<Seen>]) {
         let Looked { asked, asked_at, answer, .. } = looked;
-        let (mut sightings, unsure, silence) = match answer {
+        let (mut sightings, unchanged, unsure, silence) = match answer {
             Ok(LookAnswer::NotDue) => return,
-            Ok(LookAnswer::Seen { sightings, unsure, silence }) => {
-                (sightings, BTreeSet::from_iter(unsure), silence)
+            Ok(LookAnswer::Seen { sightings, unchanged, unsure, silence }) => {
+                (sightings, unchanged, BTreeSet::from_iter(unsure), silence)
             }
-            Err(silence) => (Vec::new(), asked.clone(), Some(silence)),
+            Err(silence) => (Vec::new(), BTreeSet::new(), asked.clone(), Some(silence)),
         };
         for (n, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
             let Some(submission) = self.rows[n].run.submission.clone() else { continue };
-            if !asked.contains(&submission.id) {
+            if !asked.contains(&submission.id) || unchanged.contains(&submission.id) {
                 continue;
             }
             let (of_run, others): (Vec<Sighting>, Vec<Sighting>) =

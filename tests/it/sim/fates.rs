@@ -1,0 +1,76 @@
+//! What happens to jobs from outside: slurmctld forgets them, and people cancel them.
+
+use trainyard::domain::run::JobEnd;
+
+use crate::sim::chance::{Draw, Fault};
+use crate::sim::jobs::{Next, Phase};
+use crate::sim::model::{Ctld, Model, NEVER};
+
+impl Model {
+    /// slurmctld has died: does it still know the job, and that it started?
+    pub(super) fn forget_unsaved(&mut self, n: usize, back_at: i64) {
+        let t = self.t;
+        let job = &self.jobs[n];
+        if job.is_forgotten || !job.is_alive() {
+            return;
+        }
+        if job.saved_at > t {
+            let (id, run, waits) = (job.id, job.run, job.phase == Phase::Waiting);
+            self.tell(|m| format!("{} is forgotten", m.jobs[n].shown()));
+            self.jobs[n].is_forgotten = true;
+            self.runs[run].lost_a_job = true;
+            self.next_id = self.next_id.min(id);
+            if waits {
+                self.jobs[n].phase = Phase::Gone;
+                self.jobs[n].then(NEVER, Next::Kill);
+            } else if self.jobs[n].phase != Phase::Completing {
+                let kill_at = back_at + self.chance.to(Draw::Job, 400);
+                if kill_at < self.jobs[n].next_at {
+                    self.jobs[n].then(kill_at, Next::Kill);
+                }
+            }
+            if self.chance.strikes(Fault::IdGivenAway) {
+                let since = back_at + self.chance.to(Draw::Job, 30);
+                self.tell(|_| format!("id {id} is somebody else's from {since} s on"));
+                self.strangers.push((id, since));
+            }
+        } else if matches!(job.phase, Phase::Starting | Phase::Training) && job.start_saved_at > t {
+            // It waits, says slurmctld, and slurmd ends what it does not expect.
+            self.tell(|m| format!("the start of {} is forgotten", m.jobs[n].shown()));
+            self.ends_training(n);
+            let job = &mut self.jobs[n];
+            (job.phase, job.started_at) = (Phase::Waiting, None);
+            job.then(back_at + 20, Next::Start);
+        }
+    }
+
+    /// scancel comes through. Gives whether there was such a job.
+    pub(super) fn scancel(&mut self, id: u64) -> Result<(), ()> {
+        if self.ctld != Ctld::Up || self.chance.strikes(Fault::ScancelFails) {
+            self.tell(|_| format!("scancel {id} gets no answer"));
+            return Err(());
+        }
+        let known =
+            self.jobs.iter().position(|job| job.id == id && !job.is_forgotten && job.is_alive());
+        let Some(n) = known else { return Ok(()) };
+        self.tell(|m| format!("{} is told to end", m.jobs[n].shown()));
+        match self.jobs[n].phase {
+            Phase::Waiting => self.over(n, JobEnd::Cancelled, 0),
+            Phase::Starting | Phase::Training => {
+                // Its state is CANCELLED from now on, whatever its script still does.
+                let at = self.t + self.chance.to(Draw::Job, 30);
+                let stop = Next::Stop { end: JobEnd::Cancelled, is_requeued: false };
+                self.jobs[n].then(at, stop);
+            }
+            Phase::Completing => {
+                // One that is being requeued does not come back.
+                if self.jobs[n].next == Next::Requeued {
+                    let over = Next::Over { end: JobEnd::Cancelled, code: 0 };
+                    self.jobs[n].next = over;
+                }
+            }
+            Phase::Ended | Phase::Gone => {}
+        }
+        Ok(())
+    }
+}
