@@ -87,6 +87,7 @@ fn lost_is_refused(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> D
 }
 
 #[track_caller]
+#[expect(clippy::print_stdout, reason = "how soon it is caught is read by whoever runs it")]
 fn check(broken: Decide, expected: &[Rule]) {
     let tally = histories(7 << 32, 1, LIVES_MAX, (broken, 1));
     let Some((seed, rule)) = tally.found.first() else {

@@ -73,7 +73,9 @@ impl Model {
         }
         for (asked, found) in grown {
             let mut told = Vec::new();
-            found.iter().for_each(|n| self.before(asked, *n, &mut told));
+            for n in &found {
+                self.before(asked, *n, &mut told);
+            }
             let due = |n: &usize| self.jobs[*n].restart.saturating_sub(asked.restart);
             let due: u32 = found.iter().map(due).sum();
             let is_whole = told.len() >= due as usize;

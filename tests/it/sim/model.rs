@@ -52,6 +52,7 @@ pub(super) enum Claim {
 
 /// What is true of a run.
 #[derive(Debug, Clone, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a truth of its own")]
 pub(super) struct RunTruth {
     /// The job that trains it now.
     pub(super) trained_by: Option<usize>,

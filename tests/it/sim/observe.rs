@@ -144,7 +144,9 @@ impl World {
                         job.phase,
                         seen.twins.len()
                     ),
-                    other => format!("{other:?}"),
+                    Look::NotAsked | Look::Silence { .. } | Look::Absent => {
+                        format!("{:?}", seen.look)
+                    }
                 };
                 format!("the look at run {}: {shown}", n + 1)
             });
@@ -202,11 +204,12 @@ impl World {
             let Some(seen) = seen else { continue };
             let run = &self.rows[n].run;
             let Some(submission) = &run.submission else { continue };
-            let is_awaited = match &run.state {
-                State::Submitting { call: Call::UnderWay | Call::Unreachable(_) } => true,
-                State::Stopping { .. } => submission.job.is_none(),
-                _ => false,
-            };
+            let is_called = matches!(
+                run.state,
+                State::Submitting { call: Call::UnderWay | Call::Unreachable(_) }
+            );
+            let is_awaited = is_called
+                || (matches!(run.state, State::Stopping { .. }) && submission.job.is_none());
             if !is_awaited {
                 continue;
             }

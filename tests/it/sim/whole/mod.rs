@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use trainyard::daemon::{World, pass};
 use trainyard::domain::ids::RunId;
-use trainyard::domain::run::{Decision, Note, Reason, Run, State, WishKind};
+use trainyard::domain::run::{Decision, Note, Reason, Run, WishKind};
 use trainyard::store::{RunRow, Store};
 
 use crate::sim::campaign::{SEED, told};
@@ -93,7 +93,7 @@ fn play(plan: &Plan, is_told: bool) -> (usize, Option<Violation>, Vec<String>) {
 impl Whole {
     fn new(plan: &Plan, is_told: bool) -> Self {
         let mut model = Model::new(plan, is_told);
-        model.cluster = "main".to_owned();
+        "main".clone_into(&mut model.cluster);
         let mut people = Vec::new();
         let (mut restarts_max, mut known) = (Vec::new(), Vec::new());
         for n in 0..model.runs.len() {
@@ -180,11 +180,7 @@ impl Whole {
             let notes: Vec<Note> = new
                 .map(|line| Note { kind: line.kind.clone(), message: line.message.clone() })
                 .collect();
-            let by_user = match &run.state {
-                State::Stopping { stop, .. } => stop.reason == Reason::CancelledByUser,
-                State::Final { end } => end.reason == Some(Reason::CancelledByUser),
-                _ => false,
-            };
+            let by_user = run.state.reason_and_message().0 == Some(Reason::CancelledByUser);
             let is_cancelled = self.wished[n] && by_user;
             self.known[n] = (run.clone(), events.len());
             if notes.is_empty() && run == before {
