@@ -1,0 +1,1 @@
+"""The cases: each file is a family of them, and registers its own with lib.cases.case."""

@@ -1,0 +1,1 @@
+"""What all fault tests share."""

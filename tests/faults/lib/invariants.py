@@ -1,0 +1,169 @@
+"""What must hold whatever happened, checked from outside.
+
+I1  every accepted run has exactly one of: refused, one live job, one ended job (of its newest submission)
+I2  no submission has two jobs that trained, no run trained twice at a time; exactly once where no job was lost
+I4  no state leaves a final one, except by a recorded `reopened`
+I5  the database is whole
+I6  a number that was printed is known for ever, and each key has one run
+"""
+
+import collections
+import json
+
+from lib.world import FINAL
+
+
+def check(world, once=True, live_allowed=False, trained=True):
+    """All invariants; gives what is broken, as sentences.
+
+    once: no job was lost, so every run trained exactly once (else: at most one at a time).
+    live_allowed: runs may still be under way.
+    trained: every completed run has trained under the eyes of the trace.
+    """
+    problems = whole(world)
+    if problems:
+        return problems
+    jobs = world.cluster.jobs() if hasattr(world.cluster, "jobs") else None
+    return [
+        *one_fate(world, jobs, live_allowed),
+        *trained_once(world, once, trained),
+        *final_stays_final(world),
+        *numbers_are_known(world),
+    ]
+
+
+def runs_of(world):
+    return {row["id"]: row for row in world.rows("SELECT id, state, reason, message, key, run_dir, machine FROM run")}
+
+
+def submissions_of(world):
+    """The submissions of each run, oldest first."""
+    found = collections.defaultdict(list)
+    query = "SELECT e.run, s.token, s.job_id, s.outcome, s.job_name FROM submission s JOIN element e ON e.submission = s.id ORDER BY s.id"
+    for row in world.rows(query):
+        found[row["run"]].append(row)
+    return found
+
+
+def attempts_of(world):
+    found = collections.defaultdict(list)
+    for row in world.rows("SELECT run, n, record FROM attempt ORDER BY run, n"):
+        found[row["run"]].append(json.loads(row["record"]))
+    return found
+
+
+def one_fate(world, jobs, live_allowed):
+    """I1. `jobs` is what the scheduler says, None where there is nobody to ask."""
+    problems, submissions, attempts = [], submissions_of(world), attempts_of(world)
+    by_token = collections.defaultdict(list)
+    for job in jobs or []:
+        by_token[job.name.rsplit(".", 1)[-1]].append(job)
+    for run, row in runs_of(world).items():
+        tokens = [submission["token"] for submission in submissions[run]]
+        known = [job for token in tokens for job in by_token[token]]
+        live = [job for job in known if job.is_live]
+        state, kept = row["state"], attempts[run]
+        if len(live) > 1:
+            problems.append(f"I1: run {run} ({state}) has {len(live)} live jobs: {live}")
+        if state in FINAL and live:
+            problems.append(f"I1: run {run} is {state} and has a live job: {live}")
+        if state not in FINAL and not live_allowed:
+            problems.append(f"I1: run {run} is still {state}: {row['message']}")
+        if state == "failed" and row["reason"] == "rejected" and kept:
+            problems.append(f"I1: run {run} was refused and has attempts: {kept}")
+        for attempt in kept[:-1]:
+            if attempt["state"] not in ("requeued", "failed", "completed", "cancelled"):
+                problems.append(f"I1: an earlier attempt of run {run} is left open: {attempt}")
+        if state == "completed":
+            problems.extend(completed_by_its_job(run, submissions[run], kept, known, jobs is not None))
+    return problems
+
+
+def completed_by_its_job(run, submissions, attempts, known, is_told):
+    if not submissions or not attempts:
+        return [f"I1: run {run} completed without a submission or an attempt"]
+    last, newest = attempts[-1], submissions[-1]
+    if last["state"] != "completed":
+        return [f"I1: run {run} completed, and its last attempt is {last['state']}"]
+    # A job key is cluster:job or cluster:job_task.
+    job = int(last["job"].rsplit(":", 1)[1].split("_")[0])
+    if newest["job_id"] is not None and newest["job_id"] != job:
+        return [f"I1: run {run} completed by job {job}, and its newest submission is job {newest['job_id']}"]
+    words = [one.state for one in known if one.id == job]
+    if is_told and words and words[0] not in ("COMPLETED", "RUNNING", "COMPLETING", "PENDING") and not last["self_reported"]:
+        return [f"I1: run {run} completed by job {job}, of which the scheduler says {words}"]
+    return []
+
+
+def trained_once(world, once, trained):
+    """I2, from the trace alone."""
+    problems = []
+    jobs_of_token, spans = collections.defaultdict(set), collections.defaultdict(dict)
+    for line in world.traces():
+        jobs_of_token[line.token].add(line.job)
+        span = spans[line.run].setdefault((line.job, line.restart), [None, None])
+        if line.word == "start" and span[0] is not None:
+            problems.append(f"I2: job {line.job} of run {line.run} trained twice")
+        span[0 if line.word == "start" else 1] = line.at
+    for token, jobs in jobs_of_token.items():
+        if len(jobs) > 1:
+            problems.append(f"I2: jobs {sorted(jobs)} of one submission ({token}) trained")
+    for run, row in runs_of(world).items():
+        own = sorted((span for span in spans[run].values()), key=lambda span: span[0])
+        for earlier, later in zip(own, own[1:]):
+            # One without an end was killed, when is not known.
+            if earlier[1] is not None and earlier[1] > later[0]:
+                problems.append(f"I2: run {run} trained twice at a time: {spans[run]}")
+        if once and len(own) > 1:
+            problems.append(f"I2: run {run} trained {len(own)} times: {spans[run]}")
+        if trained and row["state"] == "completed" and not any(span[1] is not None for span in own):
+            problems.append(f"I2: run {run} completed and never trained to its end")
+    for run in spans.keys() - runs_of(world).keys():
+        problems.append(f"I2: run {run} trained and is not known")
+    return problems
+
+
+def final_stays_final(world):
+    """I4, from the recorded history."""
+    problems, ended = [], {}
+    for row in world.rows("SELECT run, kind, message FROM event ORDER BY id"):
+        run = row["run"]
+        if row["kind"] == "reopened":
+            ended.pop(run, None)
+        elif row["kind"] == "state":
+            if run in ended:
+                problems.append(f"I4: run {run} left its end `{ended[run]}`: {row['message']}")
+            _, after = row["message"].split(" → ", 1)
+            if after.split(":")[0].split(" ")[0] in FINAL:
+                ended[run] = row["message"]
+    return problems
+
+
+def whole(world):
+    """I5."""
+    words = [row[0] for row in world.rows("PRAGMA integrity_check")]
+    return [] if words == ["ok"] else [f"I5: integrity_check: {words}"]
+
+
+def numbers_are_known(world):
+    """I6: in the database, and to whoever asks."""
+    runs = runs_of(world)
+    problems = [f"I6: run {number} was promised and is not known" for number in sorted(world.acknowledged - runs.keys())]
+    listed = {run["id"] for run in world.list()}
+    problems += [f"I6: run {number} is recorded and not listed" for number in sorted(runs.keys() - listed)]
+    for key, numbers in world.numbers_of_key.items():
+        known = [run for run, row in runs.items() if row["key"] == key]
+        if len(numbers) != 1 or known != list(numbers):
+            problems.append(f"I6: the key {key} was answered with {sorted(numbers)} and has the runs {known}")
+    return problems
+
+
+def fates(world):
+    """How many runs ended in which way, for a round's figures."""
+    counted = collections.Counter()
+    for row in world.rows("SELECT state, reason FROM run"):
+        counted[row["state"] + (f"/{row['reason']}" if row["reason"] else "")] += 1
+    lost = world.rows("SELECT count(*) AS n FROM attempt WHERE json_extract(record, '$.reason') = 'lost'")[0]["n"]
+    resubmitted = world.rows("SELECT count(*) - count(DISTINCT run) AS n FROM element")[0]["n"]
+    impossible = world.rows("SELECT count(*) AS n FROM event WHERE kind = 'impossible'")[0]["n"]
+    return {**counted, "lost_attempts": lost, "resubmitted": resubmitted, "impossible": impossible}

@@ -1,0 +1,100 @@
+"""A real Slurm of tests/cluster, and what it says by itself."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+SCRIPTS = ROOT / "tests/cluster"
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A job as Slurm tells of it."""
+
+    id: int
+    name: str
+    state: str
+    user: str
+    directory: str
+
+    @property
+    def is_live(self):
+        return self.state in ("PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED")
+
+
+class Slurm:
+    """A cluster of its own below a short path, made with options of tests/cluster/up."""
+
+    def __init__(self, options=()):
+        self.options = list(options)
+        # A site takes its run root from a world, so the cluster's own is not used.
+        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="faults-slurm-"))
+        self.has_accounting = "--no-accounting" not in options
+        self.conf = self.dir / "etc/slurm.conf"
+        self.commands = self.dir / "bin"
+
+    def script(self, name, *words):
+        done = subprocess.run(
+            [SCRIPTS / name, *words, "--dir", self.dir], capture_output=True, text=True, check=False, timeout=300
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{name} {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def up(self):
+        """Starts it, or whatever of it does not run."""
+        self.script("up", *self.options)
+
+    def down(self):
+        if self.dir.exists():
+            self.script("down")
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+    def daemon(self, verb, name="slurmctld"):
+        """freeze, thaw, kill or stop."""
+        return self.script("daemon", verb, name)
+
+    def environment(self):
+        return {
+            "PATH": f"{self.commands}:{os.environ.get('PATH', '/usr/bin:/bin')}", "SLURM_CONF": str(self.conf),
+            "SLURM_TIME_FORMAT": "%s", "TZ": "UTC", "LC_ALL": "C",
+        }
+
+    def ask(self, name, *words, check=True, timeout=120, stdin=None):
+        """What a command prints."""
+        done = subprocess.run(
+            [self.commands / name, *words], env=self.environment(), capture_output=True, text=True, check=False,
+            timeout=timeout, input=stdin,
+        )
+        if check and done.returncode != 0:
+            raise RuntimeError(f"{name} {' '.join(words)}: exit code {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def queue(self):
+        """The jobs that slurmctld knows, ended ones too while it remembers them."""
+        text = self.ask("squeue", "-h", "-a", "-t", "all", "-r", "-o", "%A|%T|%u|%Z|%j")
+        rows = (line.split("|", 4) for line in text.splitlines())
+        return [Job(int(job), name, state, user, where) for job, state, user, where, name in rows]
+
+    def jobs(self):
+        """All jobs that there are and were: slurmctld's, and those that accounting remembers."""
+        known = {job.id: job for job in self.accounted()}
+        known.update({job.id: job for job in self.queue()})
+        return sorted(known.values(), key=lambda job: job.id)
+
+    def accounted(self):
+        if not self.has_accounting:
+            return []
+        text = self.ask(
+            "sacct", "-a", "-D", "-X", "-n", "-P", "-S", "2000-01-01", "-o", "JobIDRaw,State,User,WorkDir,JobName"
+        )
+        rows = (line.split("|", 4) for line in text.splitlines())
+        return [
+            Job(int(job), name, state.split()[0] if state else "", user, where)
+            for job, state, user, where, name in rows
+            if job.isdigit()
+        ]
