@@ -55,9 +55,9 @@ class Shared:
         self.slurms = {}
         self.lock = threading.Lock()
 
-    def slurm(self, options, number):
+    def slurm(self, options, lane):
         with self.lock:
-            key = (options, number)
+            key = (options, lane)
             if key not in self.slurms:
                 self.slurms[key] = Slurm(options)
             return self.slurms[key]
@@ -80,24 +80,25 @@ class Context:
     tmp: pathlib.Path
     shared: Shared
     worlds: list
+    # Which of several rounds at a time this is: each lane has Slurms of its own.
+    lane: int
 
     @staticmethod
-    def of(name, round_number, rounds, arguments, shared):
+    def of(name, round_number, rounds, arguments, shared, lane):
         seed = f"{arguments.seed}/{name}/{round_number}"
         tmp = pathlib.Path(tempfile.mkdtemp(prefix=f"faults-{name}-"))
         return Context(
             program=arguments.program, seed=seed, round=round_number, rounds=rounds, campaign=arguments.campaign,
-            random=random.Random(seed), tmp=tmp, shared=shared, worlds=[],
+            random=random.Random(seed), tmp=tmp, shared=shared, worlds=[], lane=lane,
         )
 
     def size(self, short, campaign):
         """How much of something this round plays."""
         return campaign if self.campaign else short
 
-    def slurm(self, *options, number=0):
-        """A real Slurm made with these options of tests/cluster/up, whole and running; shared by all rounds that ask for
-        the same options and number."""
-        slurm = self.shared.slurm(options, number)
+    def slurm(self, *options):
+        """A real Slurm made with these options of tests/cluster/up, whole and running, that one round at a time has."""
+        slurm = self.shared.slurm(options, self.lane)
         slurm.up()
         return slurm
 

@@ -8,6 +8,7 @@ I6  a number that was printed is known for ever, and each key has one run
 """
 
 import collections
+import dataclasses
 import json
 
 from lib.world import FINAL
@@ -95,31 +96,53 @@ def completed_by_its_job(run, submissions, attempts, known, is_told):
     return []
 
 
+@dataclasses.dataclass
+class Start:
+    """What one start of a training left: its first line, its last one, and whether that was its end."""
+
+    job: int
+    restart: int
+    first: float
+    last: float
+    has_ended: bool
+
+
+def starts_of(world):
+    """The starts of each run, oldest first, and the tokens that each job trained under."""
+    starts, problems = collections.defaultdict(dict), []
+    for line in world.traces():
+        key = (line.job, line.restart)
+        if line.word == "start" and key in starts[line.run]:
+            problems.append(f"I2: job {line.job} of run {line.run} trained twice")
+        start = starts[line.run].setdefault(key, Start(*key, line.at, line.at, False))
+        start.last, start.has_ended = line.at, line.word == "end"
+    return {run: sorted(own.values(), key=lambda start: start.first) for run, own in starts.items()}, problems
+
+
 def trained_once(world, once, trained):
     """I2, from the trace alone."""
-    problems = []
-    jobs_of_token, spans = collections.defaultdict(set), collections.defaultdict(dict)
+    starts, problems = starts_of(world)
+    jobs_of_token = collections.defaultdict(set)
     for line in world.traces():
         jobs_of_token[line.token].add(line.job)
-        span = spans[line.run].setdefault((line.job, line.restart), [None, None])
-        if line.word == "start" and span[0] is not None:
-            problems.append(f"I2: job {line.job} of run {line.run} trained twice")
-        span[0 if line.word == "start" else 1] = line.at
-    for token, jobs in jobs_of_token.items():
-        if len(jobs) > 1:
-            problems.append(f"I2: jobs {sorted(jobs)} of one submission ({token}) trained")
-    for run, row in runs_of(world).items():
-        own = sorted((span for span in spans[run].values()), key=lambda span: span[0])
-        for earlier, later in zip(own, own[1:]):
-            # One without an end was killed, when is not known.
-            if earlier[1] is not None and earlier[1] > later[0]:
-                problems.append(f"I2: run {run} trained twice at a time: {spans[run]}")
+    problems += [
+        f"I2: jobs {sorted(jobs)} of one submission ({token}) trained" for token, jobs in jobs_of_token.items() if len(jobs) > 1
+    ]
+    runs = runs_of(world)
+    for run, row in runs.items():
+        own = starts.get(run, [])
+        # Of one that was killed the end is not known: its last sign of life is.
+        problems += [
+            f"I2: run {run} trained twice at a time: {own}"
+            for earlier, later in zip(own, own[1:])
+            if earlier.last > later.first
+        ]
         if once and len(own) > 1:
-            problems.append(f"I2: run {run} trained {len(own)} times: {spans[run]}")
-        if trained and row["state"] == "completed" and not any(span[1] is not None for span in own):
-            problems.append(f"I2: run {run} completed and never trained to its end")
-    for run in spans.keys() - runs_of(world).keys():
-        problems.append(f"I2: run {run} trained and is not known")
+            problems.append(f"I2: run {run} trained {len(own)} times: {own}")
+        ends = sum(start.has_ended for start in own)
+        if trained and row["state"] == "completed" and ends != 1:
+            problems.append(f"I2: run {run} completed and trained to its end {ends} times")
+    problems += [f"I2: run {run} trained and is not known" for run in starts.keys() - runs.keys()]
     return problems
 
 

@@ -28,9 +28,11 @@ default_time = '10m'
 """
 
 # A training that leaves a line when it starts and one when it ends. One short line is one write, which O_APPEND keeps whole;
-# nothing here forks.
+# neither forks.
 TRAINING = """
 trace() {{ echo "$1 $TRAINYARD_RUN_ID ${{SLURM_JOB_ID:-0}} ${{SLURM_RESTART_COUNT:-0}} ${{SLURM_JOB_NAME:-none}} $EPOCHREALTIME" >>{trace}; }}
+# live SECONDS: a sign of life each second.
+live() {{ for ((n = 0; n < $1; n++)); do sleep 1; trace beat; done; }}
 trace start
 {script}
 trace end
