@@ -45,7 +45,7 @@ def forgotten(context):
     world = context.world(
         slurm, keys=SLOW if context.campaign else FAST, classes={"later": "directives = ['--begin=now+12seconds']"}
     )
-    kind = context.random.choice(list(KINDS))
+    kind = list(KINDS)[context.round % len(KINDS)]
     script, compute = KINDS[kind]
     spec = world.spec(kind, script, f"[compute]\n{compute}")
     # slurmctld saves at once what comes after a quiet time, and what comes next only some seconds later.

@@ -124,10 +124,6 @@ def kills(context):
     problems = list(stream.odd)
     if settled is None:
         problems.append("not all runs were over within 300 s after the last submission")
-    # A late sbatch may have left a job that finds its claim taken; it goes by itself.
-    own = str(world.run_root)
-    wait_until("no job of theirs is left", lambda: not any(
-        job.is_live and job.directory.startswith(own) for job in slurm.queue()), patience=60, pause=1)
     problems += check(world)
     ended = fates(world)
     if ended.get("completed") != count:
