@@ -52,8 +52,12 @@ pub(super) fn absent(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
     const ROUNDS: u32 = 2;
     let mut decision = Decision::stay(run);
     decision.run.stale = None;
-    if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job()) {
-        attempt.absent_since.get_or_insert(now);
+    if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job())
+        && attempt.absent_since.is_none()
+    {
+        attempt.absent_since = Some(now);
+        let note = format!("the scheduler does not know job {} any more", attempt.job);
+        decision.notes.push(Note { kind: "doubt".into(), message: note });
     }
     if let State::Submitting { call: Call::InDoubt(doubt) } = &mut decision.run.state {
         let waited =
@@ -91,11 +95,15 @@ pub(super) fn absent_past_grace(
             let told = marker
                 .cloned()
                 .or_else(|| run.attempt.as_ref().and_then(|attempt| attempt.script_end.clone()));
-            if told.is_some() {
-                let why = "the scheduler has no record: what the script said at its end decides";
-                decision = decision.note("self_reported", why);
+            match told {
+                Some(end) => {
+                    let why =
+                        "the scheduler has no record: what the script said at its end decides";
+                    decision = decision.note("self_reported", why);
+                    conclude_by_script(&mut decision, end, policy, now);
+                }
+                None => conclude_lost(&mut decision, policy, now),
             }
-            conclude_unseen(&mut decision, told, policy, now);
             decision
         }
         State::Stopping { stop, .. } => stopped(run, stop, now),
@@ -106,30 +114,34 @@ pub(super) fn absent_past_grace(
     }
 }
 
-/// The scheduler has no record: the script's own word decides, else the run is lost.
-fn conclude_unseen(
+/// The scheduler has no record of this start: the script's own word decides.
+pub(super) fn conclude_by_script(
     decision: &mut Decision,
-    told: Option<ScriptEvent>,
+    end: ScriptEvent,
     policy: &Policy,
     now: Timestamp,
 ) {
+    let Some(attempt) = decision.run.attempt.as_mut() else { return };
+    attempt.self_reported = true;
+    attempt.exit_code = end.exit_code;
+    attempt.ended_at = Timestamp::from_second(end.at).ok();
+    attempt.script_end = Some(end);
+    let ending = match attempt.exit_code {
+        Some(0) => Ending::Completed,
+        _ => Ending::Failed,
+    };
+    let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
+    conclude(decision, ending, reason, policy, now);
+}
+
+/// Neither the scheduler nor the script has a word about how it ended.
+fn conclude_lost(decision: &mut Decision, policy: &Policy, now: Timestamp) {
     let is_provisional = decision.run.is_provisional();
     if let Some(end) = told.as_ref().filter(|end| end.restart > decision.run.known_restart()) {
         open_later_start(decision, end, now);
     }
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
-    if let Some(end) = told {
-        attempt.self_reported = true;
-        attempt.exit_code = end.exit_code;
-        attempt.ended_at = Timestamp::from_second(end.at).ok();
-        attempt.script_end = Some(end);
-        let ending = match attempt.exit_code {
-            Some(0) => Ending::Completed,
-            _ => Ending::Failed,
-        };
-        let reason = (ending == Ending::Failed).then_some(Reason::ExitCode);
-        conclude(decision, ending, reason, policy, now);
-    } else if is_provisional {
+    if is_provisional {
         submit_again(decision, Reason::Lost, now);
     } else {
         attempt.end_unseen(now);

@@ -6,9 +6,9 @@ use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Act, Decision};
-use crate::domain::run::doubt::settle_claim;
+use crate::domain::run::doubt::{conclude_by_script, settle_claim};
 use crate::domain::run::finish::close;
-use crate::domain::run::seen::{Phase, Sighting};
+use crate::domain::run::seen::{JobEnd, Phase, Sighting};
 use crate::domain::run::state::{AttemptState, Policy, Run, State};
 use crate::domain::run::step::impossible;
 
@@ -26,6 +26,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
     let is_over = matches!(sighting.phase, Phase::Ended { .. });
     let is_superseded = run.is_superseded();
     let was_in_sight = run.is_in_sight();
+    let untold = end_before_start(run, sighting);
     if let Some(submission) = decision.run.submission.as_mut() {
         submission.provisional =
             (submission.provisional || is_new) && is_unsettled(sighting, policy, now);
@@ -33,8 +34,18 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         // A job in sight is not to be shut out of its claim any more.
         submission.revoking &= is_stopping || is_over || is_superseded;
     }
+    let known_start = run.attempt.as_ref().and_then(|attempt| attempt.started_at);
     if let Some(attempt) = decision.run.attempt.as_mut() {
         take_over(attempt, sighting);
+    }
+    if let Some(end) = untold {
+        if let Some(attempt) = decision.run.attempt.as_mut() {
+            attempt.started_at = known_start;
+        }
+        let why = "the scheduler has forgotten that the job started: what the script said at its end decides";
+        decision = decision.note("self_reported", why);
+        conclude_by_script(&mut decision, end, policy, now);
+        return decision;
     }
     match (&sighting.phase, &run.state) {
         (Phase::Ended { end, exit_code, signal }, _) => {
@@ -64,6 +75,20 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         decision.run.vanished = 0;
     }
     decision
+}
+
+/// The script's end, of a start that the scheduler knows nothing of.
+///
+/// A slurmctld that died before it saved the start takes the job for one that waits. When the job's end is told to it, it
+/// calls the job cancelled, at a moment that it gives for its start as well.
+fn end_before_start(run: &Run, sighting: &Sighting) -> Option<ScriptEvent> {
+    let is_cancelled = matches!(sighting.phase, Phase::Ended { end: JobEnd::Cancelled, .. });
+    let never_ran = sighting.started_at.is_none_or(|start| Some(start) >= sighting.ended_at);
+    let end =
+        run.attempt.as_ref().filter(|attempt| attempt.job == sighting.job)?.script_end.as_ref()?;
+    let ended_before =
+        Timestamp::from_second(end.at).ok() < sighting.started_at.or(sighting.ended_at);
+    (is_cancelled && never_ran && ended_before).then(|| end.clone())
 }
 
 /// Whether the scheduler may not have saved the job yet.

@@ -146,6 +146,47 @@ fn a_start_that_slurmctld_forgot_is_a_lost_attempt_and_is_made_up_for() {
 }
 
 #[test]
+fn the_first_absence_of_a_job_is_told_and_the_next_ones_are_not() {
+    for state in ["queued", "running", "finishing"] {
+        let missed = decide(&run_in(state), &absent(), &policy(), t(110));
+        let told = "the scheduler does not know job main:7 any more";
+        assert_eq!(notes(&missed, "doubt"), vec![told.to_owned()], "{state}");
+        assert_eq!(missed.run.state.as_str(), state);
+        assert_eq!(decide(&missed.run, &absent(), &policy(), t(120)).notes, vec![], "{state}");
+        // It was back in between.
+        let back = step(&missed.run, &Event::Found(running()), &policy(), t(120)).run;
+        assert_eq!(notes(&decide(&back, &absent(), &policy(), t(130)), "doubt").len(), 1);
+    }
+}
+
+#[test]
+fn a_start_that_slurmctld_forgot_and_calls_cancelled_ended_as_its_script_said() {
+    // Back from before the job started, slurmctld hears of its end: it was cancelled, in no time.
+    let mut forgotten = ended(JobEnd::Cancelled, 0);
+    (forgotten.started_at, forgotten.ended_at) = (Some(t(93)), Some(t(93)));
+    let found = |run: &Run, sighting: &Sighting| {
+        step(run, &Event::Found(Box::new(sighting.clone())), &policy(), t(100))
+    };
+    let told = found(&run_in("finishing"), &forgotten);
+    assert_eq!((end(&told.run), notes(&told, "self_reported").len()), (("completed", None, ""), 1));
+    let attempt = told.run.attempt.expect("an attempt");
+    assert_eq!((attempt.started_at, attempt.ended_at), (Some(t(10)), Some(t(90))));
+    let broke = after(&[admitted(1), acknowledged(), Event::Script(script_ended(3))]);
+    let message = "the training ended with exit code 3";
+    assert_eq!(end(&found(&broke, &forgotten).run), ("failed", Some(Reason::ExitCode), message));
+    // Whom somebody did cancel: while it ran, in the second of its start, and before anything was told.
+    let mut at_once = forgotten.clone();
+    (at_once.started_at, at_once.ended_at) = (Some(t(90)), Some(t(90)));
+    for (state, sighting) in [
+        ("finishing", *ended(JobEnd::Cancelled, 0)),
+        ("finishing", *at_once),
+        ("running", *forgotten),
+    ] {
+        assert_eq!(found(&run_in(state), &sighting).run.state.as_str(), "cancelled", "{state}");
+    }
+}
+
+#[test]
 fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
     let away = |at| {
         let event = Event::Unreachable { message: "connect failure".into() };

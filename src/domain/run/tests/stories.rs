@@ -199,6 +199,7 @@ fn forgotten_by_the_scheduler_but_not_by_its_marker() {
        0 state: pending → submitting
        1 state: submitting → queued
       40 state: queued → running
+     100 doubt: the scheduler does not know job main:7 any more
     9000 self_reported: the scheduler has no record: what the script said at its end decides
     9000 state: running → completed
     ");
@@ -218,6 +219,7 @@ fn lost_without_a_word() {
       0 state: pending → submitting
       1 state: submitting → queued
      40 state: queued → running
+    100 doubt: the scheduler does not know job main:7 any more
     400 state: running → failed: the job vanished: the scheduler has no record of it, nor did its script leave one
     ");
 }
