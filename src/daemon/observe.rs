@@ -70,7 +70,8 @@ fn expects_news(run: &Run) -> bool {
         State::Submitting { call: Call::UnderWay | Call::InDoubt(_) }
         | State::Finishing
         | State::Stopping { .. } => true,
-        State::Queued { .. } | State::Running => is_unseen(run),
+        // One that slurmctld may not have saved is looked for until it must have.
+        State::Queued { .. } | State::Running => is_unseen(run) || run.is_provisional(),
         State::Submitting { call: Call::Unreachable(_) }
         | State::Evaluating
         | State::Preparing

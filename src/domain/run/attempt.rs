@@ -74,7 +74,7 @@ impl Run {
     }
 
     /// Whether the scheduler may forget the job of the submission under way as if it had never been.
-    pub(super) fn is_provisional(&self) -> bool {
+    pub fn is_provisional(&self) -> bool {
         self.submission.as_ref().is_some_and(|submission| submission.provisional)
     }
 

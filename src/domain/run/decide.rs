@@ -118,10 +118,27 @@ fn is_another(run: &Run, sighting: &Sighting, seen: &Seen) -> bool {
 }
 
 /// How long good answers may not know the run's job. One that slurmctld may never have saved is asked for as a lost answer
-/// is: twice.
+/// is: twice. If it had started, nodes are told to end it as soon as they report to a slurmctld that does not know it, which
+/// is what they do first; they are left time for that.
 fn grace(run: &Run, policy: &Policy) -> Seconds {
-    let waits = matches!(run.state, State::Queued { .. }) && run.is_provisional();
-    if waits { policy.in_doubt_wait } else { policy.absent_grace }
+    const NODES_HAVE_REPORTED: Seconds = Seconds(60);
+    let twice = Seconds(policy.in_doubt_wait.0.saturating_mul(2));
+    match run.state {
+        State::Queued { .. } if run.is_provisional() => policy.in_doubt_wait,
+        State::Running | State::Finishing if run.is_provisional() => {
+            policy.absent_grace.min(twice.max(NODES_HAVE_REPORTED))
+        }
+        State::Preparing
+        | State::Pending { .. }
+        | State::Submitting { .. }
+        | State::Queued { .. }
+        | State::Running
+        | State::Finishing
+        | State::Evaluating
+        | State::Stopping { .. }
+        | State::Backoff { .. }
+        | State::Final { .. } => policy.absent_grace,
+    }
 }
 
 /// The moment `wait` after `at`.

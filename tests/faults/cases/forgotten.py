@@ -68,7 +68,7 @@ def forgotten(context):
     first = first or kept[0]
     job = int(first["job"].rsplit(":", 1)[1])
     suspected, resubmitted = (moment_of(world, query, run, killed) for query in (SUSPICION, RESUBMISSION))
-    problems = check(world, once=False)
+    problems = check(world, once=False, remembers=False)
     if settled is None:
         problems.append("the run was not over in time")
     if fates(world).get("completed") != 1:

@@ -53,6 +53,7 @@ class Shared:
 
     def __init__(self):
         self.slurms = {}
+        self.worlds = []
         self.lock = threading.Lock()
 
     def slurm(self, options, lane):
@@ -63,6 +64,9 @@ class Shared:
             return self.slurms[key]
 
     def close(self):
+        # Those of rounds that were cut off are still there.
+        for world in self.worlds:
+            world.close()
         for slurm in self.slurms.values():
             slurm.down()
 
@@ -108,6 +112,7 @@ class Context:
         directory.mkdir()
         world = World(self.program, directory, cluster, keys, **more)
         self.worlds.append(world)
+        self.shared.worlds.append(world)
         return world
 
     def close(self, keep):

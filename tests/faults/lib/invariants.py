@@ -14,10 +14,11 @@ import json
 from lib.world import FINAL
 
 
-def check(world, once=True, live_allowed=False, trained=True):
+def check(world, once=True, live_allowed=False, trained=True, remembers=True):
     """All invariants; gives what is broken, as sentences.
 
     once: no job was lost, so every run trained exactly once (else: at most one at a time).
+    remembers: the scheduler has forgotten nothing, so its last word of a job is the one that was recorded.
     live_allowed: runs may still be under way.
     trained: every completed run has trained under the eyes of the trace.
     """
@@ -26,7 +27,7 @@ def check(world, once=True, live_allowed=False, trained=True):
         return problems
     jobs = world.cluster.jobs() if hasattr(world.cluster, "jobs") else None
     return [
-        *one_fate(world, jobs, live_allowed),
+        *one_fate(world, jobs, live_allowed, remembers),
         *trained_once(world, once, trained),
         *final_stays_final(world),
         *numbers_are_known(world),
@@ -53,7 +54,7 @@ def attempts_of(world):
     return found
 
 
-def one_fate(world, jobs, live_allowed):
+def one_fate(world, jobs, live_allowed, remembers):
     """I1. `jobs` is what the scheduler says, None where there is nobody to ask."""
     problems, submissions, attempts = [], submissions_of(world), attempts_of(world)
     by_token = collections.defaultdict(list)
@@ -76,7 +77,7 @@ def one_fate(world, jobs, live_allowed):
             if attempt["state"] not in ("requeued", "failed", "completed", "cancelled"):
                 problems.append(f"I1: an earlier attempt of run {run} is left open: {attempt}")
         if state == "completed":
-            problems.extend(completed_by_its_job(run, submissions[run], kept, known, jobs is not None))
+            problems.extend(completed_by_its_job(run, submissions[run], kept, known, jobs is not None and remembers))
     return problems
 
 

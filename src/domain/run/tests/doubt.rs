@@ -11,6 +11,7 @@ use crate::domain::run::{
     Act, AttemptState, Call, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run,
     Seen, Sighting, State, decide, step,
 };
+use crate::domain::units::Seconds;
 
 fn in_doubt() -> Run {
     after(&[admitted(1), Event::AnswerLost { message: "Socket timed out".into() }])
@@ -126,16 +127,23 @@ fn a_start_that_slurmctld_forgot_is_a_lost_attempt_and_is_made_up_for() {
     let acked = after(&[admitted(1), acknowledged()]);
     let run = step(&acked, &Event::Found(young(running())), &policy(), t(2)).run;
     let run = decide(&run, &absent(), &policy(), t(5)).run;
-    let kept = decide(&run, &absent(), &policy(), t(304));
+    let kept = decide(&run, &absent(), &policy(), t(124));
     assert_eq!(kept.run.state.as_str(), "running", "within the grace");
-    let given_up = decide(&run, &absent(), &policy(), t(305));
+    let given_up = decide(&run, &absent(), &policy(), t(125));
     assert_eq!(given_up.run.state.as_str(), "pending");
     let [lost] = given_up.closed.as_slice() else { panic!("the attempt is closed") };
     assert_eq!((lost.reason, lost.ended_at), (Some(Reason::Lost), Some(t(10))), "{lost:#?}");
     assert_eq!((given_up.run.vanished, given_up.run.restarts), (1, 0), "it counts as no restart");
     // Its script said how it ended: that decides.
     let marker = Seen { marker: Some(script_ended(0)), ..absent() };
-    assert_eq!(decide(&run, &marker, &policy(), t(305)).run.state.as_str(), "completed");
+    assert_eq!(decide(&run, &marker, &policy(), t(125)).run.state.as_str(), "completed");
+    // Nodes have a minute to end what their slurmctld does not know, and a site that says less is believed.
+    let impatient = Policy { in_doubt_wait: Seconds(5), ..policy() };
+    let hasty = Policy { absent_grace: Seconds(9), ..impatient.clone() };
+    for (policy, least) in [(impatient, 60_i64), (hasty, 9)] {
+        let at = |second: i64| decide(&run, &absent(), &policy, t(5 + second)).run.state;
+        assert_eq!((at(least - 1).as_str(), at(least).as_str()), ("running", "pending"));
+    }
     // One that slurmctld must have saved was lost in another way.
     let settled = step(&run, &Event::Found(young(running())), &policy(), t(60)).run;
     let gone = decide(&settled, &absent(), &policy(), t(70)).run;
@@ -264,9 +272,9 @@ fn a_job_that_owns_the_claim_did_start_and_then_its_marker_decides() {
     let run = decide(&in_doubt(), &claimed, &policy(), t(100)).run;
     assert_eq!((run.state.as_str(), run.attempts, run.vanished), ("running", 1, 0));
     assert_eq!(run.attempt.as_ref().map(|attempt| attempt.job.clone()), Some(job(9)));
-    let run = decide(&run, &absent(), &policy(), t(399)).run;
+    let run = decide(&run, &absent(), &policy(), t(219)).run;
     assert_eq!(run.state.as_str(), "running", "absence has its grace");
-    let lost = decide(&run, &absent(), &policy(), t(400));
+    let lost = decide(&run, &absent(), &policy(), t(220));
     assert_eq!((lost.run.state.as_str(), lost.run.restarts), ("pending", 0), "submitted again");
     assert_eq!(lost.closed[0].reason, Some(Reason::Lost));
     let with_marker = Seen { marker: Some(script_ended(0)), ..absent() };
