@@ -1,0 +1,117 @@
+"""The daemon ends at every named place between an intent and its acknowledgement.
+
+The places are the calls of `crate::fault::point` in src; a program built with the feature `faults` ends itself by SIGKILL at
+the one that TRAINYARD_FAULT names, when it first comes there.
+"""
+
+import concurrent.futures
+import os
+import re
+import signal
+import subprocess
+import time
+
+from lib.cases import Broken, case, wait_until
+from lib.invariants import check, fates
+from lib.slurm import ROOT
+
+MOMENTS = ("first", "several")
+AT_A_TIME = 4
+
+# Ends without a word and without having submitted, once for each file `lose`: the answer is lost, and there is no job.
+SBATCH = """#!/bin/bash
+if rm {home}/lose 2>/dev/null; then kill -KILL $$; fi
+exec {real} "$@"
+"""
+
+
+def names():
+    """The places, as the source has them."""
+    found = set()
+    for path in (ROOT / "src").rglob("*.rs"):
+        found |= set(re.findall(r'\bpoint\("([a-z_]+)"\)', path.read_text()))
+    return sorted(found)
+
+
+def build():
+    """The program with the feature; $CARGO is another cargo."""
+    command = [os.environ.get("CARGO", "cargo"), "build", "--locked", "--features", "faults", "--target-dir", "target/faults"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr[-2000:]}")
+    return str(ROOT / "target/faults/debug/trainyard")
+
+
+class Stage:
+    """One place at one moment, in a world of its own."""
+
+    def __init__(self, context, slurm, program, point, moment):
+        self.point, self.moment = point, moment
+        self.world = context.world(slurm, name=f"{point}-{moment}")
+        self.world.program = program
+        sbatch = self.world.home / "sbatch"
+        sbatch.write_text(SBATCH.format(home=self.world.home, real=slurm.commands / "sbatch"))
+        sbatch.chmod(0o755)
+        self.world.write_site(f"sbatch = '{sbatch}'")
+
+    def submit(self, name, script=":", key=None):
+        """Until it is told a number, as a person would."""
+        spec, key = self.world.spec(name, script), key or name
+        return wait_until(f"{name} is accepted", lambda: self.world.submit(spec, key=key).number)
+
+    def cancel(self, run):
+        wait_until(f"run {run} is cancelled", lambda: self.world.run("cancel", run).code in (0, 11))
+
+    def armed(self):
+        """A daemon that will end at the place, and nobody else does."""
+        child = self.world.serve(TRAINYARD_FAULT=self.point)
+        wait_until("it serves or is gone", lambda: child.poll() is not None or self.world.run(
+            "daemon", "status").code == 0)
+        return child
+
+    def play(self):
+        """Gives whether the place was reached, and what is broken."""
+        world, cancelled = self.world, []
+        if self.moment == "several":
+            cancelled = [self.submit("stopped", "live 60")]
+            self.submit("earlier", "live 2")
+            wait_until("it runs", lambda: world.show(cancelled[0])["state"] == "running")
+            world.kill_daemon()
+        child = self.armed()
+        if self.moment == "several":
+            (world.home / "lose").touch()
+            for run in cancelled:
+                self.cancel(run)
+            for name in ("lost", "next"):
+                self.submit(name)
+        self.submit("plain")
+        settled = world.settle(120)
+        # Gone by its own hand, or there until it is told to go.
+        reached = child.poll() == -signal.SIGKILL
+        problems = check(world, once=True)
+        if settled is None:
+            problems.append("not all runs were over in time")
+        wrong = {run["id"]: run["state"] for run in world.list() if run["state"] != "completed" and run["id"] not in cancelled}
+        if wrong:
+            problems.append(f"runs that did not complete: {wrong}; {fates(world)}")
+        world.close()
+        return reached, [f"{self.point}, {self.moment}: {problem}" for problem in problems]
+
+
+@case("points", rounds=1, campaign=5)
+def points(context):
+    """The daemon ends at every named place between intent and acknowledgement."""
+    slurm, program, known = context.slurm(), build(), names()
+    if not known:
+        raise Broken("src names no places")
+    stages = [Stage(context, slurm, program, point, moment) for point in known for moment in MOMENTS]
+    began = time.monotonic()
+    with concurrent.futures.ThreadPoolExecutor(AT_A_TIME) as pool:
+        results = list(pool.map(Stage.play, stages))
+    problems = [problem for _, more in results for problem in more]
+    reached = {moment: {s.point for s, (was, _) in zip(stages, results) if was and s.moment == moment} for moment in MOMENTS}
+    problems += [f"nobody came to {name}" for name in known if not any(name in seen for seen in reached.values())]
+    if problems:
+        raise Broken(problems)
+    return {"places": len(known), **{f"reached_{moment}": len(seen) for moment, seen in reached.items()},
+            "played_s": time.monotonic() - began}
