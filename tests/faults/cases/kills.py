@@ -9,6 +9,7 @@ import time
 
 from lib.cases import Broken, case, wait_until
 from lib.invariants import check, fates
+from lib.world import is_gone
 
 SUBMITTERS = 4
 
@@ -102,7 +103,7 @@ def kill_often(context, world, stream, count, kills):
             counts[variant] += len(sbatches)
             continue
         kill(pid)
-        wait_until("the daemon is gone", lambda: world.daemon_pid() != pid, pause=0.002)
+        wait_until("the daemon is gone", lambda: is_gone(pid), pause=0.002)
         counts[variant] += 1
         done += 1
     return counts

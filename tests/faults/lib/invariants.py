@@ -112,10 +112,11 @@ def starts_of(world):
     """The starts of each run, oldest first, and the tokens that each job trained under."""
     starts, problems = collections.defaultdict(dict), []
     for line in world.traces():
-        key = (line.job, line.restart)
+        # A job that was forgotten may be followed by one that is given its id.
+        key = (line.token, line.job, line.restart)
         if line.word == "start" and key in starts[line.run]:
             problems.append(f"I2: job {line.job} of run {line.run} trained twice")
-        start = starts[line.run].setdefault(key, Start(*key, line.at, line.at, False))
+        start = starts[line.run].setdefault(key, Start(line.job, line.restart, line.at, line.at, False))
         start.last, start.has_ended = line.at, line.word == "end"
     return {run: sorted(own.values(), key=lambda start: start.first) for run, own in starts.items()}, problems
 

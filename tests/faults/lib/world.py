@@ -74,6 +74,15 @@ class Trained:
         return self.job_name.rsplit(".", 1)[-1]
 
 
+def is_gone(pid):
+    """Whether nothing of a process is left that could hold a lock: its first thread may be over before the others."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return status == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
+    except OSError:
+        return True
+
+
 class World:
     """See the file's own words. `keys` are more keys of the cluster, `site` more of the site file."""
 
@@ -189,7 +198,7 @@ class World:
             return False
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-        while self.daemon_pid() == pid:
+        while not is_gone(pid):
             time.sleep(0.002)
         return True
 
