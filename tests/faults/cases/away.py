@@ -94,8 +94,9 @@ def away(context):
     exposed = [runs.waits, runs.works, late]
     if stale(runs, runs.waits, runs.works) != [runs.waits, runs.works] or stale(runs, runs.over):
         problems.append(f"stale_since is shown for {stale(runs, runs.over, *exposed)}")
+    back = Counted.now()
     runs.slurm.up()
-    seconds, polls = caught_up(runs, Counted.now(), "squeue", lambda: not stale(runs, *exposed), problems)
+    seconds, polls = caught_up(runs, back, "squeue", lambda: not stale(runs, *exposed), problems)
     runs.until(late, "queued", "running", "finishing", "completed")
     problems += runs.finish()
     if problems:
