@@ -131,11 +131,11 @@ class World:
             "TRAINYARD_SITE": str(self.site_file), "TRAINYARD_STATE_DIR": str(self.state), **more,
         }
 
-    def run(self, *words, timeout=120, **environment):
+    def run(self, *words, timeout=120, wrapper=(), **environment):
         """Runs the program. One that does not end in time is ended, with exit code -9."""
         started = time.monotonic()
         child = subprocess.Popen(
-            [self.program, *map(str, words)], env=self.environment(**environment), cwd=self.home, text=True,
+            [*wrapper, self.program, *map(str, words)], env=self.environment(**environment), cwd=self.home, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         try:
