@@ -10,7 +10,8 @@ use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Note, Run, WishKind};
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{begin, to_json};
+use crate::store::runs::to_json;
+use crate::store::writer::begin;
 use crate::store::{events, wishes};
 
 /// A run that is about to be accepted; its directory is made already.
@@ -46,10 +47,11 @@ impl Store {
     /// Takes the next number. It is nobody's until a run is recorded under it: until then only its directory may have it.
     pub async fn next_number(&self) -> Result<RunId, StoreError> {
         self.call_unsynced(|connection| {
-            connection
-                .execute("INSERT INTO number DEFAULT VALUES", [])
-                .during("take a run number")?;
-            Ok(RunId(connection.last_insert_rowid()))
+            let tx = begin(connection)?;
+            tx.execute("INSERT INTO number DEFAULT VALUES", []).during("take a run number")?;
+            let number = tx.last_insert_rowid();
+            tx.commit().during("take a run number")?;
+            Ok(RunId(number))
         })
         .await
     }

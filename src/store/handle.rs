@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::store::live::Live;
 use crate::store::open::Journal;
+use crate::store::writer;
 
 /// Why the database could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +30,8 @@ pub enum StoreError {
     Statement { what: &'static str, source: rusqlite::Error },
     #[error("the record of {what} cannot be read")]
     Record { what: String, source: serde_json::Error },
+    #[error("another daemon has taken over the database")]
+    TakenOver,
     #[error("the database thread has ended")]
     Gone,
 }
@@ -84,6 +87,7 @@ impl Store {
     pub fn start(path: &Path) -> Result<Self, StoreError> {
         let journal = super::journal_for(path);
         let mut connection = super::open(path, journal)?;
+        writer::take(&mut connection).map_err(|source| StoreError::opening(path, source))?;
         let live = Live::default();
         live.listen(&connection).map_err(|source| StoreError::opening(path, source))?;
         let (work, jobs) = mpsc::channel::<Work>();

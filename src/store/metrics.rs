@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::RunId;
 use crate::domain::metrics::{MetricLine, Progress};
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{begin, json, time, to_json};
+use crate::store::runs::{json, time, to_json};
+use crate::store::writer::begin;
 
 /// Values of one run that are kept; the metrics file keeps them all.
 pub const POINTS_PER_RUN_MAX: i64 = 1_000_000;

@@ -13,6 +13,7 @@ mod open;
 mod runs;
 mod submissions;
 mod wishes;
+mod writer;
 
 pub use acceptance::{Acceptance, NewRun};
 pub use events::HistoryEvent;

@@ -15,6 +15,7 @@ use crate::store::handle::{During, StoreError};
 const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/001-frame.sql")),
     M::up(include_str!("migrations/002-calls.sql")),
+    M::up(include_str!("migrations/003-writer.sql")),
 ];
 
 /// How changes reach the disk.

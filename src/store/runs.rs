@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
@@ -12,6 +12,7 @@ use crate::fault::point;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::wishes;
+use crate::store::writer::begin;
 
 /// A recorded run.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,11 +113,6 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(
 pub(super) fn to_json(value: &impl serde::Serialize, what: &str) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|source| StoreError::Record { what: what.to_owned(), source })
-}
-
-/// A transaction that takes the write lock at once: one that must upgrade later can fail in the middle.
-pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
-    connection.transaction_with_behavior(TransactionBehavior::Immediate).during("begin a change")
 }
 
 impl Store {

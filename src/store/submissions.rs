@@ -9,7 +9,8 @@ use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, step};
 use crate::fault::point;
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{begin, json, time, to_json, write};
+use crate::store::runs::{json, time, to_json, write};
+use crate::store::writer::begin;
 
 /// A recorded intent: what is to be submitted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,13 +123,13 @@ impl Store {
                 Answer::Unreachable { .. } => ("void", None),
                 Answer::Lost { .. } => ("lost", None),
             };
-            connection
-                .execute(
-                    "UPDATE submission SET outcome = ?2, job_id = ?3, answer = ?4 WHERE id = ?1",
-                    params![submission.0, outcome, job, to_json(&answer, "an answer")?],
-                )
-                .map(drop)
-                .during("record an answer")
+            let tx = begin(connection)?;
+            tx.execute(
+                "UPDATE submission SET outcome = ?2, job_id = ?3, answer = ?4 WHERE id = ?1",
+                params![submission.0, outcome, job, to_json(&answer, "an answer")?],
+            )
+            .during("record an answer")?;
+            tx.commit().during("record an answer")
         })
         .await
     }

@@ -7,6 +7,7 @@ use crate::domain::ids::RunId;
 use crate::domain::run::{Wish, WishKind};
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::runs::time;
+use crate::store::writer::begin;
 
 pub(super) fn insert(
     connection: &Connection,
@@ -42,7 +43,12 @@ impl Store {
         by: String,
         at: Timestamp,
     ) -> Result<(), StoreError> {
-        self.call(move |connection| insert(connection, run, kind, &by, at)).await
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            insert(&tx, run, kind, &by, at)?;
+            tx.commit().during("record a wish")
+        })
+        .await
     }
 
     /// Wishes that no pass has taken, oldest first. One that this version does not know stays open for one that does;

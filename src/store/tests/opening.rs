@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use rusqlite_migration::M;
 
 use crate::store::open::{network_of, open_with};
-use crate::store::{Journal, StoreError, journal_for};
+use crate::store::{Journal, Store, StoreError, journal_for};
 
 #[test]
 fn network_file_systems_are_known_by_their_number() {
@@ -96,4 +96,17 @@ fn a_newer_database_is_not_written_to() {
     let failed = open_with(&path, Journal::Wal, FIRST);
     assert!(matches!(failed, Err(StoreError::TooNew { found: 2, known: 1, .. })), "{failed:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before, "not even its journal mode is changed");
+}
+
+#[tokio::test]
+async fn who_has_opened_the_database_last_may_write_and_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    let first = Store::start(&path).unwrap();
+    let number = first.next_number().await.unwrap();
+    let second = Store::start(&path).unwrap();
+    // It stood still meanwhile, and does not know.
+    assert!(matches!(first.next_number().await, Err(StoreError::TakenOver)));
+    assert_eq!(second.next_number().await.unwrap().0, number.0 + 1);
+    assert_eq!(first.live().await.unwrap().len(), 0, "it may look");
 }
