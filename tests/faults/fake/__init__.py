@@ -1,0 +1,1 @@
+"""A fake Slurm that misbehaves by a seed. README.md beside this tells of it."""
