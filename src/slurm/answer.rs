@@ -31,6 +31,9 @@ const DOUBT: &[&str] = &[
     "Input/output error",
     // The answer could not be trusted, which says nothing about the request.
     "Protocol authentication error",
+    // A site whose sbatch goes over ssh: ssh(1) lost its connection.
+    "closed by remote host",
+    "send disconnect",
 ];
 
 /// The request was turned away, and the same one may be taken later.
@@ -78,8 +81,9 @@ const NOT_SENT: &[&str] = &[
     "cli_filter plugin terminated with error",
 ];
 
-/// What sbatch exits with when its options are wrong.
+/// What sbatch exits with when its options are wrong; ssh does so when its connection breaks, in other words.
 const OPTION_ERROR: i32 = 255;
+const OWN_WORDS: &str = "sbatch: ";
 
 /// Judges how an sbatch ended. `cluster` is what the site calls the cluster.
 pub fn judge(cluster: &str, ended: &Result<Output, ProgramError>) -> Answer {
@@ -154,7 +158,8 @@ fn refused(code: i32, message: String) -> Answer {
         // It tells of its retries as well; one that ended in the middle of them may have submitted.
         None => false,
     };
-    if for_now || verdict.is_some() || code == OPTION_ERROR || says(NOT_SENT) {
+    let is_option = code == OPTION_ERROR && message.contains(OWN_WORDS);
+    if for_now || verdict.is_some() || is_option || says(NOT_SENT) {
         Answer::Refused { message, for_now }
     } else {
         Answer::Lost { message }
@@ -233,6 +238,15 @@ mod tests {
         check(None, "123\n", "", "lost");
         check(Some(1), "", "sbatch: error: something nobody has seen\n", "lost");
         check(Some(137), "", "Killed\n", "lost");
+        // Of an sbatch that is a wrapper over ssh.
+        check(Some(255), "", "Connection to login1 closed by remote host.\n", "lost");
+        check(
+            Some(255),
+            "",
+            "sbatch: lua: hello\nclient_loop: send disconnect: Broken pipe\n",
+            "lost",
+        );
+        check(Some(255), "", "bash: line 1: cannot fork\n", "lost");
         let program = || PathBuf::from("/usr/bin/sbatch");
         let deadline = ProgramError::Deadline { path: program(), deadline: Duration::from_mins(3) };
         assert_eq!(short(&judge("main", &Err(deadline))), "lost");
