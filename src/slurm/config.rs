@@ -46,17 +46,21 @@ pub fn args() -> Vec<String> {
     ["show", "config"].map(str::to_owned).into()
 }
 
-/// Reads `Key = value` lines. Gives `None` for what is no such list.
+/// Reads `Key = value` lines, which Slurm sorts. Gives `None` for what is no such list, or is none to its end: a default
+/// in place of what was cut off would say that there is no accounting.
 pub fn parse(text: &str) -> Option<ClusterConfig> {
     let mut config = ClusterConfig::default();
-    let mut known = 0;
+    let (mut begins, mut ends) = (false, false);
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
-        known += usize::from(take(&mut config, key.trim(), value.trim()));
+        let (key, value) = (key.trim(), value.trim());
+        begins |= key == "AccountingStorageType";
+        ends |= key == "SLURM_VERSION";
+        take(&mut config, key, value);
     }
-    (known > 0).then_some(config)
+    (begins && ends).then_some(config)
 }
 
-fn take(config: &mut ClusterConfig, key: &str, value: &str) -> bool {
+fn take(config: &mut ClusterConfig, key: &str, value: &str) {
     let word = Some(value).filter(|value| !matches!(*value, "" | "(null)" | "none" | "N/A"));
     // `300 sec`, `0 min`.
     let number = value.split_whitespace().next().and_then(|number| number.parse::<u64>().ok());
@@ -86,9 +90,8 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) -> bool {
             config.private_data = private.map(|word| word.trim().to_owned()).collect();
         }
         "JobRequeue" => config.job_requeue = number != Some(0),
-        _ => return false,
+        _ => {}
     }
-    true
 }
 
 /// `22.05.8` as `(22, 5)`.
@@ -149,5 +152,8 @@ Slurmctld(primary) at vm is UP
         for nothing in ["", "no such list", "a = b"] {
             assert_eq!(parse(nothing), None, "{nothing}");
         }
+        let cut = |at: &str| TEXT.split_once(at).unwrap();
+        assert_eq!(parse(cut("SLURM_VERSION").0), None, "its end is missing");
+        assert_eq!(parse(cut("ClusterName").1), None, "its beginning is missing");
     }
 }

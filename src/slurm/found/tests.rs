@@ -57,7 +57,10 @@ fn every_release_gives_the_same_site() {
     assert_eq!(site("24.11"), site("22.05"));
 }
 
-const CONFIG: &str = "ClusterName             = Big Iron\n";
+const CONFIG: &str = "AccountingStorageType   = accounting_storage/slurmdbd
+ClusterName             = Big Iron
+SLURM_VERSION           = 22.05.8
+";
 
 /// A partition with these words over the usual ones.
 fn partition(name: &str, words: &str) -> String {
