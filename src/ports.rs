@@ -129,6 +129,8 @@ pub struct Program {
     /// A file opened for standard input; nothing when `None`.
     pub stdin: Option<PathBuf>,
     pub deadline: Duration,
+    /// What is kept of standard output; what is over is read and dropped.
+    pub answer_bytes_max: u64,
 }
 
 /// What a program said.

@@ -17,6 +17,5 @@ mod session;
 pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;
 pub use in_process::InProcess;
-pub use program::OUTPUT_BYTES_MAX;
 pub use run_dir::WORK_ENTRIES_MAX;
 pub use session::{ScriptStart, start_script};

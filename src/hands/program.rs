@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::ports::{Output, Program, ProgramError};
 
-/// What is kept of each of standard output and standard error; what is over is read and dropped, so that the program
-/// does not hang on a full pipe.
-pub const OUTPUT_BYTES_MAX: u64 = 64 << 20;
+/// What is kept of standard error. What is over is read and dropped, as is what a program says beyond its own limit, so that
+/// it does not hang on a full pipe.
+const WORDS_BYTES_MAX: u64 = 1 << 20;
 
 /// How long the opening of a file for standard input may take.
 const STDIN_WAIT: Duration = Duration::from_secs(10);
@@ -25,10 +25,6 @@ const KILLED_WAIT: Duration = Duration::from_secs(2);
 
 /// Runs a program to its end, in a process group of its own.
 pub(super) async fn run(program: Program) -> Result<Output, ProgramError> {
-    run_capped(program, OUTPUT_BYTES_MAX).await
-}
-
-async fn run_capped(program: Program, bytes_max: u64) -> Result<Output, ProgramError> {
     let start = |source| ProgramError::Start { path: program.path.clone(), source };
     let hear = |source| ProgramError::Hear { path: program.path.clone(), source };
     let mut command = command(&program, stdin(&program).await?);
@@ -41,8 +37,8 @@ async fn run_capped(program: Program, bytes_max: u64) -> Result<Output, ProgramE
     };
     let heard = timeout(program.deadline, async {
         tokio::try_join!(
-            read_capped(stdout, bytes_max),
-            read_capped(stderr, bytes_max),
+            read_capped(stdout, program.answer_bytes_max),
+            read_capped(stderr, WORDS_BYTES_MAX),
             child.wait()
         )
     });
@@ -154,6 +150,7 @@ mod tests {
             directory: PathBuf::from("/"),
             stdin: None,
             deadline: Duration::from_mins(1),
+            answer_bytes_max: 1000,
         }
     }
 
@@ -196,9 +193,12 @@ mod tests {
     #[tokio::test]
     async fn what_is_over_the_cap_is_dropped_and_the_program_still_ends() {
         let script = "head -c 1000000 /dev/zero; echo end >&2";
-        let output = run_capped(shell(script), 1000).await.unwrap();
+        let output = run(shell(script)).await.unwrap();
         assert_eq!((output.code, output.stdout.len(), output.cut), (Some(0), 1000, true));
         assert_eq!(output.stderr, b"end\n");
+        let output = run(shell("echo 7; head -c 5000000 /dev/zero >&2")).await.unwrap();
+        assert_eq!((output.stdout, output.cut), (b"7\n".to_vec(), true));
+        assert_eq!(output.stderr.len() as u64, WORDS_BYTES_MAX);
     }
 
     #[tokio::test]

@@ -197,6 +197,7 @@ impl Inner {
                 directory: PathBuf::from("/"),
                 stdin: None,
                 deadline: Duration::ZERO,
+                answer_bytes_max: 0,
             };
             self.hands.launch(&program).map_err(NotSubmitted::Launch)
         });

@@ -23,6 +23,12 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin
 /// What is kept of what a command says to people.
 const WORDS_BYTES_MAX: usize = 64 << 10;
 
+/// What is kept of what sbatch and scancel print: one prints an id, the other nothing.
+const NOTICE_BYTES_MAX: u64 = WORDS_BYTES_MAX as u64;
+
+/// What is kept of an answer that tells of jobs or nodes: 100,000 jobs of squeue are some 35 MB.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
 /// Who the commands are run for, from the user database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -169,6 +175,7 @@ impl Commands {
             directory: PathBuf::from("/"),
             stdin: Some(script),
             deadline: SBATCH_DEADLINE,
+            answer_bytes_max: NOTICE_BYTES_MAX,
         };
         self.hands.run(&program).await
     }
@@ -216,6 +223,10 @@ impl Commands {
             directory: PathBuf::from("/"),
             stdin: None,
             deadline: self.patience,
+            answer_bytes_max: match query {
+                Query::Scancel => NOTICE_BYTES_MAX,
+                Query::Squeue | Query::Sacct | Query::Scontrol | Query::Sinfo => ANSWER_BYTES_MAX,
+            },
         };
         let _turn = self.asking.lock().await;
         let ended = self.hands.run(&program).await;

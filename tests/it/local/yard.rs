@@ -215,6 +215,7 @@ impl Yard {
             directory: PathBuf::from("/"),
             stdin: None,
             deadline: PATIENCE,
+            answer_bytes_max: 1 << 20,
         };
         self.runtime.block_on(self.hands().run(&program)).unwrap()
     }
