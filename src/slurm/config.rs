@@ -1,6 +1,9 @@
 //! What `scontrol show config` says about a cluster, as far as it matters here. Asked at the start and after trouble.
 
+use jiff::Timestamp;
+
 use crate::domain::units::Seconds;
+use crate::slurm::fields;
 
 /// A cluster's own settings. What is not said, or said in words nobody knows, has Slurm's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub struct ClusterConfig {
     pub private_data: Vec<String>,
     /// Whether jobs are requeued that say nothing about it.
     pub job_requeue: bool,
+    /// When slurmctld was started, by its own clock.
+    pub booted_at: Option<Timestamp>,
 }
 
 impl Default for ClusterConfig {
@@ -38,6 +43,7 @@ impl Default for ClusterConfig {
             job_comp_type: None,
             private_data: Vec::new(),
             job_requeue: true,
+            booted_at: None,
         }
     }
 }
@@ -89,6 +95,7 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
             let private = word.iter().flat_map(|words| words.split(','));
             config.private_data = private.map(|word| word.trim().to_owned()).collect();
         }
+        "BOOT_TIME" => config.booted_at = fields::time(value),
         "JobRequeue" => config.job_requeue = number != Some(0),
         _ => {}
     }
@@ -108,6 +115,7 @@ mod tests {
     /// Lines as Slurm 22.05 prints them.
     const TEXT: &str = "Configuration data as of 1795239189
 AccountingStorageType   = accounting_storage/none
+BOOT_TIME               = 1795239000
 ClusterName             = priv
 JobCompType             = jobcomp/none
 JobRequeue              = 1
@@ -130,6 +138,7 @@ Slurmctld(primary) at vm is UP
             version: Some((22, 5)),
             min_job_age: Some(Seconds(30)),
             kill_wait: Seconds(5),
+            booted_at: Timestamp::from_second(1_795_239_000).ok(),
             ..ClusterConfig::default()
         };
         assert_eq!(parse(TEXT), Some(expected));

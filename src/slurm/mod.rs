@@ -20,6 +20,7 @@ pub mod sacct;
 mod scheduler;
 pub mod sighting;
 pub mod squeue;
+mod witnesses;
 
 pub use commands::{Account, Tools};
 pub use scheduler::SlurmScheduler;

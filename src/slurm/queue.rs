@@ -25,6 +25,8 @@ pub(super) struct Queue<'a> {
     pub(super) dropped: usize,
     /// Nothing was found.
     missing: Vec<&'a Asked>,
+    /// Why that nothing was found does not say that there is nothing.
+    doubt: Option<Silence>,
     /// Found under a restart count that is not known yet.
     grown: Vec<(&'a Asked, Vec<Sighting>)>,
     shown: Vec<Sighting>,
@@ -48,10 +50,17 @@ impl<'a> Queue<'a> {
         let mut queue = Self::default();
         let mut by_token: HashMap<&str, Shown<'_>> =
             asked.iter().map(|asked| (asked.token.as_str(), Shown::default())).collect();
+        let mut has_rows = false;
         for line in squeue::lines(answer, nonce) {
+            has_rows |= matches!(line, Line::Row(_));
             let text = match line {
                 Line::Row(printed) => printed.name,
-                Line::Broken(text) => text,
+                Line::Broken { text, is_nameless } => {
+                    if is_nameless {
+                        queue.doubt = Some(silence("a row of its answer has no name".to_owned()));
+                    }
+                    text
+                }
                 Line::Foreign => {
                     queue.dropped += 1;
                     continue;
@@ -61,9 +70,12 @@ impl<'a> Queue<'a> {
                 let Some(shown) = by_token.get_mut(token) else { continue };
                 match line {
                     Line::Row(printed) => shown.rows.push(printed),
-                    Line::Broken(_) | Line::Foreign => shown.is_broken = true,
+                    Line::Broken { .. } | Line::Foreign => shown.is_broken = true,
                 }
             }
+        }
+        if !has_rows && !answer.is_empty() {
+            queue.doubt = Some(silence("no line of its answer is a row".to_owned()));
         }
         for asked in asked {
             let shown = by_token.remove(asked.token.as_str()).unwrap_or_default();
@@ -83,8 +95,7 @@ impl<'a> Queue<'a> {
             shown.rows.iter().map(|printed| Some((printed.row()?, printed.digest()))).collect();
         let Some(rows) = rows.filter(|_| !shown.is_broken) else {
             self.unsure.push(asked.submission);
-            let why = "a row of its answer cannot be read".to_owned();
-            self.silence = Some(Silence { who: "squeue".to_owned(), why });
+            self.silence = Some(silence("a row of its answer cannot be read".to_owned()));
             return;
         };
         let found: Vec<Sighting> =
@@ -99,6 +110,26 @@ impl<'a> Queue<'a> {
         } else {
             self.shown.extend(found);
         }
+    }
+
+    /// What is not shown.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &'a Asked> {
+        self.missing.iter().copied()
+    }
+
+    /// The answer cannot be whole, and says nothing of what it does not show.
+    pub(super) fn is_not_whole(&mut self, why: String) {
+        self.doubt.get_or_insert_with(|| silence(why));
+    }
+
+    /// What is shown and is news.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Sighting> {
+        self.shown.iter().chain(self.grown.iter().flat_map(|(_, found)| found))
+    }
+
+    /// Those of the submissions of which the same is shown as before.
+    pub(super) fn unchanged(&self, asked: &'a [Asked]) -> impl Iterator<Item = &'a Asked> {
+        asked.iter().filter(|asked| self.unchanged.contains(&asked.submission))
     }
 
     /// What accounting is to be asked: one call for known jobs, one for all doubts.
@@ -119,6 +150,9 @@ impl<'a> Queue<'a> {
     pub(super) fn alone(mut self) -> LookAnswer {
         let grown = std::mem::take(&mut self.grown);
         self.shown.extend(grown.into_iter().flat_map(|(_, found)| found));
+        if self.doubt.is_some() {
+            self.unsure.extend(self.missing.iter().map(|asked| asked.submission));
+        }
         self.told()
     }
 
@@ -131,7 +165,11 @@ impl<'a> Queue<'a> {
     ) -> LookAnswer {
         let records = Records::of(records);
         for asked in &self.missing {
-            self.shown.extend(seer.in_accounts(asked, records.of_submission(asked)));
+            let told = seer.in_accounts(asked, records.of_submission(asked));
+            if told.is_empty() && self.doubt.is_some() {
+                self.unsure.push(asked.submission);
+            }
+            self.shown.extend(told);
         }
         for (asked, found) in std::mem::take(&mut self.grown) {
             let records = records.of_submission(asked);
@@ -164,7 +202,8 @@ impl<'a> Queue<'a> {
     }
 
     fn told(self) -> LookAnswer {
-        let Self { shown: sightings, unchanged, unsure, silence, .. } = self;
+        let Self { shown: sightings, unchanged, unsure, silence, doubt, .. } = self;
+        let silence = silence.or(doubt);
         LookAnswer::Seen { sightings, unchanged, unsure, silence }
     }
 }
@@ -186,6 +225,10 @@ impl<'r> Records<'r> {
     fn of_submission(&self, asked: &Asked) -> &[&'r Record] {
         self.0.get(asked.token.as_str()).map_or(&[], Vec::as_slice)
     }
+}
+
+fn silence(why: String) -> Silence {
+    Silence { who: "squeue".to_owned(), why }
 }
 
 /// Whether the job was requeued so long ago that accounting will not tell any more.
@@ -293,7 +336,7 @@ mod tests {
         assert_eq!(
             squeue::lines(&soon.replace("n0nce", "other"), "other").next().map(|line| match line {
                 Line::Row(printed) => Some(printed.digest()),
-                Line::Broken(_) | Line::Foreign => None,
+                Line::Broken { .. } | Line::Foreign => None,
             }),
             Some(digest_of(&soon))
         );

@@ -15,11 +15,13 @@ use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, 
 use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
+use crate::slurm::identity::Ours;
 use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
 use crate::slurm::queue::Queue;
 use crate::slurm::sacct::{self, Record, Which};
 use crate::slurm::sighting::Seer;
 use crate::slurm::squeue;
+use crate::slurm::witnesses::{Missed, Witnesses};
 
 /// Submits to, looks at and cancels on one cluster. What it keeps in memory is a cache and the bucket of polls; a
 /// restarted daemon needs none of it.
@@ -36,6 +38,7 @@ pub struct SlurmScheduler {
     config: Mutex<Option<ClusterConfig>>,
     /// What the last poll told, to tell whether anything has changed.
     last: Mutex<HashMap<Token, Sighting>>,
+    witnesses: Mutex<Witnesses>,
 }
 
 impl SlurmScheduler {
@@ -57,6 +60,7 @@ impl SlurmScheduler {
             poll: Mutex::new(Poll::new(Pace::of(settings))),
             config: Mutex::default(),
             last: Mutex::default(),
+            witnesses: Mutex::default(),
         }
     }
 
@@ -99,10 +103,11 @@ impl SlurmScheduler {
         };
         let nonce = self.nonce();
         let answer = self.commands.ask(Query::Squeue, squeue::args(&nonce)).await?;
-        let queue = Queue::of(asked, &seer, &String::from_utf8_lossy(&answer), &nonce);
+        let mut queue = Queue::of(asked, &seer, &String::from_utf8_lossy(&answer), &nonce);
         if queue.dropped > 0 {
             warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", queue.dropped);
         }
+        self.cross_examine(&mut queue, asked, &config).await?;
         if !config.has_accounting || queue.questions(&self.account.user).is_empty() {
             return Ok(queue.alone());
         }
@@ -111,9 +116,42 @@ impl SlurmScheduler {
             // Whether those that are not shown ended or never were is not known; what squeue showed is.
             Err(silence) => {
                 warn!(cluster.name = %self.name, "no word about jobs that left the queue: {silence}");
+                // Perhaps there is no accounting any more.
+                self.forget_config();
                 Ok(queue.without(silence, self.clock.now()))
             }
         }
+    }
+
+    /// Compares an answer with what was known before it: one that lacks a job which has to be there is not whole.
+    async fn cross_examine(
+        &self,
+        queue: &mut Queue<'_>,
+        asked: &[Asked],
+        config: &ClusterConfig,
+    ) -> Result<(), Silence> {
+        let (now, clock) = (tokio::time::Instant::now(), self.clock.now());
+        let missed = {
+            let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
+            witnesses.heard(queue.shown(), (now, clock));
+            witnesses.same(queue.unchanged(asked), (now, clock));
+            witnesses.against(queue.missing(), config.min_job_age, (now, clock))
+        };
+        let why = |job: &JobKey| format!("job {job} has to be in its answer, and is not");
+        match missed {
+            Some(Missed { asked: Asked { job: Some(job), .. }, is_saved: true }) => {
+                queue.is_not_whole(why(job));
+            }
+            Some(Missed { asked: Asked { job: Some(job), intent_at, .. }, is_saved: false }) => {
+                // Only a slurmctld that was started again forgets what it has not saved.
+                self.forget_config();
+                if self.config().await?.booted_at.is_some_and(|at| at < Ours::earliest(*intent_at)) {
+                    queue.is_not_whole(why(job));
+                }
+            }
+            Some(_) | None => {}
+        }
+        Ok(())
     }
 
     /// Asks accounting.

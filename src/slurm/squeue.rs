@@ -67,8 +67,9 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line<'a> {
     Row(Printed<'a>),
-    /// A row of Slurm's with something missing: there is a job that is not shown.
-    Broken(&'a str),
+    /// A row of Slurm's with something missing: there is a job that is not shown. Where even the mark behind the name is,
+    /// it may be any job's.
+    Broken { text: &'a str, is_nameless: bool },
     /// No row: a forged one, or what follows a newline in a name.
     Foreign,
 }
@@ -88,6 +89,8 @@ pub struct Answer {
     pub rows: Vec<Row>,
     /// Rows of Slurm's that cannot be read: jobs exist that are not in `rows`.
     pub unread: Vec<String>,
+    /// How many of those do not even show a name.
+    pub nameless: usize,
     /// Lines that are no rows.
     pub dropped: usize,
 }
@@ -104,15 +107,22 @@ pub fn lines<'a>(text: &'a str, nonce: &str) -> impl Iterator<Item = Line<'a>> {
     let mark = format!("|{nonce}|");
     let finder = Finder::new(mark.as_bytes()).into_owned();
     text.lines().map(move |line| {
+        /// How often the nonce stands in a row whose free text has no newline.
+        const MARKS: usize = 4;
         let mut parts = Parts { rest: Some(line), finder: &finder };
-        let Some(id) = parts.next().filter(|id| is_number(id) && id.len() < line.len()) else {
-            return Line::Foreign;
-        };
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(columns), Some(reason), Some(name)) => {
+        let id = parts.next().filter(|id| is_number(id));
+        match (id, parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(id), Some(columns), Some(reason), Some(name), end)
+                if end.is_some() || !name.is_empty() =>
+            {
                 Line::Row(Printed { id, columns, reason, name })
             }
-            _ => Line::Broken(line),
+            // What follows a newline in a name has the mark behind it, once. Nobody else knows the nonce.
+            (None, _, None, ..) | (Some(_), None, ..) => Line::Foreign,
+            _ => {
+                let marks = finder.find_iter(line.as_bytes()).count();
+                Line::Broken { text: line, is_nameless: marks < MARKS }
+            }
         }
     })
 }
@@ -144,7 +154,10 @@ pub fn parse(bytes: &[u8], nonce: &str) -> Answer {
                 Some(row) => answer.rows.push(row),
                 None => answer.unread.push(text.to_owned()),
             },
-            Line::Broken(text) => answer.unread.push(text.to_owned()),
+            Line::Broken { text, is_nameless } => {
+                answer.unread.push(text.to_owned());
+                answer.nameless += usize::from(is_nameless);
+            }
             Line::Foreign => answer.dropped += 1,
         }
     }
@@ -276,6 +289,13 @@ mod tests {
         let answer = parse(missing.as_bytes(), "n0nce");
         assert_eq!((answer.rows.len(), answer.unread.len()), (2, 1));
         assert!(answer.unread[0].contains("tyaaaaaaaaaaaaaaaaaaaa"));
+        assert_eq!(answer.nameless, 0);
+        let nameless = TEXT.replace("42-llama.1.tyaaaaaaaaaaaaaaaaaaaa|n0nce|", "");
+        let answer = parse(nameless.as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.unread.len(), answer.nameless), (2, 1, 1));
+        // Without its id it is a row of Slurm's all the same.
+        let answer = parse(TEXT.replace("\n1|n0nce|", "\n").as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.unread.len(), answer.nameless), (2, 1, 1));
         assert_eq!(parse(b"", "n0nce"), Answer::default());
         assert_eq!(parse(b"\xff\xfe\n\n|n0nce|\n", "n0nce").dropped, 3);
         // Yesterday's nonce is no nonce.
