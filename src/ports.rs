@@ -54,8 +54,8 @@ pub struct Asked {
     pub unseen: bool,
     /// The start that is known, from 0; those from here on are told.
     pub restart: u32,
-    /// When that start was submitted, as the scheduler said; before it has said so, when it was intended.
-    pub submitted_at: Timestamp,
+    /// When that start was submitted, as the scheduler said; nothing before it has.
+    pub submitted_at: Option<Timestamp>,
     /// What was shown last, where the same again would be no news.
     pub shown: Option<Digest>,
 }

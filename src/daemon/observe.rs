@@ -87,6 +87,12 @@ fn is_unseen(run: &Run) -> bool {
     waits_or_runs && run.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
 }
 
+/// When the start under way was submitted, if the scheduler has said so: its clock and this machine's may differ.
+fn submitted_at(run: &Run) -> Option<Timestamp> {
+    let shown = run.open_attempt().filter(|attempt| attempt.slurm_state.is_some());
+    shown.map(|attempt| attempt.submitted_at)
+}
+
 /// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
 async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
@@ -104,10 +110,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
             eager: expects_news(&row.run),
             unseen: is_unseen(&row.run),
             restart: row.run.known_restart(),
-            submitted_at: row
-                .run
-                .open_attempt()
-                .map_or(submission.intent_at, |attempt| attempt.submitted_at),
+            submitted_at: submitted_at(&row.run),
             shown: row.run.shown(),
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);

@@ -256,7 +256,7 @@ mod tests {
             eager: false,
             unseen: false,
             restart: 0,
-            submitted_at: t(0),
+            submitted_at: Some(t(0)),
             shown,
         }
     }

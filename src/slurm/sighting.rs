@@ -45,7 +45,8 @@ impl Seer<'_> {
         for of_job in self.ours_in(asked, records).chunk_by(Record::is_of_job) {
             let is_known =
                 of_job.iter().any(|start| asked.job.as_ref() == Some(&start.key(self.cluster)));
-            let known = is_known.then_some((asked.submitted_at, asked.restart));
+            // Without a moment that Slurm has named the first record is of the first start.
+            let known = asked.submitted_at.filter(|_| is_known).map(|at| (at, asked.restart));
             let starts = numbered(of_job, known);
             let Some((last, before)) = starts.split_last() else { continue };
             let last = self.of_record(asked, last, true);
@@ -210,7 +211,7 @@ mod tests {
             eager: false,
             unseen: false,
             restart,
-            submitted_at: t(submitted_at),
+            submitted_at: Some(t(submitted_at)),
             shown: None,
         }
     }
@@ -269,6 +270,23 @@ mod tests {
         check((1, 50), &[("PREEMPTED", 50), ("COMPLETED", 90)], &["1 Preempted", "2 Completed"]);
         // The record of the known start is not there yet: how the one before ended is no news.
         check((1, 50), &[("PREEMPTED", 10)], &[]);
+    }
+
+    #[test]
+    fn a_job_that_ended_before_it_was_ever_shown_ended_as_its_record_says() {
+        // It was intended at a fraction of the second in which it was submitted, or by a clock that is ahead of Slurm's.
+        let unseen = |restart| Asked {
+            submitted_at: None,
+            intent_at: t(10) + jiff::SignedDuration::from_millis(300),
+            ..asked(restart, 0)
+        };
+        let found = |restart, starts| short(&SEER.in_accounts(&unseen(restart), &records(starts)));
+        assert_eq!(found(0, &[("COMPLETED", 10)]), ["0 Completed"]);
+        assert_eq!(found(0, &[("FAILED", 4)]), ["0 Failed"]);
+        let requeued = [("PREEMPTED", 10), ("COMPLETED", 50)];
+        assert_eq!(found(0, &requeued), ["0 Preempted", "1 Completed"]);
+        // Its script has told of the second start, which nobody had seen.
+        assert_eq!(found(1, &requeued), ["1 Completed"]);
     }
 
     #[test]

@@ -144,7 +144,7 @@ impl Yard {
             eager: false,
             unseen: false,
             restart: 0,
-            submitted_at: intent_at,
+            submitted_at: None,
             shown: None,
         };
         let spool = Spool::of(&self.dir.path().join("state"), submission);
