@@ -98,7 +98,7 @@ def config(accounting, min_job_age, kill_wait):
     text = (RECORDINGS / "show-config.out").read_text()
     kind = "accounting_storage/slurmdbd" if accounting else "accounting_storage/none"
     for key, value in (
-        ("AccountingStorageType", kind), ("MinJobAge", f"{min_job_age} sec"), ("KillWait", f"{kill_wait} sec"),
+        ("AccountingStorageType", kind), ("MinJobAge", f"{max(1, int(min_job_age))} sec"), ("KillWait", f"{kill_wait} sec"),
         ("ClusterName", "test"),
     ):
         text = re.sub(rf"(?m)^({key} *= ).*$", rf"\g<1>{value}", text)
