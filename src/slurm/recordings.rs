@@ -366,15 +366,18 @@ fn every_release_tells_its_configuration() {
         {
             let recording = Recording::read(release, name);
             let text = String::from_utf8(recording.answer().unwrap()).unwrap();
+            let told = config::parse(&text).unwrap();
+            assert!(told.booted_at.is_some(), "{}", recording.place());
             let expected = config::ClusterConfig {
                 cluster_name: Some("test".to_owned()),
                 version: Some(version),
                 min_job_age: Some(Seconds(20)),
                 kill_wait: Seconds(5),
                 has_accounting,
+                booted_at: told.booted_at,
                 ..config::ClusterConfig::default()
             };
-            assert_eq!(config::parse(&text), Some(expected), "{}", recording.place());
+            assert_eq!(told, expected, "{}", recording.place());
         }
     }
 }

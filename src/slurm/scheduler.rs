@@ -145,7 +145,8 @@ impl SlurmScheduler {
             Some(Missed { asked: Asked { job: Some(job), intent_at, .. }, is_saved: false }) => {
                 // Only a slurmctld that was started again forgets what it has not saved.
                 self.forget_config();
-                if self.config().await?.booted_at.is_some_and(|at| at < Ours::earliest(*intent_at)) {
+                if self.config().await?.booted_at.is_some_and(|at| at < Ours::earliest(*intent_at))
+                {
                     queue.is_not_whole(why(job));
                 }
             }

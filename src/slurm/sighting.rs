@@ -280,7 +280,8 @@ mod tests {
             intent_at: t(10) + jiff::SignedDuration::from_millis(300),
             ..asked(restart, 0)
         };
-        let found = |restart, starts| short(&SEER.in_accounts(&unseen(restart), &records(starts)));
+        let found =
+            |restart, starts| short(&SEER.in_accounts(&unseen(restart), &each(&records(starts))));
         assert_eq!(found(0, &[("COMPLETED", 10)]), ["0 Completed"]);
         assert_eq!(found(0, &[("FAILED", 4)]), ["0 Failed"]);
         let requeued = [("PREEMPTED", 10), ("COMPLETED", 50)];

@@ -69,7 +69,10 @@ pub enum Line<'a> {
     Row(Printed<'a>),
     /// A row of Slurm's with something missing: there is a job that is not shown. Where even the mark behind the name is,
     /// it may be any job's.
-    Broken { text: &'a str, is_nameless: bool },
+    Broken {
+        text: &'a str,
+        is_nameless: bool,
+    },
     /// No row: a forged one, or what follows a newline in a name.
     Foreign,
 }

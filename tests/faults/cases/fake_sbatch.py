@@ -15,8 +15,8 @@ KEYS = "poll_interval_max = '1s'\npoll_burst = 10\nlost_after = '15s'"
 # By how much the daemon may grow while sbatch prints 100 MB.
 FLOOD_MIB = 16
 # sbatch hangs so long where nothing may wait behind it, and squeue is asked at least every so often meanwhile.
-HANG = 8
-ASKED_WITHIN = 4
+HANG = 6
+
 
 NO_HANG = sorted(name for name, mishap in SBATCH.items() if not mishap.is_slow)
 FLOODS = ("flood_and_submits", "words_without_end")
