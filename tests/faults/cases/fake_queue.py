@@ -12,9 +12,6 @@ from lib.invariants import check, fates
 # A missing job counts as lost after this; the lie lasts longer.
 LOST_AFTER = 4
 KEYS = f"poll_interval_max = '1s'\npoll_burst = 10\nlost_after = '{LOST_AFTER}s'"
-# slurmctld saves a job within this age, so that from then on a missing job says that the answer is not whole.
-SETTLED = 11
-
 # squeue may say 64 MiB, as 150,000 jobs do.
 PEAK_MIB = 96
 
@@ -47,14 +44,10 @@ def play(context, slurm):
     pid = world.daemon_pid()
     stop = context.tmp / "stop"
     script = f"until [[ -e {stop} ]]; do read -rt 0.2 <> <(:); done"
-    begun = time.monotonic()
     runs = [world.submit(world.spec(f"run-{n}", script)).number for n in range(3)]
     wait_until("all run", lambda: [row["state"] for row in records(world)] == ["running"] * 3)
-    wait_until("they are settled", lambda: time.monotonic() - begun > SETTLED, patience=SETTLED + 2)
-    words = list(MISSING if context.campaign else context.random.sample(MISSING[2:], 2) + ["empty"])
-    words.append(context.random.choice(SILENT))
-    polls = slurm.weather.counted("squeue", "fine")
-    wait_until("they are seen once more", lambda: slurm.weather.counted("squeue", "fine") > polls + 2, patience=10)
+    # The first lie meets jobs so young that a slurmctld which was started again might have forgotten them.
+    words = ["empty", *context.random.sample(MISSING, len(MISSING) if context.campaign else 1), context.random.choice(SILENT)]
     doubtful = []
     for number, word in enumerate(words):
         slurm.weather.set({"sbatch": ["no_id"]})

@@ -18,7 +18,7 @@ def fine():
     return {}
 
 
-def storm(random, badness=0.5, without=()):
+def storm(random, badness=0.6, without=()):
     """A plan in which so many of the calls go wrong."""
     plan = {}
     for command, table in TABLES.items():
