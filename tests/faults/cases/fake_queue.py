@@ -3,7 +3,6 @@
 import time
 
 from fake.jobs import Fate
-from fake.mishaps import SQUEUE
 from fake.server import FakeSlurm
 from fake.truth import doubled, lies, peak_kib, records, stale
 from lib.cases import Broken, case, wait_until
@@ -12,6 +11,7 @@ from lib.invariants import check, fates
 # A missing job counts as lost after this; the lie lasts longer.
 LOST_AFTER = 4
 KEYS = f"poll_interval_max = '1s'\npoll_burst = 10\nlost_after = '{LOST_AFTER}s'"
+
 # squeue may say 64 MiB, as 150,000 jobs do.
 PEAK_MIB = 96
 
@@ -22,7 +22,7 @@ SILENT = ("denied", "killed", "error_with_exit_0", "junk")
 
 
 def fates_of(random):
-    """A job that waits for ever stays PENDING until it is cancelled; see `held`."""
+    """It waits for a moment, or not at all, and its script ends it."""
     return Fate(random.choice([0.0, 0.5]))
 
 
@@ -114,7 +114,3 @@ def fake_queue_flood(context):
         return {"peak_mib_s": peak}
     finally:
         slurm.close()
-
-
-UNUSED = set(MISSING) - set(SQUEUE)
-assert not UNUSED, f"no such mishaps: {UNUSED}"

@@ -14,7 +14,7 @@ KEYS = "poll_interval_max = '1s'\npoll_burst = 10\nlost_after = '15s'"
 
 # By how much the daemon may grow while sbatch prints 100 MB.
 FLOOD_MIB = 16
-# sbatch hangs so long where nothing may wait behind it, and squeue is asked at least every so often meanwhile.
+# sbatch hangs so long, and nothing else may wait behind it.
 HANG = 6
 
 
