@@ -121,6 +121,9 @@ pub(super) fn conclude_by_script(
     policy: &Policy,
     now: Timestamp,
 ) {
+    if end.restart > decision.run.known_restart() {
+        open_later_start(decision, &end, now);
+    }
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
     attempt.self_reported = true;
     attempt.exit_code = end.exit_code;
@@ -137,9 +140,6 @@ pub(super) fn conclude_by_script(
 /// Neither the scheduler nor the script has a word about how it ended.
 fn conclude_lost(decision: &mut Decision, policy: &Policy, now: Timestamp) {
     let is_provisional = decision.run.is_provisional();
-    if let Some(end) = told.as_ref().filter(|end| end.restart > decision.run.known_restart()) {
-        open_later_start(decision, end, now);
-    }
     let Some(attempt) = decision.run.attempt.as_mut() else { return };
     if is_provisional {
         submit_again(decision, Reason::Lost, now);

@@ -170,7 +170,7 @@ impl Model {
                 // It was asked for by its id.
                 continue;
             }
-            let known = is_known.then_some((asked.submitted_at, asked.restart));
+            let known = asked.submitted_at.filter(|_| is_known).map(|at| (at, asked.restart));
             let starts = Self::in_order(&self.records_of(asked, job), known);
             let Some((last, before)) = starts.split_last() else { continue };
             let last_end = last.record.end.filter(|_| last.record.end_shown_from <= self.t);

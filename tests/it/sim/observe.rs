@@ -69,7 +69,9 @@ impl World {
                 eager: false,
                 unseen: false,
                 restart: row.run.known_restart(),
-                submitted_at: attempt.map_or(submission.intent_at, |attempt| attempt.submitted_at),
+                submitted_at: attempt
+                    .filter(|attempt| attempt.slurm_state.is_some())
+                    .map(|attempt| attempt.submitted_at),
                 shown: row.run.shown(),
             })
         })
