@@ -1,8 +1,10 @@
 //! Calls of sbatch that are made again, and calls that nobody waited for.
 
 use crate::domain::run::state::VANISHED_MAX;
-use crate::domain::run::tests::{admitted, after, cancel, policy, running, t};
-use crate::domain::run::{Answer, Call, Event, Run, Seen, State, decide, step};
+use crate::domain::run::tests::{
+    acknowledged, admitted, after, cancel, notes, policy, run_in, running, t,
+};
+use crate::domain::run::{Answer, Call, Decision, Event, Run, Seen, State, decide, step};
 
 #[test]
 fn a_no_to_a_later_call_says_nothing_of_the_earlier_one() {
@@ -44,4 +46,36 @@ fn however_often_the_daemon_ends_before_sbatch_answers_the_run_is_submitted_in_t
     run = step(&run, &Event::AnswerLost { message: "killed".into() }, &policy(), t(999)).run;
     run = step(&run, &Event::Revoked, &policy(), t(999)).run;
     assert_eq!(run.vanished, 1);
+}
+
+#[test]
+fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
+    let away = |at| {
+        let event = Event::Unreachable { message: "connect failure".into() };
+        move |run: &Run| step(run, &event, &policy(), t(at))
+    };
+    let called = |run: &Run| step(run, &Event::CalledAgain, &policy(), t(20));
+    let submitting = run_in("submitting");
+    let first = away(5)(&submitting);
+    assert_eq!(first.run.state.reason_and_message(), (None, "connect failure"));
+    assert_eq!(notes(&first, "unreachable").len(), 1);
+    assert_eq!(away(6)(&first.run), Decision::stay(&first.run), "the same answer, read again");
+    let again = called(&first.run);
+    assert_eq!(again.run.submission, submitting.submission);
+    assert_eq!(called(&again.run).run, again.run, "it is under way");
+    let second = away(25)(&again.run);
+    assert_eq!(notes(&second, "unreachable").len(), 0, "told once");
+    let State::Submitting { call: Call::Unreachable(waits) } = &second.run.state else {
+        panic!("{second:#?}")
+    };
+    assert_eq!(waits.again_at, Some(t(35)));
+    for (event, state) in
+        [(acknowledged(), "queued"), (cancel(), "stopping"), (Event::Found(running()), "running")]
+    {
+        assert_eq!(step(&second.run, &event, &policy(), t(40)).run.state.as_str(), state);
+    }
+    let lost = Event::AnswerLost { message: "killed".into() };
+    let doubt = step(&again.run, &lost, &policy(), t(40)).run;
+    assert!(matches!(doubt.state, State::Submitting { call: Call::InDoubt(_) }));
+    assert_eq!(step(&second.run, &lost, &policy(), t(40)).run, second.run, "nothing is under way");
 }

@@ -8,8 +8,8 @@ use crate::domain::run::tests::{
     script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Call, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run,
-    Seen, Sighting, State, decide, step,
+    Act, AttemptState, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, Sighting,
+    State, decide, step,
 };
 use crate::domain::units::Seconds;
 
@@ -192,38 +192,6 @@ fn a_start_that_slurmctld_forgot_and_calls_cancelled_ended_as_its_script_said() 
     ] {
         assert_eq!(found(&run_in(state), &sighting).run.state.as_str(), "cancelled", "{state}");
     }
-}
-
-#[test]
-fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
-    let away = |at| {
-        let event = Event::Unreachable { message: "connect failure".into() };
-        move |run: &Run| step(run, &event, &policy(), t(at))
-    };
-    let called = |run: &Run| step(run, &Event::CalledAgain, &policy(), t(20));
-    let submitting = run_in("submitting");
-    let first = away(5)(&submitting);
-    assert_eq!(first.run.state.reason_and_message(), (None, "connect failure"));
-    assert_eq!(notes(&first, "unreachable").len(), 1);
-    assert_eq!(away(6)(&first.run), Decision::stay(&first.run), "the same answer, read again");
-    let again = called(&first.run);
-    assert_eq!(again.run.submission, submitting.submission);
-    assert_eq!(called(&again.run).run, again.run, "it is under way");
-    let second = away(25)(&again.run);
-    assert_eq!(notes(&second, "unreachable").len(), 0, "told once");
-    let State::Submitting { call: Call::Unreachable(waits) } = &second.run.state else {
-        panic!("{second:#?}")
-    };
-    assert_eq!(waits.again_at, Some(t(35)));
-    for (event, state) in
-        [(acknowledged(), "queued"), (cancel(), "stopping"), (Event::Found(running()), "running")]
-    {
-        assert_eq!(step(&second.run, &event, &policy(), t(40)).run.state.as_str(), state);
-    }
-    let lost = Event::AnswerLost { message: "killed".into() };
-    let doubt = step(&again.run, &lost, &policy(), t(40)).run;
-    assert!(matches!(doubt.state, State::Submitting { call: Call::InDoubt(_) }));
-    assert_eq!(step(&second.run, &lost, &policy(), t(40)).run, second.run, "nothing is under way");
 }
 
 #[test]
