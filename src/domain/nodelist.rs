@@ -3,6 +3,9 @@
 /// Names that one list may come to; the largest machines have some ten thousand nodes.
 pub const NODES_MAX: usize = 65_536;
 
+/// Bytes of one name: names of hosts have no more. With [`NODES_MAX`] it bounds what a list comes to.
+pub const NAME_BYTES_MAX: usize = 255;
+
 /// Why a list cannot be spelt out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NodeListError {
@@ -59,6 +62,10 @@ fn expand_part(part: &str, room: usize) -> Result<Vec<String>, NodeListError> {
         if names.len().saturating_mul(numbers.len()) > room {
             return Err(NodeListError::TooLong);
         }
+        // All names of a part are about as long; a longer one would only be copied on and on.
+        if names.iter().any(|name| name.len() + before.len() > NAME_BYTES_MAX) {
+            return Err(NodeListError::Malformed);
+        }
         names = names
             .iter()
             .flat_map(|name| numbers.iter().map(move |number| format!("{name}{before}{number}")))
@@ -67,6 +74,9 @@ fn expand_part(part: &str, room: usize) -> Result<Vec<String>, NodeListError> {
     }
     if names.len() > room {
         return Err(NodeListError::TooLong);
+    }
+    if names.iter().any(|name| name.len() + rest.len() > NAME_BYTES_MAX) {
+        return Err(NodeListError::Malformed);
     }
     for name in &mut names {
         name.push_str(rest);
@@ -140,6 +150,9 @@ mod tests {
             "a b",
             "n[1234567890123]",
             "n\u{1b}1",
+            &format!("{}[1-65536]", "n".repeat(NAME_BYTES_MAX + 1)),
+            &format!("[1-65536]{}", "n".repeat(NAME_BYTES_MAX)),
+            &"n[1]".repeat(100_000),
         ] {
             assert_eq!(expand(text), Err(NodeListError::Malformed), "{text}");
         }
