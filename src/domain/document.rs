@@ -4,12 +4,18 @@
 //! first fault and loses places under `flatten` and `untagged`, and a typo in a spec costs GPU hours. Layers and
 //! `--set` flags are merged as trees, so a problem points at the text that really holds the faulty value.
 
+use std::collections::HashMap;
+
 use toml::de::{DeTable, DeValue};
 
-use crate::domain::problem::{At, Place, Problem, SourceId};
+use crate::domain::problem::{At, Place, Problem, SourceId, limited};
 
 /// The largest spec or site file that is read.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
+
+/// Parts of a dotted key that is set. Tables nest, and what works through them must not nest without end; the parser of
+/// whole documents has a limit of its own.
+pub const KEY_PARTS_MAX: usize = 32;
 
 /// A TOML value. Numbers keep their spelling: `1e-4` must reach the training program as `1e-4`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,8 +45,11 @@ impl Table {
 
     /// Lays `over` on top: its values win, tables are merged key by key.
     pub fn merge(&mut self, over: Table) {
+        let named = |(place, (key, _)): (usize, &(At<String>, _))| (key.value.clone(), place);
+        let mut places: HashMap<String, usize> = self.0.iter().enumerate().map(named).collect();
         for (key, node) in over.0 {
-            match (self.get_mut(&key.value), node) {
+            let below = places.get(&key.value).and_then(|place| self.0.get_mut(*place));
+            match (below.map(|(_, node)| node), node) {
                 (
                     Some(At { value: Node::Table(below), .. }),
                     At { value: Node::Table(above), .. },
@@ -48,7 +57,10 @@ impl Table {
                     below.merge(above);
                 }
                 (Some(slot), node) => *slot = node,
-                (None, node) => self.0.push((key, node)),
+                (None, node) => {
+                    places.insert(key.value.clone(), self.0.len());
+                    self.0.push((key, node));
+                }
             }
         }
     }
@@ -56,8 +68,13 @@ impl Table {
     /// Sets a dotted key, making the tables on its way.
     ///
     /// # Errors
-    /// When a part of the way is a value, not a table.
+    /// When a part of the way is a value, not a table, and when the way leads deeper than any table is.
     pub fn set(&mut self, way: &[&str], place: Place, node: At<Node>) -> Result<(), Problem> {
+        if way.len() > KEY_PARTS_MAX {
+            let message =
+                format!("a key of {} parts, and none has more than {KEY_PARTS_MAX}", way.len());
+            return Err(Problem::at(place, message));
+        }
         let Some((first, rest)) = way.split_first() else { return Ok(()) };
         if rest.is_empty() {
             match self.get_mut(first) {
@@ -130,7 +147,7 @@ pub fn parse(text: &str, source: SourceId) -> (Table, Vec<Problem>) {
         .collect();
     let mut tree = Tree { source, problems: &mut problems };
     let table = tree.table(table.get_ref());
-    (table, problems)
+    (table, limited(problems))
 }
 
 /// Reads the value of `--set key=VALUE`: TOML, or plain text where TOML fails.
@@ -259,10 +276,15 @@ mod tests {
     #[test]
     fn layers_merge_key_by_key() {
         let mut below = read("[class.a]\nrate = 1\ngpu_type = 'x'\n");
-        below.merge(read("[class.a]\nrate = 2\n[class.b]\nrate = 3\n"));
+        let above = "[class.a]\nrate = 2\n[class.b]\nrate = 3\n[site]\nname = 's'\n";
+        below.merge(read(above));
+        below.merge(read("site.name = 't'\n"));
         assert_eq!(
             below.canonical(),
-            serde_json::json!({"class": {"a": {"rate": 2, "gpu_type": "x"}, "b": {"rate": 3}}})
+            serde_json::json!({
+                "class": {"a": {"rate": 2, "gpu_type": "x"}, "b": {"rate": 3}},
+                "site": {"name": "t"},
+            })
         );
     }
 
@@ -286,5 +308,8 @@ mod tests {
             serde_json::json!({"compute": {"nodes": 4}, "args": {"lr": {"float": "0.1"}}})
         );
         assert!(table.set(&["compute", "nodes", "x"], place, parse_value("1", place)).is_err());
+        let deep = ["a"; KEY_PARTS_MAX + 1];
+        assert!(table.set(&deep[1..], place, parse_value("1", place)).is_ok());
+        assert!(table.set(&deep, place, parse_value("1", place)).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! How typed tables are read from a [`Node`] tree, and how they are declared.
+//! How typed tables are declared, and how they are read from a [`Node`] tree.
 //!
 //! [`keys!`] declares a table as a struct: a field is a key, its doc comment is the key's documentation (also in the
 //! JSON schema). Reading never stops at a fault: each one becomes a [`Problem`] and the rest is read on. A key that
@@ -14,6 +14,14 @@ use crate::domain::problem::{At, Problem};
 pub trait FromNode: Sized {
     /// Reads the value, or says what is wrong with it. `path` is the dotted key, for messages.
     fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self>;
+}
+
+/// Longer lists and tables than this are a mistake, not a wish.
+const ITEMS_MAX: usize = 10_000;
+
+fn too_many(node: &At<Node>, path: &str, items: usize) -> Problem {
+    let message = format!("`{path}` has {items} items, more than {ITEMS_MAX}");
+    Problem::at(node.place, message)
 }
 
 /// Says that another kind of value was expected.
@@ -130,14 +138,11 @@ impl<T: FromNode> FromNode for At<T> {
 
 impl<T: FromNode> FromNode for Vec<T> {
     fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        /// Longer lists than this are a mistake, not a wish.
-        const ITEMS_MAX: usize = 10_000;
         let Node::List(items) = &node.value else {
             return wrong_kind(node, path, "an array", problems);
         };
         if items.len() > ITEMS_MAX {
-            let message = format!("`{path}` has {} items, more than {ITEMS_MAX}", items.len());
-            problems.push(Problem::at(node.place, message));
+            problems.push(too_many(node, path, items.len()));
             return None;
         }
         let read = |(index, item)| T::from_node(item, &format!("{path}[{index}]"), problems);
@@ -187,7 +192,15 @@ impl<T: FromNode> FromNode for Named<T> {
         let Node::Table(table) = &node.value else {
             return wrong_kind(node, path, "a table", problems);
         };
+        if table.0.len() > ITEMS_MAX {
+            problems.push(too_many(node, path, table.0.len()));
+            return None;
+        }
         let entries = table.0.iter().filter_map(|(key, node)| {
+            if key.value.contains('\0') {
+                problems.push(Problem::at(key.place, "a name holds a NUL character"));
+                return None;
+            }
             T::from_node(node, &join(path, &key.value), problems).map(|value| (key.clone(), value))
         });
         Some(Self(entries.collect()))

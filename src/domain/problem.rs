@@ -33,6 +33,12 @@ impl<T> At<T> {
     }
 }
 
+/// Problems of one text that are told: whoever has mended these will ask again.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// Bytes of one message: it quotes what was written, and that may be anything.
+const MESSAGE_BYTES_MAX: usize = 2_000;
+
 /// One thing that is wrong, said so that its writer can mend it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -44,16 +50,20 @@ pub struct Problem {
 
 impl Problem {
     pub fn at(place: Place, message: impl Into<String>) -> Self {
-        Self { place: Some(place), message: message.into(), help: None }
+        Self::new(Some(place), message)
     }
 
     pub fn nowhere(message: impl Into<String>) -> Self {
-        Self { place: None, message: message.into(), help: None }
+        Self::new(None, message)
+    }
+
+    pub fn new(place: Option<Place>, message: impl Into<String>) -> Self {
+        Self { place, message: shortened(message.into()), help: None }
     }
 
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(shortened(help.into()));
         self
     }
 
@@ -69,6 +79,24 @@ impl Problem {
             None => self.help(format!("known here: {}", known.join(", "))),
         }
     }
+}
+
+/// The first problems of a text, and a word about the others.
+#[must_use]
+pub fn limited(mut problems: Vec<Problem>) -> Vec<Problem> {
+    if problems.len() > PROBLEMS_MAX {
+        problems.truncate(PROBLEMS_MAX - 1);
+        problems.push(Problem::nowhere("there are more problems than are told at once"));
+    }
+    problems
+}
+
+fn shortened(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES_MAX {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES_MAX));
+        text.push_str(" […]");
+    }
+    text
 }
 
 /// The known word that `word` was probably meant to be.
@@ -153,6 +181,17 @@ mod tests {
         assert_eq!(at(6), "run.toml:2:1");
         assert_eq!(at(11), "run.toml:2:5", "columns count characters, not bytes");
         assert_eq!(at(999), "run.toml:3:1", "past the end is the end");
+    }
+
+    #[test]
+    fn neither_messages_nor_their_number_are_without_end() {
+        let long = Problem::nowhere("é".repeat(10_000)).help("x".repeat(10_000));
+        assert!(long.message.ends_with("é […]") && long.message.len() < 2_100);
+        assert!(long.help.is_some_and(|help| help.len() < 2_100));
+        let all = limited(vec![Problem::nowhere("x"); 10_000]);
+        assert_eq!(all.len(), PROBLEMS_MAX);
+        assert!(all[PROBLEMS_MAX - 1].message.contains("more problems"));
+        assert_eq!(limited(all.clone()), all);
     }
 
     #[test]

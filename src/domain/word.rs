@@ -95,6 +95,15 @@ impl Word {
         Ok(Self(pieces))
     }
 
+    /// Bytes of the word without what its placeholders will come to.
+    pub fn literal_bytes(&self) -> usize {
+        let bytes = |piece: &Piece| match piece {
+            Piece::Literal(text) => text.len(),
+            Piece::Placeholder(_) => 0,
+        };
+        self.0.iter().map(bytes).sum()
+    }
+
     /// The word's text before itself: `--key=` before a value.
     #[must_use]
     pub fn prefixed(mut self, prefix: &str) -> Self {

@@ -78,7 +78,7 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
         }
         Expected::Venv => format!("there is no virtual environment {shown}"),
     };
-    let problem = Problem { place: expectation.place, message, help: None };
+    let problem = Problem::new(expectation.place, message);
     let help = match expectation.what {
         Expected::EntryPoint => {
             "write it, or name another: it is relative to `code.path`, which is relative to the spec's own file"

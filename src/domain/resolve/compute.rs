@@ -205,7 +205,7 @@ impl<'a> Resolver<'a> {
         let nodes = compute.and_then(|compute| compute.nodes.as_ref()).map(|nodes| nodes.place);
         // One node is asked for by silence, too: then the class is what does not fit.
         let class = compute.and_then(|compute| compute.class.as_ref()).map(|class| class.place);
-        let problem = |message| Problem { place: nodes.or(class), message, help: None };
+        let problem = |message: String| Problem::new(nodes.or(class), message);
         let count = self.nodes();
         if chosen.target == Target::Local {
             if count > 1 {

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
-use crate::domain::problem::{At, Place, Problem, SourceId};
+use crate::domain::problem::{At, Place, Problem, SourceId, limited};
 use crate::domain::resolved::{Failure, Resolved, Script, Target};
 use crate::domain::run::Reason;
 use crate::domain::site::{self, Mode, Site};
@@ -96,7 +96,7 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
     let resolved = resolver.resolve();
     let Resolver { problems, expectations, choice, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
-    Outcome { resolved, choice, expectations, problems }
+    Outcome { resolved, choice, expectations, problems: limited(problems) }
 }
 
 /// Collects problems while it works through a spec; each step gives its best value and goes on.
@@ -217,10 +217,10 @@ impl Resolver<'_> {
             return Some(default_run_root(&asker.home));
         };
         let account = self.account(project, class);
-        let mut root = template.value.clone();
-        if let Some(rest) = root.strip_prefix("~/") {
-            root = format!("{{home}}/{rest}");
-        }
+        let template = match template.value.strip_prefix("~/") {
+            Some(rest) => format!("{{home}}/{rest}"),
+            None => template.value.clone(),
+        };
         let uid = asker.uid.to_string();
         let home = asker.home.display().to_string();
         let values = [
@@ -231,21 +231,30 @@ impl Resolver<'_> {
             ("{account}", account.as_deref()),
             ("{home}", Some(home.as_str())),
         ];
-        for (placeholder, value) in values {
-            if !root.contains(placeholder) {
-                continue;
-            }
+        let mut root = String::new();
+        let mut rest = template.as_str();
+        // In one go: what is put in may look like a placeholder, and is none.
+        while let Some(at) = rest.find('{') {
+            let (before, from) = rest.split_at(at);
+            root.push_str(before);
+            let found = values.iter().find(|(placeholder, _)| from.starts_with(placeholder));
+            let (written, value) = found.map_or(("{", Some("{")), |(name, value)| (*name, *value));
             let Some(value) = value else {
                 let message =
-                    format!("the site's run_root holds {placeholder}, and this spec has none");
+                    format!("the site's run_root holds {written}, and this spec has none");
                 self.problems
                     .push(Problem::nowhere(message).help("add `project = \"…\"` to the spec"));
                 return None;
             };
-            root = root.replace(placeholder, value);
+            root.push_str(value);
+            rest = from.get(written.len()..).unwrap_or_default();
         }
+        root.push_str(rest);
         let climbs = Path::new(&root).components().any(|part| part == Component::ParentDir);
-        let fine = root.starts_with('/') && !climbs && !root.contains(['\n', '\0']);
+        let fine = root.starts_with('/')
+            && !climbs
+            && root.len() <= PATH_BYTES_MAX
+            && !root.chars().any(char::is_control);
         if !fine {
             self.problems
                 .push(Problem::nowhere(format!("the site's run_root is no absolute path: {root}")));
@@ -271,7 +280,11 @@ impl Resolver<'_> {
         let Some(asked) = asked else { return default.to_owned() };
         let path = Path::new(&asked.value);
         let climbs = path.components().any(|part| part == Component::ParentDir);
-        if asked.value.is_empty() || climbs || asked.value.chars().any(char::is_control) {
+        if asked.value.is_empty()
+            || climbs
+            || asked.value.len() > PATH_BYTES_MAX
+            || asked.value.chars().any(char::is_control)
+        {
             let message = format!(
                 "`{}` is no path inside the run directory, nor an absolute one",
                 asked.value
@@ -333,6 +346,9 @@ impl Resolver<'_> {
         }
     }
 }
+
+/// Longer paths are refused by Linux (`PATH_MAX` is 4096, the final NUL included).
+pub const PATH_BYTES_MAX: usize = 4095;
 
 /// Where run directories go when no site file says so.
 pub fn default_run_root(home: &Path) -> PathBuf {

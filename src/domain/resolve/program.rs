@@ -4,10 +4,10 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::compute::Chosen;
-use crate::domain::resolve::{Expectation, Expected, Resolver};
+use crate::domain::resolve::{Expectation, Expected, PATH_BYTES_MAX, Resolver};
 use crate::domain::resolved::{Code, Environment, Program};
 use crate::domain::spec::{ArgValue, ArgsStyle};
-use crate::domain::word::{WORD_BYTES_MAX, Word};
+use crate::domain::word::{WORD_BYTES_MAX, Word, WordError};
 
 /// Linux gives a new program about 2 MiB for arguments and environment; half of it is left for what others add.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -135,7 +135,15 @@ impl Resolver<'_> {
                 }
             };
             let is_list = matches!(value.value, ArgValue::Words(_));
-            words.extend(spelled(style, &key.value, values, is_list));
+            let spelled = spelled(style, &key.value, values, is_list);
+            // With its name before it, a value that fits may be too long.
+            if let Some(long) =
+                spelled.iter().map(Word::literal_bytes).find(|n| *n > WORD_BYTES_MAX)
+            {
+                let error = WordError::TooLong(long);
+                self.at(value.place, format!("`args.{}`: {error}", key.value));
+            }
+            words.extend(spelled);
         }
         words
     }
@@ -242,6 +250,7 @@ impl Resolver<'_> {
     fn one_line(&mut self, text: &At<String>) {
         if text.value.is_empty()
             || text.value.starts_with('-')
+            || text.value.len() > PATH_BYTES_MAX
             || text.value.chars().any(char::is_control)
         {
             self.at(

@@ -87,7 +87,7 @@ impl Options {
     }
 
     fn refuse(&mut self, place: Option<Place>, message: String) {
-        self.problems.push(Problem { place, message, help: None });
+        self.problems.push(Problem::new(place, message));
     }
 }
 

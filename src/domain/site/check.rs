@@ -1,7 +1,9 @@
 //! What one key of a site config alone cannot tell.
 
 use crate::domain::problem::{At, Problem};
-use crate::domain::site::{Cluster, LOCAL, Site};
+use crate::domain::resolve::PATH_BYTES_MAX;
+use crate::domain::site::{Class, Cluster, LOCAL, Site};
+use crate::domain::word::WORD_BYTES_MAX;
 
 impl Site {
     /// Checks what one key alone cannot tell.
@@ -34,6 +36,7 @@ impl Site {
                 }
                 Some(_) | None => {}
             }
+            class.check(problems);
             if let (Some(min), Some(max)) = (&class.min_nodes, &class.max_nodes)
                 && min.value > max.value
             {
@@ -68,8 +71,47 @@ impl Site {
     }
 }
 
+/// A path that stands in scripts: relative ones would mean another place for every job.
+fn check_path(what: &str, path: Option<&At<String>>, problems: &mut Vec<Problem>) {
+    let Some(path) = path else { return };
+    if !path.value.starts_with('/') {
+        problems.push(Problem::at(path.place, format!("`{what}` must be an absolute path")));
+    } else if path.value.len() > PATH_BYTES_MAX || path.value.chars().any(char::is_control) {
+        let message =
+            format!("`{what}` must have no control characters and at most {PATH_BYTES_MAX} bytes");
+        problems.push(Problem::at(path.place, message));
+    }
+}
+
+fn check_words(what: &str, words: Option<&Vec<At<String>>>, problems: &mut Vec<Problem>) {
+    for word in words.into_iter().flatten().filter(|word| word.value.len() > WORD_BYTES_MAX) {
+        let message = format!("`{what}`: a word is longer than {WORD_BYTES_MAX} bytes");
+        problems.push(Problem::at(word.place, message));
+    }
+}
+
+impl Class {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        check_path("local_scratch", self.local_scratch.as_ref(), problems);
+        check_words("srun_args", self.srun_args.as_ref(), problems);
+    }
+}
+
 impl Cluster {
     fn check(&self, name: &At<String>, problems: &mut Vec<Problem>) {
+        /// A job's key holds the name, and has to fit into a file system's link.
+        const NAME_BYTES_MAX: usize = 255;
+        if name.value.is_empty()
+            || name.value.len() > NAME_BYTES_MAX
+            || name.value.chars().any(char::is_control)
+        {
+            let message = format!(
+                "a cluster's name is 1 to {NAME_BYTES_MAX} bytes without control characters"
+            );
+            problems.push(Problem::at(name.place, message));
+        }
+        check_path("conda_root", self.conda_root.as_ref(), problems);
+        check_words("srun_args", self.srun_args.as_ref(), problems);
         if name.value == LOCAL {
             problems.push(Problem::at(
                 name.place,
@@ -86,9 +128,12 @@ impl Cluster {
             }
         }
         if let Some(address) = &self.node_address
-            && !address.value.contains("{node}")
+            && (!address.value.contains("{node}")
+                || address.value.len() > PATH_BYTES_MAX
+                || address.value.chars().any(|c| c.is_control() || c.is_whitespace()))
         {
-            problems.push(Problem::at(address.place, "`node_address` must hold `{node}`"));
+            let message = "`node_address` must be one word that holds `{node}`";
+            problems.push(Problem::at(address.place, message));
         }
     }
 }

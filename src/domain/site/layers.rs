@@ -2,7 +2,7 @@
 
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::{FromNode as _, join};
-use crate::domain::problem::{At, Place, Problem, SourceId};
+use crate::domain::problem::{At, Place, Problem, SourceId, limited};
 use crate::domain::site::Site;
 use crate::domain::units::Seconds;
 
@@ -51,7 +51,7 @@ pub fn effective(layers: Vec<Layer>) -> (Site, Table, Vec<Problem>) {
     let whole = At::new(Node::Table(merged.clone()), place);
     let site = Site::from_node(&whole, "", &mut problems).unwrap_or_default();
     site.check(&mut problems);
-    (site, merged, problems)
+    (site, merged, limited(problems))
 }
 
 fn allows_override(table: &Table) -> bool {

@@ -62,9 +62,32 @@ fn what_does_not_fit_together_is_told() {
             "`min_nodes` is more than `max_nodes` (2)",
             "`site.default_class` is `b`, which is not defined",
             "`rendezvous_ports` must be two ports from 1024 to 65535, the lower first",
-            "`node_address` must hold `{node}`",
+            "`node_address` must be one word that holds `{node}`",
             "`run_root` cannot hold `{usr}`",
             "`run_root` must be an absolute path",
+        ]
+    );
+}
+
+#[test]
+fn what_stands_in_scripts_can_stand_there() {
+    let long = "x".repeat(200_000);
+    let text = format!(
+        "[cluster.\"a\\u001b\"]\nconda_root = 'opt/conda'\nnode_address = '{{node}} x'\nsrun_args = ['{long}']\n\
+         [cluster.\"b\\u0000\"]\n[cluster.'{long}']\n[class.c]\ncluster = \"a\\u001b\"\n\
+         local_scratch = '$TMPDIR/x'\n[class.d]\ncluster = \"a\\u001b\"\nlocal_scratch = \"/tmp\\n\"\n"
+    );
+    assert_eq!(
+        told(vec![layer(LayerKind::User, 0, &text)]),
+        vec![
+            "a name holds a NUL character",
+            "`local_scratch` must be an absolute path",
+            "`local_scratch` must have no control characters and at most 4095 bytes",
+            "a cluster's name is 1 to 255 bytes without control characters",
+            "`conda_root` must be an absolute path",
+            "`srun_args`: a word is longer than 131071 bytes",
+            "`node_address` must be one word that holds `{node}`",
+            "a cluster's name is 1 to 255 bytes without control characters",
         ]
     );
 }

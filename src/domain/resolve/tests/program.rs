@@ -227,3 +227,33 @@ fn checkpoints_and_metrics_stay_inside_or_are_absolute() {
     let message = "4:8 `../m` is no path inside the run directory, nor an absolute one";
     check_problems_at(LOCAL_ONLY, &metrics, &[message]);
 }
+
+#[test]
+fn words_that_no_program_can_be_given_are_refused() {
+    let spec = |args: &str| format!("{CODE}args_style = 'equals'\n[args]\n{args}\n");
+    let message = |bytes: usize| {
+        format!(
+            "it is {bytes} bytes long, more than the 131071 that a program can be given in one word"
+        )
+    };
+    // `--x=` counts.
+    let fits = "x".repeat(131_071 - 4);
+    check_problems(&spec(&format!("x = '{fits}'")), &[]);
+    let told = format!("5:5 `args.x`: {}", message(131_072));
+    check_problems(&spec(&format!("x = 'x{fits}'")), &[&told]);
+    let key = "k".repeat(131_070);
+    let outcome = outcome(SITE, &spec(&format!("{key} = true")));
+    assert!(outcome.resolved.is_none(), "a name alone may be too long");
+    let long = "x".repeat(4096);
+    for table in ["[checkpoint]\ndirectory", "[metrics]\nfile"] {
+        let problems = super::outcome(SITE, &format!("{CODE}{table} = '{long}'\n")).problems;
+        assert_eq!(problems.len(), 1, "{table}");
+    }
+    for key in ["conda = ", "modules = ["] {
+        let end = if key.ends_with('[') { "]" } else { "" };
+        let text = format!("{CODE}[environment]\n{key}'{long}'{end}\n");
+        assert_eq!(super::outcome(SITE, &text).problems.len(), 1, "{key}");
+    }
+    let many: String = (0..10_001).map(|number| format!("k{number} = 1\n")).collect();
+    check_problems(&spec(&many), &["4:1 `args` has 10001 items, more than 10000"]);
+}

@@ -222,6 +222,9 @@ fn run_directories_go_where_the_site_says() {
     assert_eq!(root("~/runs", ""), ok("/home/anna/runs"));
     assert_eq!(root("/p/{project}/{account}", "project = 'nlp'\n"), ok("/p/nlp/ml_g"));
     assert_eq!(root("/a/{account}", ""), ok("/a/of-class"), "the default class's account");
+    // An account that looks like a placeholder is none.
+    let odd = "compute.account = '{home}'\n";
+    assert_eq!(root("/a/{account}/{user}", odd), ok("/a/{home}/anna"));
     let message = "the site's run_root holds {project}, and this spec has none";
     assert_eq!(root("/p/{project}", ""), Err(vec![message.to_owned()]));
     for climbing in ["/scratch/../etc", "/scratch/.."] {
