@@ -122,6 +122,8 @@ pub fn lines<'a>(text: &'a str, nonce: &str) -> impl Iterator<Item = Line<'a>> {
             }
             // What follows a newline in a name has the mark behind it, once. Nobody else knows the nonce.
             (None, _, None, ..) | (Some(_), None, ..) => Line::Foreign,
+            // Such a line may be a number.
+            (Some(_), Some(""), None, ..) => Line::Foreign,
             _ => {
                 let marks = finder.find_iter(line.as_bytes()).count();
                 Line::Broken { text: line, is_nameless: marks < MARKS }
@@ -301,6 +303,10 @@ mod tests {
         assert_eq!((answer.rows.len(), answer.unread.len(), answer.nameless), (2, 1, 1));
         assert_eq!(parse(b"", "n0nce"), Answer::default());
         assert_eq!(parse(b"\xff\xfe\n\n|n0nce|\n", "n0nce").dropped, 3);
+        // Some name ends with a line that is a number.
+        let numbered = TEXT.replace("7|NONCE|x|y|n0nce|", "123|n0nce|");
+        let answer = parse(numbered.as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.dropped, answer.unread.len()), (3, 2, 0));
         // Yesterday's nonce is no nonce.
         assert_eq!(parse(TEXT.as_bytes(), "another").dropped, 5);
     }
