@@ -20,6 +20,9 @@ pub mod cli;
 pub mod daemon;
 pub mod web;
 
+#[cfg(test)]
+mod fuzz;
+
 /// An error with all its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();

@@ -235,7 +235,7 @@ impl Commands {
 }
 
 /// What a query printed, when it can be believed.
-pub(super) fn good(ended: Result<Output, ProgramError>) -> Result<Vec<u8>, String> {
+pub(crate) fn good(ended: Result<Output, ProgramError>) -> Result<Vec<u8>, String> {
     let output = ended.map_err(|error| crate::chain(&error))?;
     let said = words(&output.stderr);
     match output.code {

@@ -102,14 +102,18 @@ fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
 }
 
 /// The three answers that a site config is made of.
-struct Said<'a> {
-    config: &'a str,
-    partitions: &'a str,
-    nodes: &'a str,
+pub(crate) struct Said<'a> {
+    pub(crate) config: &'a str,
+    pub(crate) partitions: &'a str,
+    pub(crate) nodes: &'a str,
 }
 
 /// The text of the site file, or why there is none.
-fn site_text(which: &WhichSlurm, said: &Said<'_>, asker: &Asker) -> Result<String, String> {
+pub(crate) fn site_text(
+    which: &WhichSlurm,
+    said: &Said<'_>,
+    asker: &Asker,
+) -> Result<String, String> {
     let name = config::parse(said.config).and_then(|config| config.cluster_name);
     let name = name.ok_or("it does not say what the cluster is called")?;
     let partitions = answers::partitions(said.partitions)?;
