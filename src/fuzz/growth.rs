@@ -67,7 +67,7 @@ fn check(what: &str, pieces: &[(&str, &str, &str)], bytes: usize, read: impl Fn(
         let text = grown(*piece, long(bytes));
         let before = spent();
         read(&text);
-        let took = spent() - before;
+        let took = spent().saturating_sub(before);
         println!("{what} {piece:?}: {took:?}");
         assert!(took < PATIENCE, "{what} {piece:?}: {} bytes took {took:?}", text.len());
     }

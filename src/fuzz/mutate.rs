@@ -25,6 +25,10 @@ impl Random {
         usize::try_from((self.next() >> 16) % end as u64).expect("it is below a length")
     }
 
+    fn byte(&mut self) -> u8 {
+        self.next().to_be_bytes()[0]
+    }
+
     pub(super) fn one_of<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.below(all.len())]
     }
@@ -137,7 +141,7 @@ fn damage(text: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
     match random.below(12) {
         0 if at < text.len() => text[at] ^= 1 << random.below(8),
         1 if at < text.len() => {
-            text[at] = random.one_of(&[&0, &0xff, &0x80, &b'\n', &b'|']).to_owned()
+            text[at] = *random.one_of(&[&0, &0xff, &0x80, &b'\n', &b'|']);
         }
         2 => text.truncate(at),
         3 => drop(text.drain(..at)),
@@ -160,7 +164,7 @@ fn damage(text: &mut Vec<u8>, corpus: &[Vec<u8>], random: &mut Random) {
             text.splice(at..at, piece);
         }
         9 => {
-            let bytes: Vec<u8> = (0..=random.below(6)).map(|_| random.below(256) as u8).collect();
+            let bytes: Vec<u8> = (0..=random.below(6)).map(|_| random.byte()).collect();
             text.splice(at..at, bytes);
         }
         _ => {

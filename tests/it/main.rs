@@ -5,6 +5,7 @@ mod cli;
 mod documents;
 mod env;
 mod faults;
+mod hostile;
 mod local;
 mod script;
 mod sim;

@@ -4,7 +4,7 @@
 
 mod compute;
 mod program;
-mod sbatch_options;
+pub(super) mod sbatch_options;
 
 use std::path::{Component, Path, PathBuf};
 

@@ -176,8 +176,7 @@ impl Resolver<'_> {
         }
         let conda = conda.map(|conda| {
             self.one_line(conda);
-            let is_prefix = conda.value.contains('/') || conda.value.starts_with('~');
-            if is_prefix {
+            if conda.value.contains('/') {
                 self.beside_spec(&conda.value).display().to_string()
             } else {
                 conda.value.clone()

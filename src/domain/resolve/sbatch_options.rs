@@ -74,20 +74,25 @@ impl Options {
     }
 
     fn verbatim(&mut self, text: &At<String>) {
-        match SbatchOption::parse(&text.value) {
-            Ok(option) if is_ours(option.name()) => {
-                let message = format!("`{}` is set by Trainyard itself", option.name());
-                self.refuse(Some(text.place), message);
-            }
+        match verbatim(&text.value) {
             Ok(option) => self.list.push(option),
-            Err(error) => {
-                self.refuse(Some(text.place), format!("`{}`: {error}", text.value.escape_debug()));
-            }
+            Err(message) => self.refuse(Some(text.place), message),
         }
     }
 
     fn refuse(&mut self, place: Option<Place>, message: String) {
         self.problems.push(Problem::new(place, message));
+    }
+}
+
+/// An option as somebody wrote it, or why it cannot be given to sbatch.
+pub(in crate::domain) fn verbatim(text: &str) -> Result<SbatchOption, String> {
+    match SbatchOption::parse(text) {
+        Ok(option) if is_ours(option.name()) => {
+            Err(format!("`{}` is set by Trainyard itself", option.name()))
+        }
+        Ok(option) => Ok(option),
+        Err(error) => Err(format!("`{}`: {error}", text.escape_debug())),
     }
 }
 
@@ -316,7 +321,7 @@ impl Resolver<'_> {
         }
         if let Some(partitions) = &class.partition {
             let names: Vec<&str> = partitions.0.iter().map(|at| at.value.as_str()).collect();
-            options.add("partition", partitions.0.first().map(|at| at.place), names.join(","));
+            options.add("partition", None, names.join(","));
         }
         options
             .text("qos", compute.qos.as_ref().or(project_keys.qos.as_ref()).or(class.qos.as_ref()));
@@ -354,7 +359,9 @@ impl Resolver<'_> {
         let nodes = self.nodes();
         if u32::try_from(named).is_ok_and(|named| named > nodes) {
             let message = format!("{named} nodes must be used, and the run asks for {nodes}");
-            self.at(list.place, message);
+            // The class's list is in another file.
+            let place = compute.nodelist.as_ref().map(|list| list.place);
+            self.problems.push(Problem::new(place, message));
         }
     }
 

@@ -2,7 +2,9 @@
 
 use crate::domain::problem::{At, Problem};
 use crate::domain::resolve::PATH_BYTES_MAX;
-use crate::domain::site::{Class, Cluster, LOCAL, Site};
+use crate::domain::resolve::sbatch_options::verbatim;
+use crate::domain::resolved::SbatchOption;
+use crate::domain::site::{Class, Cluster, LOCAL, Project, Script, Site};
 use crate::domain::word::WORD_BYTES_MAX;
 
 impl Site {
@@ -68,6 +70,54 @@ impl Site {
         if let Some(root) = self.site.as_ref().and_then(|general| general.run_root.as_ref()) {
             check_run_root(root, problems);
         }
+        check_directives(self.script.as_ref(), problems);
+        for project in self.project.iter().flat_map(|all| &all.0).map(|(_, project)| project) {
+            project.check(problems);
+        }
+    }
+}
+
+/// Texts that become options of sbatch. They are refused here, at their place in this file, and not when a spec meets them.
+fn check_options<'a>(
+    texts: impl IntoIterator<Item = (&'a str, Option<&'a At<String>>)>,
+    problems: &mut Vec<Problem>,
+) {
+    for (name, text) in texts {
+        let Some(text) = text else { continue };
+        if text.value.is_empty() {
+            problems.push(Problem::at(text.place, format!("`{name}` is empty")));
+        } else if let Err(error) = SbatchOption::with_value("x", &text.value) {
+            let message = format!("`{name}` cannot be given to sbatch: {error}");
+            problems.push(Problem::at(text.place, message));
+        }
+    }
+}
+
+fn check_verbatim(options: Option<&Vec<At<String>>>, problems: &mut Vec<Problem>) {
+    for option in options.into_iter().flatten() {
+        if let Err(message) = verbatim(&option.value) {
+            problems.push(Problem::at(option.place, message));
+        }
+    }
+}
+
+fn check_directives(script: Option<&Script>, problems: &mut Vec<Problem>) {
+    check_verbatim(script.and_then(|script| script.directives.as_ref()), problems);
+}
+
+impl Project {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        let texts = [
+            ("account", self.account.as_ref()),
+            ("qos", self.qos.as_ref()),
+            ("wckey", self.wckey.as_ref()),
+        ];
+        let accounts = self.accounts.iter().flat_map(|all| &all.0);
+        let accounts = accounts.map(|(_, account)| ("accounts", Some(account)));
+        check_options(texts.into_iter().chain(accounts), problems);
+        if let Some(root) = &self.run_root {
+            check_run_root(root, problems);
+        }
     }
 }
 
@@ -92,6 +142,22 @@ fn check_words(what: &str, words: Option<&Vec<At<String>>>, problems: &mut Vec<P
 
 impl Class {
     fn check(&self, problems: &mut Vec<Problem>) {
+        let texts = [
+            ("gres", self.gres.as_ref()),
+            ("gpu_type", self.gpu_type.as_ref()),
+            ("account", self.account.as_ref()),
+            ("qos", self.qos.as_ref()),
+            ("constraint", self.constraint.as_ref()),
+            ("reservation", self.reservation.as_ref()),
+            ("licenses", self.licenses.as_ref()),
+            ("exclude", self.exclude.as_ref()),
+            ("nodelist", self.nodelist.as_ref()),
+            ("wckey", self.wckey.as_ref()),
+        ];
+        let partitions = self.partition.iter().flat_map(|all| &all.0);
+        let partitions = partitions.map(|partition| ("partition", Some(partition)));
+        check_options(texts.into_iter().chain(partitions), problems);
+        check_verbatim(self.directives.as_ref(), problems);
         check_path("local_scratch", self.local_scratch.as_ref(), problems);
         check_words("srun_args", self.srun_args.as_ref(), problems);
     }
@@ -110,6 +176,7 @@ impl Cluster {
             );
             problems.push(Problem::at(name.place, message));
         }
+        check_directives(self.script.as_ref(), problems);
         check_path("conda_root", self.conda_root.as_ref(), problems);
         check_words("srun_args", self.srun_args.as_ref(), problems);
         if name.value == LOCAL {
@@ -162,5 +229,11 @@ fn check_run_root(root: &At<String>, problems: &mut Vec<Problem>) {
         && !root.value.starts_with("~/")
     {
         problems.push(Problem::at(root.place, "`run_root` must be an absolute path"));
+    }
+    if root.value.len() > PATH_BYTES_MAX || root.value.chars().any(char::is_control) {
+        let message = format!(
+            "`run_root` must have no control characters and at most {PATH_BYTES_MAX} bytes"
+        );
+        problems.push(Problem::at(root.place, message));
     }
 }

@@ -91,3 +91,27 @@ fn what_stands_in_scripts_can_stand_there() {
         ]
     );
 }
+
+#[test]
+fn what_sbatch_cannot_be_given_is_told_in_this_file() {
+    let text = "[script]\ndirectives = ['--output=x']\n[cluster.c]\nscript.directives = ['x']\n[class.a]\n\
+                gres = 'é'\nqos = ''\npartition = ['a', \"b\\n\"]\ndirectives = ['-J x']\n\
+                [project.p]\naccount = 'é'\naccounts = { a = 'é' }\nrun_root = 'x'\n";
+    let ascii = "cannot be given to sbatch: it holds a character outside ASCII, which Slurm does not carry safely";
+    let control = "cannot be given to sbatch: it holds a line break or another control character";
+    let no_option = "an option starts with `-`, as `--switches=1` does";
+    assert_eq!(
+        told(vec![layer(LayerKind::User, 0, text)]),
+        [
+            format!("`gres` {ascii}"),
+            "`qos` is empty".to_owned(),
+            format!("`partition` {control}"),
+            format!("`-J x`: {no_option}"),
+            format!("`x`: {no_option}"),
+            "`--output` is set by Trainyard itself".to_owned(),
+            format!("`account` {ascii}"),
+            format!("`accounts` {ascii}"),
+            "`run_root` must be an absolute path".to_owned(),
+        ]
+    );
+}

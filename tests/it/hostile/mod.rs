@@ -1,0 +1,10 @@
+//! Hostile text through every text field of specs and site files: each value is refused at its place, or comes out byte
+//! for byte, adds nothing and changes nothing else.
+
+mod fields;
+mod payloads;
+mod program;
+mod runs;
+mod sbatch;
+mod scripts;
+mod world;

@@ -1,0 +1,1 @@
+//! The same texts by way of the real program.
