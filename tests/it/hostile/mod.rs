@@ -3,7 +3,6 @@
 
 mod fields;
 mod payloads;
-mod program;
 mod runs;
 mod sbatch;
 mod scripts;

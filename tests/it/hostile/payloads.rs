@@ -81,7 +81,7 @@ pub(super) fn all() -> Vec<String> {
         "{}",
         "{{",
         "}}",
-        "{output",
+        "{outptu",
         "{nonsense}",
         "%}",
         "{% raw %}{{ 1 }}",

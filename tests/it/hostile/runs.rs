@@ -170,7 +170,9 @@ fn accepted(variant: char, text: &str, root: &FilePath) -> (Texts, Vec<(String, 
     let mut meant = Vec::new();
     for (number, line) in fields(variant).filter(|(_, line)| line.kind != Kind::Code) {
         let text = if line.kind == Kind::Path { text.replace('/', "_") } else { text.to_owned() };
-        if is_out_of_reach(line, &text) {
+        // A document and a command line have their limits.
+        let bytes: usize = accepted.values().map(String::len).sum();
+        if is_out_of_reach(line, &text) || bytes + text.len() > 400_000 {
             continue;
         }
         let alone = Texts::from([(number, text.clone())]);
@@ -196,9 +198,12 @@ fn what_the_training_is_given_is_the_text_byte_for_byte() {
         let plain = with(variant, &Texts::new(), &root).resolved.unwrap();
         stage.furnish(&plain).unwrap();
         let expected = stage.run(&plain, "plain");
-        // Each text in two of the variants, so that a round is short.
+        // Each text in one of the variants, so that a round is short.
         let place = VARIANTS.iter().position(|known| *known == variant).unwrap();
-        let chosen = texts().into_iter().enumerate().filter(|(number, _)| (number + place) % 5 < 2);
+        let chosen = texts()
+            .into_iter()
+            .enumerate()
+            .filter(|(number, _)| (number + place).is_multiple_of(5));
         for (_, text) in chosen {
             let shown = format!("{variant} {:?}", text.chars().take(80).collect::<String>());
             let (accepted, meant) = accepted(variant, &text, &root);
@@ -232,6 +237,6 @@ fn what_the_training_is_given_is_the_text_byte_for_byte() {
             runs += 1;
         }
     }
-    assert!(runs > 150, "{runs} runs");
+    assert!(runs > 90, "{runs} runs");
     println!("{runs} runs");
 }

@@ -1,1 +1,0 @@
-//! The same texts by way of the real program.
