@@ -9,6 +9,8 @@
 pub mod answer;
 pub mod commands;
 pub mod config;
+#[cfg(test)]
+mod documented;
 mod fields;
 pub mod found;
 pub mod identity;
