@@ -153,6 +153,11 @@ pub fn parse(text: &str, source: SourceId) -> (Table, Vec<Problem>) {
 /// Reads the value of `--set key=VALUE`: TOML, or plain text where TOML fails.
 pub fn parse_value(text: &str, place: Place) -> At<Node> {
     let mut ignored = Vec::new();
+    // The parser of documents knows how deep is too deep; that of values alone goes on until the stack is gone.
+    let is_bounded = DeTable::parse(&format!("value = {text}\n")).is_ok();
+    if !is_bounded {
+        return At::new(Node::Text(text.to_owned()), place);
+    }
     let node = match DeValue::parse(text) {
         Ok(value) => Tree { source: place.source, problems: &mut ignored }.node(value.get_ref()),
         Err(_) => Node::Text(text.to_owned()),

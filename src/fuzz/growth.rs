@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::texts::{asker, site_of};
-use crate::domain::document::{DOCUMENT_BYTES_MAX, Table, parse, parse_value};
+use crate::domain::document::{DOCUMENT_BYTES_MAX, Node, Table, parse, parse_value};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::metrics::{LINE_BYTES_MAX, MetricLine};
 use crate::domain::nodelist;
@@ -181,6 +181,30 @@ fn the_largest_flags() {
         let checked = request(String::new(), vec![change]).check(&Site::default(), &asker());
         assert!(checked.outcome.resolved.is_none());
     });
+}
+
+/// Nested as deep as it fits, and closed again.
+#[test]
+fn what_nests_is_not_followed_without_end() {
+    let place = Place { source: SourceId(0), start: 0, end: 0 };
+    for (open, inner, close) in [
+        ("[", "1", "]"),
+        ("{a=", "1", "}"),
+        ("[{a=", "1", "}]"),
+        ("{a.b.c=", "1", "}"),
+        ("[1,", "", "]"),
+    ] {
+        for depth in [10, 1_000, 100_000] {
+            let text = [&open.repeat(depth), inner, &close.repeat(depth)].concat();
+            let value = parse_value(&text, place).value;
+            assert_eq!(matches!(value, Node::Text(_)), depth > 10, "{open} {depth}");
+            let (_, problems) = parse(&format!("a = {text}\n"), SourceId(0));
+            assert_eq!(problems.is_empty(), depth == 10, "{open} {depth}");
+        }
+    }
+    let text = format!("{}b = 1\n", "a.".repeat(100_000));
+    assert!(!parse(&text, SourceId(0)).1.is_empty());
+    drop(parse_value(&format!("{{ {} }}", text.trim()), place));
 }
 
 #[test]
