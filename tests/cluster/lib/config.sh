@@ -30,6 +30,7 @@ write_hosts() {
 # - cred_expire: a requeued job may start again after cred_expire + 1 s, by default two minutes.
 # - batch_sched_delay, bf_interval, sched_interval: jobs start at once.
 # - MinJobAge: finished jobs are forgotten soon, so that tests see it.
+# - FirstJobId: jobs of clusters side by side share the machine's /tmp, so none has a number of another's.
 # - SlurmdTimeout is not small: a slurmctld that was frozen for it would find its nodes dead.
 write_slurm_conf() {
   cat <<CONF
@@ -59,6 +60,7 @@ SchedulerParameters=batch_sched_delay=0,bf_interval=2,sched_interval=5
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 MinJobAge=20
+FirstJobId=$((1 + 100000 * slot))
 KillWait=5
 SlurmdTimeout=60
 Licenses=seat:2
@@ -70,6 +72,8 @@ PartitionName=low Nodes=n[1-4] MaxTime=1-00:00:00 DefaultTime=10 PriorityTier=1 
 CONF
   [[ -z $root ]] || printf 'PluginDir=%s\n' "$(plugin_dir)"
   [[ $reject != yes ]] || printf 'JobSubmitPlugins=lua\n'
+  # Without accounting, slurmctld writes each end of a job down by itself: the tests compare with that.
+  [[ $accounting == yes ]] || printf 'JobCompType=jobcomp/filetxt\nJobCompLoc=%s/log/jobcomp.log\n' "$dir"
   [[ $accounting != yes ]] || cat <<CONF
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1

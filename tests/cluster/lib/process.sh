@@ -35,7 +35,7 @@ running() {
 launch() {
   local name=$1
   shift
-  env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C "$mark=$dir" SLURM_CONF="$conf" \
+  env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C TZ=UTC "$mark=$dir" SLURM_CONF="$conf" \
     MYSQL_UNIX_PORT="$mariadb_socket" setsid "$@" </dev/null >>"$dir/log/$name.out" 2>&1 {lock}>&- &
   printf '%s %s\n' "$!" "$(start_time $!)" >"$dir/run/$name.pid"
 }

@@ -78,11 +78,11 @@ fn runs_wait_for_a_slurm_that_is_away_and_those_under_way_go_on() {
     assert!(shown["state"] == "running" || shown["state"] == "finishing", "{shown:#}");
     assert_ne!(shown["stale_since"], Value::Null, "{shown:#}");
     wait_until("the run that was running has trained", || trained(&cluster) == [before]);
-    cluster.up_again(&[]);
+    cluster.up_again();
     for run in [before, 2, 3] {
         let shown = cluster.env.until(run, &["completed", "failed"]);
         assert_eq!((&shown["state"], &shown["stale_since"]), (&json!("completed"), &Value::Null));
-        assert_eq!(cluster.accounted(job_of(&shown), "State"), [["COMPLETED"]]);
+        assert_eq!(cluster.recorded(job_of(&shown), "State"), [["COMPLETED"]]);
     }
     assert_eq!(trained(&cluster), [before, 2, 3]);
 }
@@ -96,7 +96,7 @@ fn a_run_that_waits_for_an_absent_slurm_can_be_cancelled() {
     drop(cluster.env.line("cancel 1").success());
     let shown = cluster.env.until(1, &["cancelled"]);
     assert_eq!((&shown["reason"], &shown["attempts"]), (&json!("cancelled_by_user"), &json!([])));
-    cluster.up_again(&["--no-accounting"]);
+    cluster.up_again();
     let after = cluster.env.submit(&cluster.spec("after", &training(&cluster, 0), ""));
     cluster.env.until(after, &["completed"]);
     assert_eq!(trained(&cluster), [after]);
@@ -111,7 +111,7 @@ fn forgotten(seconds: u32, moment: fn(&Cluster, i64)) -> Value {
     let run = cluster.env.submit(&spec);
     moment(&cluster, run);
     cluster.daemon("kill", "slurmctld");
-    cluster.up_again(&[]);
+    cluster.up_again();
     let waited = cluster.env.line(&format!("wait {run}"));
     let shown = cluster.env.show(run);
     assert_eq!(shown["state"], "completed", "{waited} {shown:#}");

@@ -1,21 +1,22 @@
 //! A sealed world whose site is the real Slurm of `tests/cluster`.
 
 use std::collections::HashMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::env::{TestEnv, wait_until};
+use crate::env::TestEnv;
 
 pub(super) struct Cluster {
     pub(super) env: TestEnv,
     variables: HashMap<String, String>,
-    /// Its own Slurm, which goes with it.
-    alone: Option<PathBuf>,
+    /// Its own Slurm, which goes with it, and the options that it was made with.
+    alone: Option<(PathBuf, Vec<String>)>,
 }
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        if let Some(dir) = &self.alone {
+        if let Some((dir, _)) = &self.alone {
             drop(script("down", dir, &[]).output());
         }
     }
@@ -36,14 +37,21 @@ impl Cluster {
         Self::on(shared().as_deref(), keys)
     }
 
-    /// On a Slurm of its own, made with these options of `tests/cluster/up`: for what would disturb others.
+    /// On a Slurm of its own, for what would disturb others: as the one that the stories share, and with these options of
+    /// `tests/cluster/up`.
     pub(super) fn alone(options: &[&str], keys: &str) -> Self {
-        let shared = shared().unwrap_or_else(|| std::env::temp_dir().join("trainyard-slurm"));
-        let dir = PathBuf::from(format!("{}-alone-{}", shared.display(), std::process::id()));
-        let output = script("up", &dir, options).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let shared = variables(shared().as_deref());
+        let release = ["--release", &shared["TRAINYARD_CLUSTER_RELEASE"]];
+        let as_shared: &[&str] = match shared["TRAINYARD_CLUSTER_ACCOUNTING"].as_str() {
+            "no" => &["--no-accounting"],
+            _ => &[],
+        };
+        let options = [&release, as_shared, options].concat();
+        let folder = &shared["TRAINYARD_CLUSTER_DIR"];
+        let dir = PathBuf::from(format!("{folder}-alone-{}", std::process::id()));
+        up(&dir, &options);
         let mut cluster = Self::on(Some(&dir), keys);
-        cluster.alone = Some(dir);
+        cluster.alone = Some((dir, options.into_iter().map(str::to_owned).collect()));
         cluster
     }
 
@@ -101,16 +109,34 @@ impl Cluster {
 
     /// Does something to a daemon of a Slurm of its own: `freeze`, `thaw`, `kill` or `stop`.
     pub(super) fn daemon(&self, verb: &str, name: &str) {
-        let dir = self.alone.as_ref().expect("a Slurm of its own");
+        let (dir, _) = self.alone.as_ref().expect("a Slurm of its own");
         let output = script("daemon", dir, &[verb, name]).output().unwrap();
         assert!(output.status.success(), "{verb} {name}: {output:?}");
     }
 
     /// Starts again what was ended.
-    pub(super) fn up_again(&self, options: &[&str]) {
-        let dir = self.alone.as_ref().expect("a Slurm of its own");
-        let output = script("up", dir, options).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+    pub(super) fn up_again(&self) {
+        let (dir, options) = self.alone.as_ref().expect("a Slurm of its own");
+        up(dir, &options.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+
+    /// The cluster, if it has accounting. Else the story is none of it, for this reason: the story ends there, and
+    /// `tests/cluster/stories` counts it.
+    pub(super) fn if_accounting(self, why: &str) -> Option<Self> {
+        if self.has_accounting() {
+            return Some(self);
+        }
+        let thread = std::thread::current();
+        let line = format!("{}: {why}\n", thread.name().unwrap_or_default());
+        print!("does not apply to {line}");
+        let path = format!("{}/does-not-apply", self.variables["TRAINYARD_CLUSTER_DIR"]);
+        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
+        None
+    }
+
+    pub(super) fn has_accounting(&self) -> bool {
+        self.variables["TRAINYARD_CLUSTER_ACCOUNTING"] == "yes"
     }
 
     /// A variable that `tests/cluster/env` prints.
@@ -134,21 +160,6 @@ impl Cluster {
         command.env("SLURM_CONF", &self.variables["SLURM_CONF"]);
         command.env("SLURM_TIME_FORMAT", "%s").env("TZ", "UTC");
         command
-    }
-
-    /// What accounting says about a job, once it says that the job is over. Its first records are half empty for some
-    /// seconds: without a partition one is not whole.
-    pub(super) fn accounted(&self, job: i64, columns: &str) -> Vec<Vec<String>> {
-        let job = job.to_string();
-        let mut rows = Vec::new();
-        wait_until(&format!("accounting knows the end of job {job}"), || {
-            let format = format!("--format=End,Partition,{columns}");
-            let text = self.ask("sacct", &["-D", "-X", "-n", "-P", "-j", &job, &format]);
-            rows = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
-            let is_whole = |row: &Vec<String>| row[0].parse::<i64>().is_ok() && !row[1].is_empty();
-            !rows.is_empty() && rows.iter().all(is_whole)
-        });
-        rows.into_iter().map(|row| row[2..].to_vec()).collect()
     }
 
     /// The ids of all jobs that were ever submitted for a run.
@@ -180,6 +191,12 @@ fn script(name: &str, dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(scripts.join(name));
     command.args(args).arg("--dir").arg(dir);
     command
+}
+
+/// Makes a cluster, or starts again what does not run of it.
+fn up(dir: &Path, options: &[&str]) {
+    let output = script("up", dir, options).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// What `tests/cluster/env` prints: of the cluster in this directory, else of the usual one.

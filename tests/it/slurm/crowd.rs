@@ -1,4 +1,4 @@
-//! Many runs that are over before anybody looks: none is lost, and their times are accounting's.
+//! Many runs that are over before anybody looks: none is lost, and their times are those of Slurm's records.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -18,7 +18,7 @@ fn all_ended(cluster: &Cluster) -> Vec<Value> {
 }
 
 /// Every run completed in its first attempt, with the times of its job.
-fn check_against_accounting(cluster: &Cluster, runs: &[Value]) {
+fn check_against_records(cluster: &Cluster, runs: &[Value]) {
     let mut jobs: Vec<i64> = runs.iter().map(job_of).collect();
     jobs.sort_unstable();
     jobs.dedup();
@@ -29,7 +29,7 @@ fn check_against_accounting(cluster: &Cluster, runs: &[Value]) {
         let [attempt] = attempts.as_slice() else { panic!("one attempt: {shown:#}") };
         let told = ["submitted_at", "started_at", "ended_at"]
             .map(|time| seconds(&attempt[time]).to_string());
-        let rows = cluster.accounted(job_of(shown), "Submit,Start,End");
+        let rows = cluster.recorded(job_of(shown), "Submit,Start,End");
         assert_eq!(rows, [told], "{shown:#}");
         assert_eq!(shown["self_reported"], false, "{shown:#}");
     }
@@ -42,7 +42,7 @@ fn twenty_short_runs_in_a_row_are_all_seen_to_their_end() {
     for run in 1..=RUNS {
         assert_eq!(cluster.env.submit(&spec), run);
     }
-    check_against_accounting(&cluster, &all_ended(&cluster));
+    check_against_records(&cluster, &all_ended(&cluster));
 }
 
 #[test]
@@ -61,5 +61,5 @@ fn twenty_short_runs_at_once_are_all_seen_to_their_end() {
     for submit in &mut submits {
         assert!(submit.wait().unwrap().success());
     }
-    check_against_accounting(&cluster, &all_ended(&cluster));
+    check_against_records(&cluster, &all_ended(&cluster));
 }

@@ -45,7 +45,7 @@ fn the_slurm_on_path_is_found_and_runs_execute_on_it() {
     let run = cluster.env.show(1);
     let attempt = &run["attempts"][0];
     assert_eq!((&run["state"], &attempt["partition"]), (&json!("completed"), &json!("low")));
-    assert_eq!(cluster.accounted(attempt["job_id"].as_i64().unwrap(), "ReqCPUS"), [["4"]]);
+    assert_eq!(cluster.recorded(attempt["job_id"].as_i64().unwrap(), "ReqCPUS"), [["4"]]);
 
     let shown = said(&cluster, "site show").success();
     let line = format!("cluster.test.conf = \"{}\"  # found: Slurm at ", cluster.conf());

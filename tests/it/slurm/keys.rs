@@ -124,10 +124,6 @@ const PROJECT: &[Row] = &[
 /// a job could start.
 const REFUSED: &[Row] = &[
     ("partition = ['main', 'nowhere']", "", "Invalid partition name specified"),
-    ("account = 'nobody'", "", "Invalid account or account/partition combination specified"),
-    ("", "account = 'nobody'", "Invalid account or account/partition combination specified"),
-    ("qos = 'nobody'", "", "Invalid qos specification"),
-    ("", "qos = 'nobody'", "Invalid qos specification"),
     ("constraint = 'nothing'", "", "Invalid feature specification"),
     ("", "constraint = '(a'", "Invalid feature specification"),
     ("reservation = 'nothing'", "", "Requested reservation is invalid"),
@@ -149,6 +145,14 @@ const REFUSED: &[Row] = &[
     ("", "sbatch = ['--switches=some']", "Invalid numeric value \"some\" for --switches"),
     ("memory_per_node = '100M'", "sbatch = ['--mem-per-cpu=1M']", "are mutually exclusive"),
     ("", "sbatch = ['--nonsense']", "unrecognized option '--nonsense'"),
+];
+
+/// The same, where there is accounting.
+const REFUSED_BY_ACCOUNTING: &[Row] = &[
+    ("account = 'nobody'", "", "Invalid account or account/partition combination specified"),
+    ("", "account = 'nobody'", "Invalid account or account/partition combination specified"),
+    ("qos = 'nobody'", "", "Invalid qos specification"),
+    ("", "qos = 'nobody'", "Invalid qos specification"),
 ];
 
 /// What is told before anything is asked of Slurm.
@@ -331,6 +335,13 @@ fn the_qos_is_the_specs_else_the_projects_else_the_classs() {
 #[test]
 fn what_slurm_does_not_take_ends_in_exit_6_and_its_words() {
     Yard::of_classes(REFUSED, "").check_told(REFUSED, 6);
+}
+
+#[test]
+fn accounts_and_qoses_that_do_not_exist_end_in_exit_6_and_slurms_words() {
+    let unknown = "without accounting Slurm takes any account and any QOS";
+    let Some(_) = Cluster::new().if_accounting(unknown) else { return };
+    Yard::of_classes(REFUSED_BY_ACCOUNTING, "").check_told(REFUSED_BY_ACCOUNTING, 6);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod names;
 mod once;
 mod phases;
 mod poison;
+mod records;
 mod refused;
 mod requeue;
 mod scripts;

@@ -83,7 +83,7 @@ fn an_sbatch_that_submits_after_it_was_given_up_cannot_train() {
     wait_until("the late job has come and gone", || {
         let late: Vec<i64> =
             cluster.jobs_of(run).into_iter().filter(|job| *job != job_of(&shown)).collect();
-        late.len() == 1 && cluster.accounted(late[0], "ExitCode") == [["94:0"]]
+        late.len() == 1 && cluster.recorded(late[0], "ExitCode") == [["94:0"]]
     });
     assert_eq!(trained(&cluster), 1);
 }
@@ -124,7 +124,7 @@ fn of_two_jobs_of_one_submission_one_trains_and_the_other_goes() {
     assert_eq!((jobs.len(), trained(&cluster)), (2, 1), "{shown:#}");
     let other = jobs.into_iter().find(|job| *job != job_of(&shown)).unwrap();
     // It found its claim taken, or was cancelled before it could.
-    let rows = cluster.accounted(other, "State,ExitCode");
+    let rows = cluster.recorded(other, "State,ExitCode");
     assert!(rows[0][1] == "94:0" || rows[0][0].starts_with("CANCELLED"), "{rows:?}");
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 1, "{shown:#}");
 }

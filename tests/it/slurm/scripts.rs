@@ -29,10 +29,10 @@ fn check_not_launched(cluster: &Cluster, shown: &Value, words: &str) {
     assert_eq!(shown["reason"], "launch_failed", "{shown:#}");
     assert!(message.contains(words), "{message}");
     assert!(!cluster.env.home().join("trained").exists());
-    // What was seen by people is what accounting has: the script's own code for it.
+    // What was seen by people is what Slurm has: the script's own code for it.
     let code = &shown["attempts"][0]["exit_code"];
     assert_eq!(
-        cluster.accounted(job_of(shown), "State,ExitCode"),
+        cluster.recorded(job_of(shown), "State,ExitCode"),
         [["FAILED".to_owned(), format!("{code}:0")]]
     );
 }
@@ -98,7 +98,7 @@ exec sleep 600
     assert_eq!(shown["state"], "failed", "{shown:#}");
     assert_eq!(shown["reason"], "exit_code", "{shown:#}");
     assert_eq!(shown["attempts"][0]["exit_code"], 5, "{shown:#}");
-    assert_eq!(cluster.accounted(job_of(&shown), "State,ExitCode"), [["FAILED", "5:0"]]);
+    assert_eq!(cluster.recorded(job_of(&shown), "State,ExitCode"), [["FAILED", "5:0"]]);
     for rank in [0, 1, 3] {
         let pid = std::fs::read_to_string(cluster.env.home().join(format!("rank.{rank}")));
         let pid = Pid::from_raw(pid.unwrap().trim().parse().unwrap());
@@ -129,7 +129,7 @@ fn a_script_submitted_by_hand_trains_and_nobody_takes_notice() {
     cluster.env.until(other, &["running"]);
     let job = submitted_by_hand(&cluster, &spec);
     let before = cluster.env.line("list --json").success().stdout;
-    assert_eq!(cluster.accounted(job, "State,ExitCode"), [["COMPLETED", "0:0"]]);
+    assert_eq!(cluster.recorded(job, "State,ExitCode"), [["COMPLETED", "0:0"]]);
     let directory = cluster.env.run_root().join("by-hand").join(job.to_string());
     let log = std::fs::read_to_string(directory.join("logs/1.out")).unwrap();
     assert_eq!(log, format!("run 0 in {}/work\nwhat lies beside it\n", directory.display()));

@@ -61,7 +61,8 @@ fn many_runs_cost_one_squeue_a_poll_and_none_cost_none() {
         "{runs} live runs, {COUNTED:?}: squeue called {calls} times, slurmctld asked {questions} times; at most {most}"
     );
     assert!((1..=most).contains(&calls), "{calls} calls");
-    assert!(questions <= calls, "{questions} questions by {calls} calls");
+    // One call may have been under way when the counting began, and have asked after that.
+    assert!(questions <= calls + 1, "{questions} questions by {calls} calls");
 
     let all: Vec<String> = (1..=runs).map(|run| run.to_string()).collect();
     let cancel: Vec<&str> = ["cancel"].into_iter().chain(all.iter().map(String::as_str)).collect();

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::slurm::cluster::{Cluster, job_of};
-use crate::slurm::requeue::{RESTARTABLE, agrees, ends, runs_on_nodes};
+use crate::slurm::requeue::{RESTARTABLE, agrees, ends, runs_on_nodes, why};
 
 /// A training that ends at once when it is started again, and else waits to be.
 const SECOND_TIME: &str = "[[ ${SLURM_RESTART_COUNT:-0} -gt 0 ]] || sleep 600";
@@ -17,7 +17,8 @@ fn a_run_whose_nodes_are_taken_away_comes_back() {
     let other = cluster.env.submit(&cluster.spec("whole", "true", "class = 'whole'"));
     cluster.env.until(other, &["completed"]);
     let shown = cluster.env.until(run, &["completed", "failed"]);
-    assert_eq!(ends(&shown), [("requeued", "preempted"), ("completed", "")], "{shown:#}");
+    let reason = why(&cluster, "preempted");
+    assert_eq!(ends(&shown), [("requeued", reason), ("completed", "")], "{shown:#}");
     agrees(&cluster, &shown);
 
     // One that may not be started again ends there.
@@ -39,9 +40,13 @@ fn a_run_whose_node_fails_comes_back() {
     let shown = cluster.env.show(run);
     let node = shown["attempts"][0]["nodes"][0].as_str().unwrap().to_owned();
     let fails = format!("nodename={node}");
-    drop(cluster.ask("scontrol", &["update", &fails, "state=down", "reason=test"]));
+    // Drained too, since a node that is only down comes back as soon as its slurmd reports.
+    for state in ["state=drain", "state=down"] {
+        drop(cluster.ask("scontrol", &["update", &fails, state, "reason=test"]));
+    }
     let shown = cluster.env.until(run, &["completed", "failed"]);
-    assert_eq!(ends(&shown), [("requeued", "node_failure"), ("completed", "")], "{shown:#}");
+    let reason = why(&cluster, "node_failure");
+    assert_eq!(ends(&shown), [("requeued", reason), ("completed", "")], "{shown:#}");
     assert_ne!(shown["attempts"][1]["nodes"], json!([node]), "{shown:#}");
     agrees(&cluster, &shown);
     assert_eq!(job_of(&shown), shown["attempts"][0]["job_id"].as_i64().unwrap());
