@@ -165,7 +165,7 @@ impl<'a> Queue<'a> {
     ) -> LookAnswer {
         let records = Records::of(records);
         for asked in &self.missing {
-            let told = seer.in_accounts(asked, records.of_submission(asked));
+            let told = seer.in_accounts(asked, &records.of_submission(asked));
             if told.is_empty() && self.doubt.is_some() {
                 self.unsure.push(asked.submission);
             }
@@ -174,7 +174,7 @@ impl<'a> Queue<'a> {
         for (asked, found) in std::mem::take(&mut self.grown) {
             let records = records.of_submission(asked);
             let told: Vec<Sighting> =
-                found.iter().flat_map(|sighting| seer.before(asked, sighting, records)).collect();
+                found.iter().flat_map(|sighting| seer.before(asked, sighting, &records)).collect();
             let due: u32 = found.iter().map(|now| now.restart.saturating_sub(asked.restart)).sum();
             let is_whole = usize::try_from(due).is_ok_and(|due| told.len() >= due);
             if is_whole || found.iter().all(|sighting| is_old(sighting, now)) {
@@ -208,22 +208,34 @@ impl<'a> Queue<'a> {
     }
 }
 
-/// Records of accounting by the tokens in their names.
-struct Records<'r>(HashMap<&'r str, Vec<&'r Record>>);
+/// Records of accounting by the tokens in their names, and those that have none by their jobs.
+#[derive(Default)]
+struct Records<'r> {
+    by_token: HashMap<&'r str, Vec<&'r Record>>,
+    nameless: HashMap<(u64, Option<u32>), Vec<&'r Record>>,
+}
 
 impl<'r> Records<'r> {
-    fn of(records: &'r [Record]) -> Self {
-        let mut by_token: HashMap<&str, Vec<&Record>> = HashMap::new();
-        for record in records {
+    fn of(all: &'r [Record]) -> Self {
+        let mut records = Self::default();
+        for record in all {
+            if !record.is_named {
+                let job = (record.job, record.array_task);
+                records.nameless.entry(job).or_default().push(record);
+            }
             for token in Token::all_in(&record.name) {
-                by_token.entry(token).or_default().push(record);
+                records.by_token.entry(token).or_default().push(record);
             }
         }
-        Self(by_token)
+        records
     }
 
-    fn of_submission(&self, asked: &Asked) -> &[&'r Record] {
-        self.0.get(asked.token.as_str()).map_or(&[], Vec::as_slice)
+    /// Those that may be a submission's.
+    fn of_submission(&self, asked: &Asked) -> Vec<&'r Record> {
+        let named = self.by_token.get(asked.token.as_str());
+        let job = asked.job.as_ref().map(|job| (job.job, job.array_task));
+        let nameless = job.and_then(|job| self.nameless.get(&job));
+        named.into_iter().chain(nameless).flatten().copied().collect()
     }
 }
 
@@ -315,6 +327,22 @@ mod tests {
         let last = Token::from_bits(2);
         let endless = text.replace(&format!("{last}|n0nce|"), last.as_str());
         assert_eq!(told(&three(known), &endless), "=+-", "the name may go on in another line");
+    }
+
+    #[test]
+    fn a_record_without_a_name_reaches_the_submission_whose_job_it_is_of() {
+        let at = t(0).as_second();
+        let text = format!(
+            "1|n|1|n|NODE_FAIL|n|0:0|n|{at}|n|{at}|n|{at}|n|{at}|n|0|n||n|n1|n||n|Unknown|n|lab|n|priv|n|anna|n||n|allocation\n"
+        )
+        .replace("|n|", "|nonce|");
+        let (records, _) = crate::slurm::sacct::parse(text.as_bytes(), "nonce");
+        let job = "main:1".parse().ok();
+        let both = [Asked { job, ..asked(1, None) }, asked(2, None)];
+        let answer = Queue::of(&both, &SEER, "", "n0nce").with(&records, &SEER, t(9));
+        let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
+        let tokens: Vec<&Token> = sightings.iter().map(|sighting| &sighting.token).collect();
+        assert_eq!(tokens, [&both[0].token]);
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub struct Record {
     pub user: Option<String>,
     pub time_limit_seconds: Option<u64>,
     pub name: String,
+    /// Slurm writes a record before it knows what the job is called, and mends it; 20.11 never mends that of a start that
+    /// was followed by another one at once. Such a record has times, nodes and a state, and no name, partition and limit.
+    pub is_named: bool,
     /// Which start of the job it is, from 0; told by its place among the others.
     pub restart: u32,
 }
@@ -135,13 +138,14 @@ fn record(line: &str, mark: &str) -> Option<Record> {
         cluster: fields::text(cluster),
         user: fields::text(user),
         time_limit_seconds: fields::minutes(limit),
+        // What Slurm writes there itself; a job of that name is none of ours.
+        is_named: name != "allocation",
         name: name.to_owned(),
         restart: 0,
     };
-    // Written early and mended later, or left by a submission that was refused: neither tells of a job.
-    let unfinished = name == "allocation";
+    // Left by a submission that was refused: it tells of no job.
     let ghost = state == "FAILED" && exit == "0:1" && elapsed == "0";
-    (!unfinished && !ghost).then_some(record)
+    (!ghost).then_some(record)
 }
 
 impl Record {
@@ -207,7 +211,6 @@ mod tests {
     #[test]
     fn what_tells_of_no_job_is_no_record() {
         let text = [
-            line("7", "PENDING", "0:0", "1795239200", "allocation"),
             line("8", "FAILED", "0:1", "1795239200", NAME),
             line("9_[3-6%2]", "PENDING", "0:0", "1795239200", NAME),
             line("10", "FAILED", "1:0", "1795239200", &format!("a\n11|{NAME}")),
@@ -216,7 +219,16 @@ mod tests {
         .concat();
         let (records, dropped) = parse(text.as_bytes(), "n");
         let jobs: Vec<u64> = records.iter().map(|record| record.job).collect();
-        assert_eq!((jobs, dropped), (vec![10], 7));
+        assert_eq!((jobs, dropped), (vec![10], 6));
+    }
+
+    #[test]
+    fn a_record_that_has_no_name_yet_says_so() {
+        let early = line("7", "PENDING", "0:0", "1795239200", "allocation");
+        let (records, dropped) =
+            parse((early + &line("7", "FAILED", "1:0", "1795239300", NAME)).as_bytes(), "n");
+        let named: Vec<bool> = records.iter().map(|record| record.is_named).collect();
+        assert_eq!((named, dropped), (vec![false, true], 0));
     }
 
     #[test]

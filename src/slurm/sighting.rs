@@ -79,10 +79,14 @@ impl Seer<'_> {
     /// The records of a submission, by job and in the order of Submit.
     fn ours_in(&self, asked: &Asked, records: &[&Record]) -> Vec<Record> {
         let is_ours = |record: &&Record| {
+            // One without a name is of the start that is known, if it was submitted in that very second under that id.
+            let is_known_start = !record.is_named
+                && asked.job.as_ref() == Some(&record.key(self.cluster))
+                && record.submitted_at == Some(asked.submitted_at);
             self.ours(asked).is(&Claimed {
                 cluster: record.cluster.as_deref(),
                 is_our_user: record.user.as_deref() == Some(self.user),
-                name: &record.name,
+                name: if is_known_start { asked.token.as_str() } else { &record.name },
                 submitted_at: record.submitted_at,
             })
         };
@@ -233,6 +237,13 @@ mod tests {
         records.iter().collect()
     }
 
+    /// A record that 20.11 leaves of a start after which another one followed at once: without name, partition and limit.
+    fn nameless(state: &str, submit: i64) -> Record {
+        let [record] = records(&[(state, submit)]).try_into().unwrap();
+        let (name, partition) = ("allocation".to_owned(), None);
+        Record { name, is_named: false, partition, qos: None, time_limit_seconds: None, ..record }
+    }
+
     fn short(sightings: &[Sighting]) -> Vec<String> {
         let word = |sighting: &Sighting| match sighting.phase {
             Phase::Ended { end, .. } => format!("{} {end:?}", sighting.restart),
@@ -318,5 +329,30 @@ mod tests {
         assert_eq!(before(0, &thrice, &starts), ["0 Preempted", "1 NodeFailure"]);
         assert_eq!(before(0, &thrice, &starts[1..]), ["1 NodeFailure"]);
         assert_eq!(before(1, &thrice, &starts), ["1 NodeFailure"]);
+    }
+
+    #[test]
+    fn a_record_without_a_name_counts_for_the_very_start_that_is_known() {
+        let [mut requeued] = SEER
+            .in_accounts(&Asked { job: None, ..asked(0, 0) }, &[&records(&[("RUNNING", 50)])[0]])
+            .try_into()
+            .unwrap();
+        requeued.restart = 1;
+        let told = |asked: &Asked, submit| {
+            let records = [nameless("NODE_FAIL", submit), records(&[("RUNNING", 50)]).remove(0)];
+            short(&SEER.before(asked, &requeued, &records.each_ref()))
+        };
+        assert_eq!(told(&asked(0, 10), 10), ["0 NodeFailure"]);
+        // Another second, another id, or none that is known: it may be anybody's.
+        assert_eq!(told(&asked(0, 10), 11), Vec::<String>::new());
+        let other = Some("main:8".parse().unwrap());
+        assert_eq!(told(&Asked { job: other, ..asked(0, 10) }, 10), Vec::<String>::new());
+        assert_eq!(told(&Asked { job: None, ..asked(0, 10) }, 10), Vec::<String>::new());
+        // What it does not say stays as it is known.
+        let known = SEER.in_accounts(&asked(0, 10), &[&nameless("NODE_FAIL", 10)]);
+        assert_eq!(
+            (short(&known), &known[0].granted.partition),
+            (vec!["0 NodeFailure".to_owned()], &None)
+        );
     }
 }

@@ -115,9 +115,7 @@ pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
     if !sighting.nodes.is_empty() {
         attempt.nodes.clone_from(&sighting.nodes);
     }
-    if sighting.granted != Granted::default() {
-        attempt.granted = sighting.granted.clone();
-    }
+    attempt.granted = sighting.granted.or(&attempt.granted);
     attempt.submitted_at = sighting.submitted_at.unwrap_or(attempt.submitted_at);
     attempt.eligible_at = sighting.eligible_at.or(attempt.eligible_at);
     // Slurm shows an expected start of a waiting job, and an expected end of a running one.

@@ -182,6 +182,24 @@ pub struct Granted {
     pub gpus: Option<u64>,
 }
 
+impl Granted {
+    /// What is said here, and where nothing is, what was known before.
+    #[must_use]
+    pub fn or(&self, known: &Self) -> Self {
+        let text =
+            |said: &Option<String>, known: &Option<String>| said.clone().or_else(|| known.clone());
+        Self {
+            partition: text(&self.partition, &known.partition),
+            qos: text(&self.qos, &known.qos),
+            account: text(&self.account, &known.account),
+            time_limit_seconds: self.time_limit_seconds.or(known.time_limit_seconds),
+            cpus: self.cpus.or(known.cpus),
+            memory: self.memory.or(known.memory),
+            gpus: self.gpus.or(known.gpus),
+        }
+    }
+}
+
 /// One row of the state × event table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {

@@ -120,19 +120,19 @@ impl Cluster {
         up(dir, &options.iter().map(String::as_str).collect::<Vec<_>>());
     }
 
-    /// The cluster, if it has accounting. Else the story is none of it, for this reason: the story ends there, and
-    /// `tests/cluster/stories` counts it.
-    pub(super) fn if_accounting(self, why: &str) -> Option<Self> {
-        if self.has_accounting() {
-            return Some(self);
+    /// Whether a story applies to this cluster. Where it does not, for this reason, the story ends, and
+    /// `tests/cluster/stories` counts and names it.
+    #[expect(clippy::print_stdout, reason = "a story that is left out says so")]
+    pub(super) fn applies(&self, applies: bool, why_not: &str) -> bool {
+        if !applies {
+            let thread = std::thread::current();
+            let line = format!("{}: {why_not}\n", thread.name().unwrap_or_default());
+            print!("does not apply to {line}");
+            let path = format!("{}/does-not-apply", self.variables["TRAINYARD_CLUSTER_DIR"]);
+            let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
+            file.write_all(line.as_bytes()).unwrap();
         }
-        let thread = std::thread::current();
-        let line = format!("{}: {why}\n", thread.name().unwrap_or_default());
-        print!("does not apply to {line}");
-        let path = format!("{}/does-not-apply", self.variables["TRAINYARD_CLUSTER_DIR"]);
-        let mut file = std::fs::File::options().create(true).append(true).open(path).unwrap();
-        file.write_all(line.as_bytes()).unwrap();
-        None
+        applies
     }
 
     pub(super) fn has_accounting(&self) -> bool {

@@ -134,8 +134,6 @@ fn a_job_that_another_hand_cancels_is_cancelled_by_somebody_else() {
     let shown = cluster.env.until(run, &["running"]);
     drop(cluster.ask("scancel", &[&job_of(&shown).to_string()]));
     let shown = cluster.env.until(run, &["cancelled", "failed"]);
-    assert_eq!(
-        (&shown["state"], &shown["reason"]),
-        (&json!("cancelled"), &json!("cancelled_by_admin"))
-    );
+    let end = (&shown["state"], &shown["reason"]);
+    assert_eq!(end, (&json!("cancelled"), &json!("cancelled_by_admin")), "{shown:#}");
 }

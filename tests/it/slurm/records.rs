@@ -15,16 +15,17 @@ impl Cluster {
         if self.has_accounting() { self.accounted(job, columns) } else { self.logged(job, columns) }
     }
 
-    /// The first records of accounting are half empty for some seconds: without a partition one is not whole.
+    /// The first records of accounting are half empty for some seconds: without a partition one is not whole. 20.11 leaves
+    /// that of a start so which was followed by another one at once.
     fn accounted(&self, job: i64, columns: &str) -> Vec<Vec<String>> {
         let job = job.to_string();
-        let mut rows = Vec::new();
+        let mut rows: Vec<Vec<String>> = Vec::new();
         wait_until(&format!("accounting knows the end of job {job}"), || {
             let format = format!("--format=End,Partition,{columns}");
             let text = self.ask("sacct", &["-D", "-X", "-n", "-P", "-j", &job, &format]);
             rows = text.lines().map(|line| line.split('|').map(str::to_owned).collect()).collect();
-            let is_whole = |row: &Vec<String>| row[0].parse::<i64>().is_ok() && !row[1].is_empty();
-            !rows.is_empty() && rows.iter().all(is_whole)
+            rows.iter().all(|row| row[0].parse::<i64>().is_ok())
+                && rows.last().is_some_and(|row| !row[1].is_empty())
         });
         rows.into_iter().map(|row| row[2..].to_vec()).collect()
     }
