@@ -65,10 +65,14 @@ pub(super) fn conclude(
         .as_ref()
         .and_then(|a| a.script_end.as_ref())
         .and_then(|end| end.reason);
-    // The script knows better than its exit code why it gave up.
-    let (ending, reason) = match (ending, script_reason) {
-        (_, Some(ScriptReason::LaunchFailed)) => (Ending::Failed, Some(Reason::LaunchFailed)),
-        (_, Some(ScriptReason::Superseded | ScriptReason::Unknown) | None) => (ending, reason),
+    // The script knows better than its exit code why it gave up. Where Slurm ended the job, that is why.
+    let by_script = matches!(reason, None | Some(Reason::ExitCode | Reason::Signal));
+    let (ending, reason) = match script_reason {
+        Some(ScriptReason::LaunchFailed) if by_script => {
+            (Ending::Failed, Some(Reason::LaunchFailed))
+        }
+        Some(ScriptReason::LaunchFailed | ScriptReason::Superseded | ScriptReason::Unknown)
+        | None => (ending, reason),
     };
     let at = decision.run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
     let stop = if let State::Stopping { stop, .. } = &decision.run.state {

@@ -60,6 +60,21 @@ fn a_script_that_could_not_launch_knows_better_than_its_exit_code() {
 }
 
 #[test]
+fn a_script_that_was_ended_before_its_training_ended_as_slurm_says() {
+    // What it was about to do failed, because it was told to end.
+    let mut gave_up = script_ended(1);
+    gave_up.reason = Some(ScriptReason::LaunchFailed);
+    gave_up.message = "scontrol cannot tell the job's nodes".into();
+    let run = step(&run_in("running"), &Event::Script(gave_up), &policy(), t(95)).run;
+    let over = |end| step(&run, &Event::Found(ended(end, 0)), &policy(), t(100)).run;
+    let message = "the job was cancelled outside Trainyard";
+    let cancelled = over(JobEnd::Cancelled);
+    assert_eq!(end(&cancelled), ("cancelled", Some(Reason::CancelledByAdmin), message));
+    assert_eq!(over(JobEnd::Preempted).state.as_str(), "backoff", "it comes back");
+    assert_eq!(end(&over(JobEnd::TimeLimit)).1, Some(Reason::TimeLimit));
+}
+
+#[test]
 fn the_scheduler_overrules_the_script() {
     // The script said 0, and then the node died in its epilogue.
     let run = run_in("finishing");
