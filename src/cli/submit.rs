@@ -162,13 +162,20 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
 
 /// Waits until the scheduler has answered, or the run waits by its own rules.
 async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) -> RunView {
+    /// The daemon answers in time, with what Slurm has said so far; this is for one that hangs.
+    const LATE: Duration = Duration::from_secs(2);
     let deadline = tokio::time::Instant::now() + patience;
     let mut run = run;
-    let path = format!("/runs/{}?acknowledged=true", run.id);
     while run.awaits_acknowledgement() {
+        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        let path = format!("/runs/{}?acknowledged=true&wait={seconds}", run.id);
         // Without a daemon nobody can tell; the run is accepted all the same, and the next one sees it through.
         let Ok(Ok(RunAnswer { run: newer, .. })) =
-            tokio::time::timeout_at(deadline, client.get::<RunAnswer>(&path)).await
+            tokio::time::timeout_at(deadline + LATE, client.get::<RunAnswer>(&path)).await
         else {
             break;
         };
