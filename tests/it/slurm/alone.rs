@@ -7,9 +7,10 @@ mod preempt;
 use std::path::Path;
 use std::time::Instant;
 
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
-use crate::env::wait_until;
+use crate::env::{is_alive, wait_until};
 use crate::slurm::cluster::{Cluster, job_of};
 
 /// A training that leaves a line in `trained` of the world when it is done.
@@ -102,10 +103,14 @@ fn a_run_that_waits_for_an_absent_slurm_can_be_cancelled() {
     assert_eq!(trained(&cluster), [after]);
 }
 
-/// slurmctld dies at a moment after it has accepted a job that trains for so long, and is started again.
-fn forgotten(seconds: u32, moment: fn(&Cluster, i64)) -> Value {
-    let cluster = Cluster::alone(&[], "lost_after = '12s'\n");
-    let spec = cluster.spec("forgotten", &training(&cluster, seconds), "");
+/// slurmctld dies at a moment after it has accepted a job whose first attempt trains for so long, and is started again.
+fn forgotten(seconds: u32, lost_after: &str, moment: fn(&Cluster, i64)) -> Value {
+    let cluster = Cluster::alone(&[], &format!("lost_after = '{lost_after}'\n"));
+    let home = cluster.env.home().display();
+    let first =
+        format!("[[ $TRAINYARD_ATTEMPT -gt 1 ]] || {{ echo $$ >{home}/first; sleep {seconds}; }}");
+    let training = format!("{first}\n{}", training(&cluster, 0));
+    let spec = cluster.spec("forgotten", &training, "");
     // slurmctld saves at once what comes after a quiet time, and what comes next only some seconds later.
     drop(cluster.ask("sbatch", &["--hold", "--wrap=true", "--chdir=/tmp", "--output=/dev/null"]));
     let run = cluster.env.submit(&spec);
@@ -116,6 +121,10 @@ fn forgotten(seconds: u32, moment: fn(&Cluster, i64)) -> Value {
     let shown = cluster.env.show(run);
     assert_eq!(shown["state"], "completed", "{waited} {shown:#}");
     assert_eq!(trained(&cluster), [run], "{shown:#}");
+    // Its first attempt may never have started.
+    let first = std::fs::read_to_string(cluster.env.home().join("first")).ok();
+    let first = first.map(|pid| Pid::from_raw(pid.trim().parse().unwrap()));
+    assert!(!first.is_some_and(is_alive), "what trained first is over: {shown:#}");
     let attempts = shown["attempts"].as_array().unwrap();
     for lost in &attempts[..attempts.len() - 1] {
         assert_eq!(lost["reason"], "lost", "{shown:#}");
@@ -130,12 +139,13 @@ fn a_second_later(_: &Cluster, _: i64) {
 
 #[test]
 fn a_forgotten_job_that_ends_by_itself_is_believed() {
-    forgotten(3, a_second_later);
+    forgotten(3, "12s", a_second_later);
 }
 
 #[test]
 fn a_forgotten_job_that_is_ended_is_a_lost_attempt_and_is_made_up_for() {
-    let shown = forgotten(20, |cluster, run| {
+    // Slurm ends it when its node reports: soon after the restart, and again after 20 s.
+    let shown = forgotten(120, "30s", |cluster, run| {
         cluster.env.until(run, &["running"]);
     });
     assert_eq!(shown["attempts"].as_array().unwrap().len(), 2, "{shown:#}");
