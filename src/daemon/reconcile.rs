@@ -1,9 +1,11 @@
 //! One pass: look, decide, record, act. A crash between any two is mended by the next pass.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tracing::{error, info, instrument, warn};
+use tokio::time::Instant;
+use tracing::{debug, error, info, instrument, warn};
 
 use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::{collect_metrics, due};
@@ -27,7 +29,9 @@ pub struct PassReport {
 /// Looks at everything once. Takes no input; what fails is left for the next pass.
 #[instrument(level = "debug", skip_all)]
 pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
+    let mut laps = Laps::start();
     let live = world.store.live().await?;
+    laps.recall = laps.lap();
     let mut report = PassReport { live: live.len(), ..PassReport::default() };
     world.watch_roots_of(&live);
     if live.is_empty() {
@@ -35,6 +39,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     }
     let wishes = world.store.open_wishes().await?;
     let observed = observe(world, &live, wishes).await?;
+    laps.look = laps.lap();
     let mut news = Vec::new();
     for row in live.values() {
         if let Some(decided) = decide_on(world, row, &observed).await {
@@ -43,19 +48,64 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
             news.push(decided);
         }
         if news.len() >= RECORDED_AT_ONCE {
-            carry_out(world, std::mem::take(&mut news)).await?;
+            laps.record += carry_out(world, std::mem::take(&mut news)).await?;
         }
     }
-    carry_out(world, news).await?;
+    laps.record += carry_out(world, news).await?;
     point("events_recorded");
     inboxes::clear(world, observed.taken).await;
+    laps.settle = laps.lap();
     report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;
     }
+    laps.tell(report);
     Ok(report)
+}
+
+/// How long the parts of a pass took: what is asked first when the daemon of a large site is slow.
+struct Laps {
+    started: Instant,
+    last: Instant,
+    recall: Duration,
+    look: Duration,
+    /// Deciding, recording and acting; `record` is the recording alone.
+    settle: Duration,
+    record: Duration,
+}
+
+impl Laps {
+    fn start() -> Self {
+        let now = Instant::now();
+        let none = Duration::ZERO;
+        Self { started: now, last: now, recall: none, look: none, settle: none, record: none }
+    }
+
+    /// The time since the last call.
+    fn lap(&mut self) -> Duration {
+        let lap = self.last.elapsed();
+        self.last += lap;
+        lap
+    }
+
+    fn tell(&self, report: PassReport) {
+        let elapsed = self.started.elapsed();
+        debug!(
+            live = report.live,
+            decided = report.decided,
+            submitted = report.submitted,
+            recall_us = self.recall.as_micros(),
+            look_us = self.look.as_micros(),
+            settle_us = self.settle.as_micros(),
+            record_us = self.record.as_micros(),
+            elapsed_us = elapsed.as_micros(),
+            "a pass over {} live runs took {} ms",
+            report.live,
+            elapsed.as_millis()
+        );
+    }
 }
 
 /// Decisions that are one transaction, which is one wait for the disk: after a long absence everything is news.
@@ -88,17 +138,19 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
     Some(Decided { row: Arc::clone(row), decision, wishes, at })
 }
 
-/// Records decisions, then does what they order.
-async fn carry_out(world: &World, news: Vec<Decided>) -> Result<(), StoreError> {
+/// Records decisions, then does what they order. Gives how long the recording took.
+async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreError> {
     if news.is_empty() {
-        return Ok(());
+        return Ok(Duration::ZERO);
     }
     point("decision_made");
     let recordings = news.iter().map(|decided| {
         let Decided { decision, wishes, at, .. } = decided;
         Recording { decision: decision.clone(), wishes_done: wishes.clone(), at: *at }
     });
+    let since = Instant::now();
     world.store.record_all(recordings.collect()).await?;
+    let recorded = since.elapsed();
     point("decision_recorded");
     world.changed();
     for Decided { row, decision, .. } in news {
@@ -112,7 +164,7 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<(), StoreError> 
             forget(world, &job).await;
         }
     }
-    Ok(())
+    Ok(recorded)
 }
 
 fn tell(row: &RunRow, decision: &Decision) {

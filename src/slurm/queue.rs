@@ -21,6 +21,8 @@ const COMPLETING: &str = "COMPLETING";
 /// What squeue shows of the submissions that were asked for.
 #[derive(Default)]
 pub(super) struct Queue<'a> {
+    /// Rows of jobs, ours and others.
+    pub(super) rows: usize,
     /// Lines that are no rows.
     pub(super) dropped: usize,
     /// Nothing was found.
@@ -66,6 +68,7 @@ impl<'a> Queue<'a> {
                     continue;
                 }
             };
+            queue.rows += 1;
             for token in Token::all_in(text) {
                 let Some(shown) = by_token.get_mut(token) else { continue };
                 match line {

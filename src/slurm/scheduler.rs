@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::run::{Answer, Sighting};
@@ -32,7 +33,7 @@ pub struct SlurmScheduler {
     account: Account,
     commands: Commands,
     /// Whose turn it is to submit; holds when Slurm could not be reached, if the last one could not reach it.
-    submitting: tokio::sync::Mutex<Option<(tokio::time::Instant, Answer)>>,
+    submitting: tokio::sync::Mutex<Option<(Instant, Answer)>>,
     poll: Mutex<Poll>,
     /// As last asked; `None` at the start and after trouble.
     config: Mutex<Option<ClusterConfig>>,
@@ -102,8 +103,20 @@ impl SlurmScheduler {
             uid: self.account.uid,
         };
         let nonce = self.nonce();
+        let asked_at = Instant::now();
         let answer = self.commands.ask(Query::Squeue, squeue::args(&nonce)).await?;
+        let told_at = Instant::now();
         let mut queue = Queue::of(asked, &seer, &String::from_utf8_lossy(&answer), &nonce);
+        debug!(
+            cluster.name = %self.name,
+            rows = queue.rows,
+            output_bytes = answer.len(),
+            squeue_us = (told_at - asked_at).as_micros(),
+            read_us = told_at.elapsed().as_micros(),
+            "squeue showed {} jobs in {} ms",
+            queue.rows,
+            (told_at - asked_at).as_millis()
+        );
         if queue.dropped > 0 {
             warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", queue.dropped);
         }
@@ -191,7 +204,7 @@ impl Scheduler for SlurmScheduler {
                 let message = "the run directory's path is not UTF-8".to_owned();
                 return Answer::Refused { message, for_now: false };
             };
-            let asked_at = tokio::time::Instant::now();
+            let asked_at = Instant::now();
             let mut unreachable = self.submitting.lock().await;
             if let Some((failed_at, answer)) = unreachable.as_ref()
                 && *failed_at > asked_at
@@ -203,7 +216,7 @@ impl Scheduler for SlurmScheduler {
             point("sbatch_next");
             let answer = judge(&self.name, &self.commands.sbatch(args, script, order.umask).await);
             let failed = matches!(answer, Answer::Unreachable { .. });
-            *unreachable = failed.then(|| (tokio::time::Instant::now(), answer.clone()));
+            *unreachable = failed.then(|| (Instant::now(), answer.clone()));
             answer
         })
     }
