@@ -1,0 +1,5 @@
+"""The benchmarks, in the order they run: those that want an empty Slurm come first."""
+
+from benchmarks import dump, live, recorded, restart, submit, visible
+
+ALL = {"submit": submit, "visible": visible, "recorded": recorded, "live": live, "restart": restart, "dump": dump}

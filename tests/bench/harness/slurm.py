@@ -1,0 +1,102 @@
+"""A throwaway Slurm from tests/cluster, with room for as many jobs as are wanted."""
+
+import concurrent.futures
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+from collections.abc import Iterable, Sequence
+
+SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "cluster"
+
+#: Beyond the hundred thousand that are measured. Slurm's own default is 10,000.
+JOBS_MAX = 130_000
+
+#: Tasks of one array; below Slurm's default MaxArraySize of 1,001.
+TASKS = 1_000
+
+HELD = ("--parsable", "--hold", "--output=/dev/null", "--chdir=/tmp", "--time=10")
+
+
+class Slurm:
+    """Started on entering, ended on leaving. Without accounting: an sbatch is then as fast as it can be, which is the
+    harder case for a ratio."""
+
+    def __init__(self, directory: pathlib.Path):
+        self.directory = directory
+
+    def __enter__(self) -> "Slurm":
+        self._script("up", "--no-accounting")
+        try:
+            text = self._script("env")
+            variables = dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
+            self.conf = variables["SLURM_CONF"]
+            self.bin = pathlib.Path(variables["TRAINYARD_CLUSTER_DIR"]) / "bin"
+            self.environment = {**os.environ, "SLURM_CONF": self.conf, "PATH": f"{self.bin}:{os.environ['PATH']}"}
+            with open(self.conf, "a", encoding="utf-8") as conf:
+                conf.write(f"MaxJobCount={JOBS_MAX}\n")
+            # Read at the start only.
+            self._script("daemon", "stop", "slurmctld")
+            self._script("up", "--no-accounting")
+        except BaseException:
+            self._script("down")
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._script("down")
+
+    def _script(self, name: str, *words: str) -> str:
+        command = [str(SCRIPTS / name), *words, "--dir", str(self.directory)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def ask(self, name: str, *words: str, text: str | None = None) -> str:
+        """What a command of Slurm's prints."""
+        command = [str(self.bin / name), *words]
+        done = subprocess.run(command, env=self.environment, input=text, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
+        return done.stdout
+
+    def release_name(self) -> str:
+        return self.ask("sinfo", "--version").split()[-1]
+
+    def jobs(self) -> int:
+        """Jobs that slurmctld knows, as many as squeue prints."""
+        return len(self.ask("squeue", "-h", "-a", "-t", "all", "-O", "jobid:12").splitlines())
+
+    def hold(self, names: Sequence[str]) -> list[int]:
+        """Submits a held job of each name and gives their ids."""
+
+        def one(name: str) -> int:
+            return int(self.ask("sbatch", *HELD, f"--job-name={name}", text="#!/bin/sh\ntrue\n"))
+
+        with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
+            return list(pool.map(one, names))
+
+    def hold_many(self, count: int) -> None:
+        """Puts so many held jobs more into the queue, each with a record and a row of its own: tasks of arrays, which
+        Slurm takes apart when all of them but one are changed."""
+        for first in range(0, count, TASKS):
+            last = min(TASKS, count - first) - 1
+            job = self.ask("sbatch", *HELD, "--job-name=of-others", f"--array=0-{last}", text="#!/bin/sh\ntrue\n").strip()
+            if last:
+                self.ask("scontrol", "update", f"jobid={job}_[0-{last - 1}]", "timelimit=9")
+
+    def change(self, verb: str, jobs: Iterable[int]) -> None:
+        """`scontrol VERB` of many jobs, some hundred a call: `hold` and `uhold` change why they wait."""
+        ids = [str(job) for job in jobs]
+        for first in range(0, len(ids), 500):
+            self.ask("scontrol", verb, ",".join(ids[first : first + 500]))
+
+    def reset_counters(self) -> None:
+        self.ask("sdiag", "--reset")
+
+    def questions(self) -> int:
+        """Questions about jobs that slurmctld has answered since its counters were reset."""
+        found = re.findall(r"^\s*REQUEST_JOB_\w*INFO\w*\s.*?count:(\d+)", self.ask("sdiag"), re.MULTILINE)
+        return sum(map(int, found))
