@@ -55,16 +55,22 @@ def stamp(world: World, run: int, what: str) -> float:
 
 
 def told(world: World, run: int, states: tuple[str, ...], every: float) -> float:
-    """When `show` told one of these states. The time is that before the call that told it."""
-    when = 0.0
+    """When `show` told one of these states."""
+    shown: dict = {}
 
     def is_told() -> bool:
-        nonlocal when
-        when = time.time()
-        return world.json("show", str(run))["state"] in states
+        shown.update(world.json("show", str(run)))
+        return shown["state"] in states or shown["ended_at"] is not None
 
-    wait_until(f"run {run} is {states}", is_told, seconds=300, every=every)
-    return time.time()
+    try:
+        wait_until(f"run {run} is {states}", is_told, seconds=300, every=every)
+        told_at = time.time()
+        if shown["state"] in states:
+            return told_at
+        why = f"run {run} is not {states}"
+    except TimeoutError as error:
+        why = str(error)
+    raise RuntimeError(f"{why}: {shown}\n{world.run('events', str(run))}")
 
 
 def through_inbox(world: World, count: int) -> tuple[list[float], list[float], list[float]]:

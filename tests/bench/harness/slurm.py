@@ -34,8 +34,10 @@ class Slurm:
             self.conf = variables["SLURM_CONF"]
             self.bin = pathlib.Path(variables["TRAINYARD_CLUSTER_DIR"]) / "bin"
             self.environment = {**os.environ, "SLURM_CONF": self.conf, "PATH": f"{self.bin}:{os.environ['PATH']}"}
-            with open(self.conf, "a", encoding="utf-8") as conf:
-                conf.write(f"MaxJobCount={JOBS_MAX}\n")
+            conf = pathlib.Path(self.conf)
+            # The cluster of the tests forgets ended jobs sooner than any in production; this is Slurm's own default.
+            usual = re.sub(r"^MinJobAge=.*$", "MinJobAge=300", conf.read_text(), flags=re.MULTILINE)
+            conf.write_text(f"{usual}MaxJobCount={JOBS_MAX}\n")
             # Read at the start only.
             self._script("daemon", "stop", "slurmctld")
             self._script("up", "--no-accounting")
