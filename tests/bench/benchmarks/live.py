@@ -5,8 +5,9 @@ Once while nothing changes, and once while a run is submitted every few seconds,
 """
 
 import time
+from collections.abc import Callable
 
-from harness.figures import Row, at_most, wait_until
+from harness.figures import Row, at_most, median, number, wait_until
 from harness.stage import Stage
 from harness.world import Watched, World, mebibytes, passes
 
@@ -27,52 +28,46 @@ def watched(stage: Stage, world: World, live: int) -> list[Row]:
     if live:
         wait_until("all were seen", lambda: any(done["live"] >= live for done in passes(world.log())), seconds=300, every=1)
         let_it_calm_down(world)
-    pid = world.pid()
-    rows = counted(stage, world, pid, f"{live:,} live, nothing changes", live, lambda _: None)
+    rows = counted(stage, world, f"{live:,} live, nothing changes", live, lambda: None)
     if live:
         spec = world.spec("short", "cpu", "sleep 1\n")
-        rows += counted(
-            stage, world, pid, f"{live:,} live, a short run every {EVERY_SECONDS} s", live, lambda _: world.run("submit", spec)
-        )
-    bar = live <= 1_000
-    memory = mebibytes(pid, "VmHWM")
-    what = f"{live:,} live: daemon in memory, at most"
-    rows.append(at_most(what, memory, 64, "MiB") if bar else Row(what, f"{memory:.1f} MiB"))
+        busy = f"{live:,} live, a short run every {EVERY_SECONDS} s"
+        rows += counted(stage, world, busy, live, lambda: world.run("submit", spec))
+    what, memory = f"{live:,} live: daemon in memory, the most it ever had", mebibytes(world.pid(), "VmHWM")
+    rows.append(at_most(what, memory, 64, "MiB") if live <= 1_000 else Row(what, f"{memory:.1f} MiB"))
     world.stop()
     return rows
 
 
 def let_it_calm_down(world: World) -> None:
-    """The first answers change things, and a fresh daemon has calls saved up: both are over after a minute."""
-    since = len(world.calls())
-    wait_until("polls have become rare", lambda: quiet_for(world, since), seconds=300, every=1)
+    """The first answers change things, and a fresh daemon has calls saved up: both are soon over."""
+
+    def rare() -> bool:
+        calls = world.calls("squeue")
+        return bool(calls) and time.time() - calls[-1] > 20
+
+    wait_until("polls have become rare", rare, seconds=300, every=1)
 
 
-def quiet_for(world: World, _: int, seconds: float = 20) -> bool:
-    calls = world.home / "calls"
-    return time.time() - calls.stat().st_mtime > seconds
-
-
-def counted(stage: Stage, world: World, pid: int, what: str, live: int, disturb) -> list[Row]:
-    seconds = stage.sizes.minutes * 60
-    before, log_bytes = len(world.calls()), world.log_bytes()
+def counted(stage: Stage, world: World, what: str, live: int, disturb: Callable[[], object]) -> list[Row]:
+    minutes = stage.sizes.minutes
+    log_bytes, since = world.log_bytes(), time.time()
     stage.slurm.reset_counters()
-    watched_process, until, turn = Watched(pid), time.monotonic() + seconds, 0
-    while (left := until - time.monotonic()) > 0:
-        disturb(turn)
-        turn += 1
-        time.sleep(min(EVERY_SECONDS, max(0.0, left)))
-    percent = watched_process.core_percent()
-    made = world.calls()[before:]
-    asked = [call for call in made if call[0] == "squeue"]
+    process = Watched(world.pid())
+    while (left := since + minutes * 60 - time.time()) > 0:
+        disturb()
+        time.sleep(min(EVERY_SECONDS, left))
+    percent, questions = process.core_percent(), stage.slurm.questions()
+    calls = [at for at in world.calls("squeue") if at >= since]
     rows = []
     if live:
-        a_minute = len(asked) / stage.sizes.minutes
-        rows.append(at_most(f"{what}: squeue calls a minute", a_minute, CALLS_A_MINUTE, "a minute"))
-        rows.append(Row(f"{what}: questions about jobs to slurmctld", f"{stage.slurm.questions() / stage.sizes.minutes:.2f} a minute"))
-    cost = f"{what}: daemon and its commands on a CPU"
-    rows.append(at_most(cost, percent, 1, "% of a core") if live <= 1_000 else Row(cost, f"{percent:.2f} % of a core"))
-    took = sorted(done["elapsed_us"] for done in passes(world.log(log_bytes)))
+        rows.append(at_most(f"{what}: calls of squeue", len(calls) / minutes, CALLS_A_MINUTE, "a minute"))
+        busiest = max((sum(at <= call < at + 60 for call in calls) for at in calls), default=0)
+        rows.append(Row("… in the busiest minute", f"{busiest}"))
+        rows.append(Row("… questions about jobs that came to slurmctld", f"{number(questions / minutes)} a minute"))
+    cost = f"{what}: CPU of the daemon and its commands"
+    rows.append(at_most(cost, percent, 1, "% of a core") if live <= 1_000 else Row(cost, f"{number(percent)} % of a core"))
+    took = [done["elapsed_us"] / 1000 for done in passes(world.log(log_bytes))]
     if took:
-        rows.append(Row(f"{what}: a pass, median of {len(took)}", f"{took[len(took) // 2] / 1000:.1f} ms"))
+        rows.append(Row(f"… a pass, median of {len(took)}", f"{number(median(took))} ms"))
     return rows

@@ -12,7 +12,7 @@ from harness.world import mebibytes
 CALLS = {
     "`list --limit 50`": ("list", "--limit", "50"),
     "`list --limit 50 --json`": ("list", "--limit", "50", "--json"),
-    "`list --state failed`": ("list", "--state", "failed", "--limit", "50"),
+    "`list --state completed --limit 50`": ("list", "--state", "completed", "--limit", "50"),
     "`show`": ("show", "{middle}"),
 }
 

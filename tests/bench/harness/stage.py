@@ -10,8 +10,6 @@ from harness.figures import wait_until
 from harness.slurm import Slurm
 from harness.world import ROOT, World
 
-SOONER = 'poll_interval = "2s"\npoll_interval_max = "2s"\n'
-
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
@@ -23,7 +21,7 @@ class Sizes:
     live: tuple[int, ...] = (1_000, 10_000)
     jobs: int = 100_000
     changed: int = 100
-    minutes: float = 4.0
+    minutes: float = 3.0
     trainings: int = 20
 
     @staticmethod
@@ -84,8 +82,7 @@ class Stage:
         """The same with so many live runs, each of which has a held job. Its daemon does not run."""
         world = self.large()
         if not self.live_jobs and count:
-            number = world.run("submit", world.spec("held", "held"), "--json")
-            del number
+            world.run("submit", world.spec("held", "held"))
             wait_until("the first live run was seen", lambda: "JobHeldUser" in world.run("show", "held"), every=0.5)
             world.stop()
             self.live_jobs = [world_job(world)]

@@ -62,22 +62,22 @@ class World:
         }
 
     def _counting_commands(self) -> pathlib.Path:
-        """Stand-ins that note the call with its words, which are joined by tabs, and then become the real command."""
+        """Stand-ins that note when they were called and as what, and then become the real command."""
         directory = self.home / "bin"
         directory.mkdir()
         for name in COMMANDS:
             stand_in = directory / name
             stand_in.write_text(
-                f'#!/bin/sh\nIFS="\t"\nprintf "%s\\t%s\\n" {name} "$*" >>"{self.home}/calls"\n'
-                f'unset IFS\nexec "{self.slurm.bin}/{name}" "$@"\n'
+                f'#!/bin/bash\necho "$EPOCHREALTIME {name}" >>"{self.home}/calls"\nexec "{self.slurm.bin}/{name}" "$@"\n'
             )
             stand_in.chmod(0o755)
         return directory
 
-    def calls(self) -> list[list[str]]:
-        """Every call so far: the command and its words."""
+    def calls(self, *names: str) -> list[float]:
+        """When these commands were called, all of them without names, in epoch seconds."""
         path = self.home / "calls"
-        return [line.split("\t") for line in path.read_text().splitlines()] if path.exists() else []
+        lines = [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+        return [float(at) for at, name in lines if not names or name in names]
 
     @property
     def state(self) -> pathlib.Path:
