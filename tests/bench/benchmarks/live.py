@@ -26,7 +26,7 @@ def measure(stage: Stage) -> list[Row]:
 def watched(stage: Stage, world: World, live: int) -> list[Row]:
     world.run("daemon", "start")
     if live:
-        wait_until("all were seen", lambda: any(done["live"] >= live for done in passes(world.log())), seconds=300, every=1)
+        wait_until("all were seen", lambda: all_seen(world, live), seconds=300, every=1)
         let_it_calm_down(world)
     rows = counted(stage, world, f"{live:,} live, nothing changes", live, lambda: None)
     if live:
@@ -37,6 +37,10 @@ def watched(stage: Stage, world: World, live: int) -> list[Row]:
     rows.append(at_most(what, memory, 64, "MiB") if live <= 1_000 else Row(what, f"{memory:.1f} MiB"))
     world.stop()
     return rows
+
+
+def all_seen(world: World, live: int) -> bool:
+    return any(done["live"] >= live for done in passes(world.log()))
 
 
 def let_it_calm_down(world: World) -> None:
@@ -66,7 +70,8 @@ def counted(stage: Stage, world: World, what: str, live: int, disturb: Callable[
         rows.append(Row("… in the busiest minute", f"{busiest}"))
         rows.append(Row("… questions about jobs that came to slurmctld", f"{number(questions / minutes)} a minute"))
     cost = f"{what}: CPU of the daemon and its commands"
-    rows.append(at_most(cost, percent, 1, "% of a core") if live <= 1_000 else Row(cost, f"{number(percent)} % of a core"))
+    unit = "% of a core"
+    rows.append(at_most(cost, percent, 1, unit) if live <= 1_000 else Row(cost, f"{number(percent)} {unit}"))
     took = [done["elapsed_us"] / 1000 for done in passes(world.log(log_bytes))]
     if took:
         rows.append(Row(f"… a pass, median of {len(took)}", f"{number(median(took))} ms"))

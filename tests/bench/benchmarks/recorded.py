@@ -34,7 +34,8 @@ def measure(stage: Stage) -> list[Row]:
     for what in CALLS:
         of_many, of_few = times[f"{what} {sizes.recorded}"], times[f"{what} {sizes.few_recorded}"]
         name = f"with {sizes.few_recorded:,}"
-        rows.append(ratio(f"{what} of {sizes.recorded:,}, median", median(of_many), median(of_few), name, unit="ms", bar=1.2))
+        title = f"{what} of {sizes.recorded:,}, median"
+        rows.append(ratio(title, median(of_many), median(of_few), name, unit="ms", bar=1.2))
         rows.append(ratio("… 95th percentile", percentile(of_many, 95), percentile(of_few, 95), name, unit="ms"))
     rows.append(Row("a process that does nothing", f"{median(times['true']):.2f} ms"))
     pid = many.pid()

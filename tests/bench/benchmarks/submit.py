@@ -6,9 +6,9 @@ Each call is timed as a whole process. All jobs are held, so that nothing starts
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
+from collections.abc import Callable
 
 from harness.figures import Row, interleaved, median, percentile, ratio
 from harness.stage import Stage
@@ -54,13 +54,12 @@ def measure(stage: Stage) -> list[Row]:
 
     actions = {"ours": ours, "sbatch": theirs, "true": lambda: subprocess.run(["/bin/true"], **quiet)}
     times = interleaved(stage.sizes.rounds, actions)
-    rows = [
-        ratio("`submit`, median", median(times["ours"]), median(times["sbatch"]), "sbatch", unit="ms", bar=2.0, aim=1.25)
-    ]
+    medians = {name: median(values) for name, values in times.items()}
+    rows = [ratio("`submit`, median", medians["ours"], medians["sbatch"], "sbatch", unit="ms", bar=2.0, aim=1.25)]
     for percent in (95, 99):
         values = [percentile(times[name], percent) for name in ("ours", "sbatch")]
         rows.append(ratio(f"`submit`, {percent}th percentile", *values, "sbatch", unit="ms"))
-    rows.append(ratio("a process that does nothing", median(times["true"]), median(times["sbatch"]), "sbatch", unit="ms"))
+    rows.append(ratio("a process that does nothing", medians["true"], medians["sbatch"], "sbatch", unit="ms"))
     return rows + beside_submitit(stage, ours)
 
 
@@ -79,7 +78,7 @@ def raw_command(world: World) -> list[str]:
     ]
 
 
-def beside_submitit(stage: Stage, ours) -> list[Row]:
+def beside_submitit(stage: Stage, ours: Callable[[], None]) -> list[Row]:
     try:
         python = environment_of_submitit()
     except (OSError, subprocess.CalledProcessError) as error:
@@ -95,9 +94,11 @@ def beside_submitit(stage: Stage, ours) -> list[Row]:
     # Its own process submits many: the interpreter and the imports are paid once.
     inside = json.loads(subprocess.run([python, "-c", MANY, str(rounds)], **place).stdout)
     name = SUBMITIT.replace("==", " ")
-    rows = [ratio(f"`submit` beside {name}, a process each", median(times["ours"]), median(times["submitit"]), name, unit="ms")]
-    what = f"`submit`, a process each, beside {name} in one process for all"
-    return [*rows, ratio(what, median(times["ours"]), statistics.median(inside), name, unit="ms")]
+    mine = median(times["ours"])
+    return [
+        ratio(f"`submit` beside {name}, a process each", mine, median(times["submitit"]), name, unit="ms"),
+        ratio(f"`submit`, a process each, beside {name} in one process for all", mine, median(inside), name, unit="ms"),
+    ]
 
 
 def environment_of_submitit() -> str:
@@ -106,7 +107,8 @@ def environment_of_submitit() -> str:
     home = cache / SUBMITIT.replace("==", "-")
     python = home / "bin/python"
     quiet = {"check": True, "capture_output": True, "text": True}
-    if subprocess.run([python, "-c", "import submitit"], check=False, capture_output=True).returncode if python.exists() else True:
+    there = python.exists() and subprocess.run([python, "-c", "import submitit"], capture_output=True).returncode == 0
+    if not there:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], **quiet)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", SUBMITIT], **quiet)
     return str(python)

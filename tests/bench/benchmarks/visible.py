@@ -11,7 +11,8 @@ from harness.stage import Stage
 from harness.world import World
 
 INTERVAL_SECONDS = 30
-STAMP = 'date +%s.%N >"{home}/$TRAINYARD_RUN_ID.{what}.new"; mv "{home}/$TRAINYARD_RUN_ID.{what}.new" "{home}/$TRAINYARD_RUN_ID.{what}"\n'
+#: Written beside and renamed, so that whoever sees the file sees all of it.
+STAMP = 'at="{home}/$TRAINYARD_RUN_ID.{what}"; date +%s.%N >"$at.new"; mv "$at.new" "$at"\n'
 BEGUN = ("running", "finishing", "completed")
 ENDED = ("finishing", "completed")
 
@@ -27,7 +28,8 @@ def measure(stage: Stage) -> list[Row]:
         rows.append(at_most("… 95th percentile", max(0.0, percentile(lags, 95)), 2, "s", against=interval))
     rows.append(Row("end to `completed`, which Slurm confirms, median", f"{median(confirmed):.2f} s", interval))
     for what, lags in zip(("start to `running`", "end to `completed`"), without_inbox(stage, count)):
-        for name, lag in ((f"without an inbox: {what}, median of {count}", median(lags)), ("… the longest", max(lags))):
+        title = f"without an inbox: {what}, median of {count}"
+        for name, lag in ((title, median(lags)), ("… the longest", max(lags))):
             rows.append(Row(name, f"{lag:.1f} s", interval, lag / INTERVAL_SECONDS))
     return rows
 

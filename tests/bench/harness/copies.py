@@ -66,8 +66,10 @@ def copy_live(database: pathlib.Path, source: int, count: int, slurm: Slurm) -> 
     with opened(database) as db:
         first = next_number(db)
         kept = columns_of_run(db, ("id", "key", "machine", "run_dir"))
-        machine_text, run_dir = db.execute("SELECT machine, run_dir FROM run WHERE id = ?", [source]).fetchone()
-        record_text, submission = db.execute("SELECT record, submission FROM attempt WHERE run = ?", [source]).fetchone()
+        of_run = "SELECT machine, run_dir FROM run WHERE id = ?"
+        of_attempt = "SELECT record, submission FROM attempt WHERE run = ?"
+        machine_text, run_dir = db.execute(of_run, [source]).fetchone()
+        record_text, submission = db.execute(of_attempt, [source]).fetchone()
         root, _, name = run_dir.rpartition("/")
         name = name.partition("-")[2]
         tokens = ["ty" + "".join(bits.choices(LETTERS, k=20)) for _ in range(count)]

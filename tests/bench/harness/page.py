@@ -48,5 +48,5 @@ def write(name: str, text: str) -> None:
     page = PAGE.read_text()
     place = re.compile(rf"<!-- bench: {re.escape(name)} -->.*?<!-- end of bench -->", re.DOTALL)
     if not place.search(page):
-        raise RuntimeError(f"{PAGE} has no place for the figures of `{name}`: <!-- bench: {name} --> … <!-- end of bench -->")
+        raise RuntimeError(f"{PAGE} has no place for `{name}`: <!-- bench: {name} --> … <!-- end of bench -->")
     PAGE.write_text(place.sub(lambda _: text, page, count=1))

@@ -16,6 +16,8 @@ JOBS_MAX = 130_000
 #: Tasks of one array; below Slurm's default MaxArraySize of 1,001.
 TASKS = 1_000
 
+SCRIPT = "#!/bin/sh\ntrue\n"
+
 HELD = ("--parsable", "--hold", "--output=/dev/null", "--chdir=/tmp", "--time=10")
 
 
@@ -75,7 +77,7 @@ class Slurm:
         """Submits a held job of each name and gives their ids."""
 
         def one(name: str) -> int:
-            return int(self.ask("sbatch", *HELD, f"--job-name={name}", text="#!/bin/sh\ntrue\n"))
+            return int(self.ask("sbatch", *HELD, f"--job-name={name}", text=SCRIPT))
 
         with concurrent.futures.ThreadPoolExecutor(max_workers=4) as pool:
             return list(pool.map(one, names))
@@ -85,7 +87,8 @@ class Slurm:
         Slurm takes apart when all of them but one are changed."""
         for first in range(0, count, TASKS):
             last = min(TASKS, count - first) - 1
-            job = self.ask("sbatch", *HELD, "--job-name=of-others", f"--array=0-{last}", text="#!/bin/sh\ntrue\n").strip()
+            words = (*HELD, "--job-name=of-others", f"--array=0-{last}")
+            job = self.ask("sbatch", *words, text=SCRIPT).strip()
             if last:
                 self.ask("scontrol", "update", f"jobid={job}_[0-{last - 1}]", "timelimit=9")
 

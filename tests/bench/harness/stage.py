@@ -74,7 +74,7 @@ class Stage:
         """The world with the many recorded runs, which counts its calls of Slurm and polls as Trainyard does where the
         site says nothing. Its daemon does not run."""
         if self._large is None:
-            self._large = self.recorded("large", self.sizes.recorded, counts=True)
+            self._large = self.recorded("large", self.sizes.recorded, watched=True)
         self._large.stop()
         return self._large
 

@@ -38,16 +38,16 @@ class = "{hardware_class}"
 
 
 class World:
-    """`keys` are lines for the table of the cluster: without them the poll settings are the documented defaults.
-    With `counts` the daemon's calls of Slurm's commands are counted."""
+    """Polls as Trainyard does where the site says nothing. `watched` is one whose daemon logs what passes cost, and
+    whose calls of Slurm's commands are counted."""
 
-    def __init__(self, home: pathlib.Path, program: pathlib.Path, slurm: Slurm, *, keys: str = "", counts: bool = False):
+    def __init__(self, home: pathlib.Path, program: pathlib.Path, slurm: Slurm, *, watched: bool = False):
         self.home, self.program, self.slurm = home, program, slurm
         home.mkdir(parents=True)
-        commands = self._counting_commands() if counts else slurm.bin
+        commands = self._counting_commands() if watched else slurm.bin
         site = (
             f'[site]\nrun_root = "{home}/runs"\ndefault_class = "held"\n'
-            f'[cluster.test]\ncommands = "{commands}"\nconf = "{slurm.conf}"\n{keys}\n'
+            f'[cluster.test]\ncommands = "{commands}"\nconf = "{slurm.conf}"\n'
             + CLASS.format(name="held", keys="directives = ['--hold']")
             + CLASS.format(name="cpu", keys="")
         )
@@ -58,8 +58,9 @@ class World:
             "TZ": "UTC",
             "NO_COLOR": "1",
             "TRAINYARD_SITE": str(home / "site.toml"),
-            "TRAINYARD_LOG": "info,trainyard=debug,notify=warn",
         }
+        if watched:
+            self.environment["TRAINYARD_LOG"] = "info,trainyard=debug,notify=warn"
 
     def _counting_commands(self) -> pathlib.Path:
         """Stand-ins that note when they were called and as what, and then become the real command."""
@@ -67,9 +68,8 @@ class World:
         directory.mkdir()
         for name in COMMANDS:
             stand_in = directory / name
-            stand_in.write_text(
-                f'#!/bin/bash\necho "$EPOCHREALTIME {name}" >>"{self.home}/calls"\nexec "{self.slurm.bin}/{name}" "$@"\n'
-            )
+            note = f'echo "$EPOCHREALTIME {name}" >>"{self.home}/calls"'
+            stand_in.write_text(f'#!/bin/bash\n{note}\nexec "{self.slurm.bin}/{name}" "$@"\n')
             stand_in.chmod(0o755)
         return directory
 
@@ -92,7 +92,8 @@ class World:
 
     def run(self, *words: str) -> str:
         """What the program prints; it must succeed."""
-        done = subprocess.run(self.command(*words), env=self.environment, cwd=self.home, capture_output=True, text=True)
+        command = self.command(*words)
+        done = subprocess.run(command, env=self.environment, cwd=self.home, capture_output=True, text=True)
         if done.returncode != 0:
             raise RuntimeError(f"trainyard {' '.join(words)}: exit {done.returncode}: {done.stderr.strip()}")
         return done.stdout
