@@ -29,8 +29,8 @@ class Slurm:
         self.directory = directory
 
     def __enter__(self) -> "Slurm":
-        self._script("up", "--no-accounting")
         try:
+            self._script("up", "--no-accounting")
             text = self._script("env")
             variables = dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
             self.conf = variables["SLURM_CONF"]
