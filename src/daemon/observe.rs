@@ -221,39 +221,49 @@ impl From<&Silence> for Look {
     }
 }
 
+/// Takes what scripts say. An inbox is empty most of the time, so only the runs that it has a word of are gone into.
 async fn read_inboxes(world: &World, live: &LiveRuns, observed: &mut Observed) {
-    let mut owners: BTreeMap<&Path, BTreeMap<&Token, &Run>> = BTreeMap::new();
-    for row in live.values() {
-        let tokens = owners.entry(row.resolved.run_root.as_path()).or_default();
-        tokens.extend(row.run.submission.as_ref().map(|known| (&known.token, &row.run)));
-    }
-    for (root, owners) in owners {
-        let path = root.to_owned();
-        let tokens: BTreeSet<Token> = owners.keys().copied().cloned().collect();
-        let items = match world
-            .with_hands(root, move |hands| hands.read_inbox(&path, &tokens, EVENTS_PER_PASS))
-            .await
-        {
-            Ok(items) => items,
-            Err(silence) => {
-                // Events only hasten: the scheduler still tells.
-                debug!(inbox.root = %root.display(), "cannot read an inbox: {silence}");
-                continue;
-            }
-        };
-        for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
-            if let Some(event) = item.event
-                && let Some(run) = owners.get(&event.token)
-            {
-                if event.restart > run.known_restart() && run.open_attempt().is_some() {
-                    // Of a start that the scheduler has yet to tell of: it is heard then.
-                    continue;
-                }
-                observed.seen.entry(run.id).or_default().script.push(event);
-            }
-            observed.taken.entry(root.to_owned()).or_default().push(item.file);
+    let roots: BTreeSet<&Path> = live.values().map(|row| row.resolved.run_root.as_path()).collect();
+    for root in roots {
+        if let Err(silence) = read_inbox(world, root, live, observed).await {
+            // Events only hasten: the scheduler still tells.
+            debug!(inbox.root = %root.display(), "cannot read an inbox: {silence}");
         }
     }
+}
+
+async fn read_inbox(
+    world: &World,
+    root: &Path,
+    live: &LiveRuns,
+    observed: &mut Observed,
+) -> Result<(), Silence> {
+    let path = root.to_owned();
+    let there = world.with_hands(root, move |hands| hands.inbox_tokens(&path)).await?;
+    if there.is_empty() {
+        return Ok(());
+    }
+    let of_root = live.values().filter(|row| row.resolved.run_root == root);
+    let owners: BTreeMap<&Token, &Run> = of_root
+        .filter_map(|row| Some((&row.run.submission.as_ref()?.token, &row.run)))
+        .filter(|(token, _)| there.contains(token))
+        .collect();
+    let (path, tokens) = (root.to_owned(), owners.keys().copied().cloned().collect());
+    let read = move |hands: &dyn Hands| hands.read_inbox(&path, &tokens, EVENTS_PER_PASS);
+    let items = world.with_hands(root, read).await?;
+    for item in items.into_iter().filter(|item| !world.inboxes.was_taken(&item.file)) {
+        if let Some(event) = item.event
+            && let Some(run) = owners.get(&event.token)
+        {
+            if event.restart > run.known_restart() && run.open_attempt().is_some() {
+                // Of a start that the scheduler has yet to tell of: it is heard then.
+                continue;
+            }
+            observed.seen.entry(run.id).or_default().script.push(event);
+        }
+        observed.taken.entry(root.to_owned()).or_default().push(item.file);
+    }
+    Ok(())
 }
 
 async fn read_answers(
