@@ -82,7 +82,8 @@ impl Seer<'_> {
             // One without a name is of the start that is known, if it was submitted in that very second under that id.
             let is_known_start = !record.is_named
                 && asked.job.as_ref() == Some(&record.key(self.cluster))
-                && record.submitted_at == Some(asked.submitted_at);
+                && asked.submitted_at.is_some()
+                && record.submitted_at == asked.submitted_at;
             self.ours(asked).is(&Claimed {
                 cluster: record.cluster.as_deref(),
                 is_our_user: record.user.as_deref() == Some(self.user),
