@@ -1,10 +1,11 @@
-//! Whose a record is. A job id is no identity: Slurm gives ids out again.
+//! Whose a record is. A job id is no identity: Slurm gives ids out again. The token is: nobody knew it before the intent, so
+//! the times of a record prove nothing beside it, and a clock that was wrong at the intent, here or there, does no harm.
 
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::ids::Token;
 
-/// By how much the clocks of Slurm and of this machine may differ.
+/// By how much the clocks of Slurm and of this machine are expected to differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// What a record of a submission must agree with.
@@ -13,7 +14,6 @@ pub struct Ours<'a> {
     /// Slurm's own name of the cluster; `None` where nobody knows it.
     pub cluster: Option<&'a str>,
     pub token: &'a Token,
-    pub intent_at: Timestamp,
 }
 
 /// What a record says about itself.
@@ -26,22 +26,21 @@ pub struct Claimed<'a> {
 }
 
 impl Ours<'_> {
-    /// Before this a job of a submission with that intent cannot have been submitted.
+    /// From when on a job of a submission with that intent is looked for.
     pub fn earliest(intent_at: Timestamp) -> Timestamp {
         intent_at.checked_sub(SKEW).unwrap_or(Timestamp::MIN)
     }
 
-    /// Plugins of the site may rename a job, so its name only has to contain the token; a requeue moves Submit forward.
+    /// Plugins of the site may rename a job, so its name only has to contain the token. A record without Submit is not whole.
     pub fn is(&self, claimed: &Claimed<'_>) -> bool {
         let same_cluster = match (self.cluster, claimed.cluster) {
             (Some(ours), Some(theirs)) => ours.eq_ignore_ascii_case(theirs),
             (None, _) | (_, None) => true,
         };
-        let earliest = Self::earliest(self.intent_at);
         same_cluster
             && claimed.is_our_user
             && claimed.name.contains(self.token.as_str())
-            && claimed.submitted_at.is_some_and(|submitted| submitted >= earliest)
+            && claimed.submitted_at.is_some()
     }
 }
 
@@ -53,7 +52,7 @@ mod tests {
     fn everything_must_agree() {
         let token = Token::from_bits(1);
         let at = |second: i64| Timestamp::from_second(second).unwrap();
-        let ours = Ours { cluster: Some("priv"), token: &token, intent_at: at(10_000) };
+        let ours = Ours { cluster: Some("priv"), token: &token };
         let name = format!("42-llama.1.{token}");
         let good = Claimed {
             cluster: Some("priv"),
@@ -69,7 +68,8 @@ mod tests {
         assert!(ours.is(&Claimed { submitted_at: Some(at(99_000)), ..good }));
         assert!(ours.is(&Claimed { cluster: None, ..good }));
         assert!(!ours.is(&Claimed { name: &another, ..good }));
-        assert!(!ours.is(&Claimed { submitted_at: Some(at(9_699)), ..good }));
+        // Our clock was an hour ahead when the intent was recorded.
+        assert!(ours.is(&Claimed { submitted_at: Some(at(6_400)), ..good }));
         assert!(!ours.is(&Claimed { submitted_at: None, ..good }));
         assert!(!ours.is(&Claimed { cluster: Some("other"), ..good }));
         assert!(!ours.is(&Claimed { is_our_user: false, ..good }));

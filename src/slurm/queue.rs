@@ -136,7 +136,7 @@ impl<'a> Queue<'a> {
     }
 
     /// What accounting is to be asked: one call for known jobs, one for all doubts.
-    pub(super) fn questions(&self, user: &str) -> Vec<Which> {
+    pub(super) fn questions(&self, user: &str, now: Timestamp) -> Vec<Which> {
         let missing = self.missing.iter().filter_map(|asked| asked.job.as_ref());
         let grown = self.grown.iter().flat_map(|(_, found)| found).map(|sighting| &sighting.job);
         let known: Vec<JobKey> = missing.chain(grown).cloned().collect();
@@ -144,7 +144,9 @@ impl<'a> Queue<'a> {
             known.chunks(JOBS_PER_CALL).map(|keys| Which::Jobs(keys.to_vec())).collect();
         let in_doubt = self.missing.iter().filter(|asked| asked.job.is_none());
         if let Some(oldest) = in_doubt.map(|asked| asked.intent_at).min() {
-            questions.push(Which::Since { user: user.to_owned(), at: Ours::earliest(oldest) });
+            // An intent of the future is one of a clock that was set back since.
+            questions
+                .push(Which::Since { user: user.to_owned(), at: Ours::earliest(oldest.min(now)) });
         }
         questions
     }

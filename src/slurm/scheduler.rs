@@ -121,10 +121,11 @@ impl SlurmScheduler {
             warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", queue.dropped);
         }
         self.cross_examine(&mut queue, asked, &config).await?;
-        if !config.has_accounting || queue.questions(&self.account.user).is_empty() {
+        let questions = queue.questions(&self.account.user, self.clock.now());
+        if !config.has_accounting || questions.is_empty() {
             return Ok(queue.alone());
         }
-        match self.records(queue.questions(&self.account.user)).await {
+        match self.records(questions).await {
             Ok(records) => Ok(queue.with(&records, &seer, self.clock.now())),
             // Whether those that are not shown ended or never were is not known; what squeue showed is.
             Err(silence) => {

@@ -24,7 +24,7 @@ pub struct Seer<'a> {
 
 impl Seer<'_> {
     fn ours<'a>(&'a self, asked: &'a Asked) -> Ours<'a> {
-        Ours { cluster: self.slurm_cluster, token: &asked.token, intent_at: asked.intent_at }
+        Ours { cluster: self.slurm_cluster, token: &asked.token }
     }
 
     /// The job of a submission that a row of squeue's shows; none where it is another's, or no job.

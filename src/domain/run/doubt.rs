@@ -53,15 +53,17 @@ pub(super) fn absent(run: &Run, policy: &Policy, now: Timestamp) -> Decision {
     let mut decision = Decision::stay(run);
     decision.run.stale = None;
     if let (Some(attempt), true) = (decision.run.attempt.as_mut(), run.awaits_job())
-        && attempt.absent_since.is_none()
+        && attempt.absent_since.is_none_or(|since| now < since)
     {
         attempt.absent_since = Some(now);
         let note = format!("the scheduler does not know job {} any more", attempt.job);
         decision.notes.push(Note { kind: "doubt".into(), message: note });
     }
     if let State::Submitting { call: Call::InDoubt(doubt) } = &mut decision.run.state {
-        let waited =
-            doubt.last_round_at.is_none_or(|last| after(last, policy.in_doubt_wait) <= now);
+        // A round of the future is one of a clock that was set back since.
+        let waited = doubt
+            .last_round_at
+            .is_none_or(|last| now < last || after(last, policy.in_doubt_wait) <= now);
         if waited {
             doubt.rounds += 1;
             doubt.last_round_at = Some(now);

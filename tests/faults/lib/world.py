@@ -23,7 +23,7 @@ partition = 'main'
 cpus_per_node = 1
 memory_per_node = '100M'
 max_nodes = 4
-default_time = '10m'
+default_time = '1h'
 {keys}
 """
 
