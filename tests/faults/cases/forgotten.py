@@ -42,6 +42,7 @@ RESUBMISSION = """SELECT s.intent_at AS at FROM submission s JOIN element e ON e
 def forgotten(context):
     """slurmctld is killed 0 to 6 s after it acknowledged a job, and strangers get that job's id."""
     slurm = context.slurm()
+    slurm.heal()
     world = context.world(
         slurm, keys=SLOW if context.campaign else FAST, classes={"later": "directives = ['--begin=now+12seconds']"}
     )
@@ -60,6 +61,7 @@ def forgotten(context):
     first = attempts_of(world)[run][0] if run in attempts_of(world) else None
     token = submissions_of(world)[run][0]["token"]
     slurm.up()
+    slurm.heal()
     is_forgotten = not any(job.name.endswith(token) for job in slurm.queue())
     strangers = Strangers(slurm, 3)
     started = [start.job for start in starts_of(world)[0].get(run, [])]
