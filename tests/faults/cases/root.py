@@ -91,10 +91,12 @@ def play(context, world, moody, mood, problems):
         time.sleep(0.5)
     if others is None:
         problems.append(f"{mood}: a run of another root was not over within {OTHERS_SECONDS} s: {world.show(other)['state']}")
-    # One that is meant for it is refused, or waits, in a time that a person bears.
-    said = world.run("submit", world.spec("late"), *there, "--ack-timeout", "1s", timeout=60)
-    if said.code == -9 or said.code == 0:
-        problems.append(f"{mood}: submit to that root said {said}")
+    # One that is meant for it is refused in a time that a person bears. A root that is not there is made: it may be the first
+    # run of all.
+    if mood != "vanished":
+        said = world.run("submit", world.spec("late"), *there, "--ack-timeout", "1s", timeout=60)
+        if said.code in (-9, 0):
+            problems.append(f"{mood}: submit to that root said {said}")
     moody.mend()
     go.touch()
     slurm.ask("scontrol", "release", str(world.show(waits)["attempts"][-1]["job_id"]))
