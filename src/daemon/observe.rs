@@ -145,7 +145,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
                 .filter(|sightings| !are_of_others(sightings, submission.job.as_ref()))
             {
                 found_jobs(world, row, sightings, seen).await;
-            } else if is_older_than_doubt(&row.run.state, asked_at) {
+            } else if is_older_than_doubt(&row.run.state, asked_at, world.clock.now()) {
                 // sbatch may have submitted since.
             } else {
                 seen.look = absent(world, row, seen).await;
@@ -154,9 +154,11 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
     }
 }
 
-/// Whether an answer was asked for before the doubt that it is to settle came up.
-fn is_older_than_doubt(state: &State, asked_at: Timestamp) -> bool {
-    matches!(state, State::Submitting { call: Call::InDoubt(doubt) } if asked_at < doubt.since)
+/// Whether an answer was asked for before the doubt that it is to settle came up. A doubt of the future is one of a clock that
+/// was set back since: which was first cannot be told then, and nothing is to wait for that clock.
+fn is_older_than_doubt(state: &State, asked_at: Timestamp, now: Timestamp) -> bool {
+    let State::Submitting { call: Call::InDoubt(doubt) } = state else { return false };
+    asked_at < doubt.since && doubt.since <= now
 }
 
 /// The scheduler shows jobs of the run's submission. Where they are several, the claim says whose the run is.
