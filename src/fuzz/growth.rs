@@ -21,9 +21,9 @@ use crate::slurm::{config, sacct, squeue};
 /// square takes hours.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// As long as they can be in a campaign, else a quarter of that: the square of it is too long all the same.
+/// As long as they can be in a campaign, else an eighth of that: the square of it is too long all the same.
 fn long(bytes: usize) -> usize {
-    if super::told("TRAINYARD_FUZZ_SECONDS").is_some() { bytes } else { bytes / 4 }
+    if super::told("TRAINYARD_FUZZ_SECONDS").is_some() { bytes } else { bytes / 8 }
 }
 
 /// Time that this thread has spent on a processor: others on the machine do not count.

@@ -94,6 +94,7 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Eve
             Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
         }
         Look::Job(sighting) if is_another(run, sighting, seen) => Some(Event::Absent),
+        Look::Job(sighting) if may_be_another(run, sighting) => None,
         Look::Job(sighting) => {
             match sighting.restart.cmp(&run.known_restart()) {
                 Ordering::Greater => {
@@ -115,6 +116,12 @@ fn is_another(run: &Run, sighting: &Sighting, seen: &Seen) -> bool {
     let is_missed =
         |known: &JobKey| *known != sighting.job && seen.twins.iter().all(|t| t.job != *known);
     known.is_some_and(is_missed) && matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown)
+}
+
+/// Whether only a word that nobody knows is shown of another job than the run's: it may live or not, and nothing is concluded.
+fn may_be_another(run: &Run, sighting: &Sighting) -> bool {
+    let known = run.submission.as_ref().and_then(|submission| submission.job.as_ref());
+    known.is_some_and(|known| *known != sighting.job) && sighting.phase == Phase::Unknown
 }
 
 /// How long good answers may not know the run's job. One that slurmctld may never have saved is asked for as a lost answer

@@ -32,7 +32,6 @@ pub fn sort_out(
             standing(&sighting.phase),
             // Where none is known to live, the others were cancelled by us.
             is_not_known_to_live(&sighting.phase) && known != Some(&sighting.job),
-            matches!(sighting.phase, Phase::Ended { .. }),
             sighting.submitted_at,
             sighting.job.clone(),
         )
@@ -52,7 +51,9 @@ fn standing(phase: &Phase) -> u8 {
     match phase {
         Phase::Running => 0,
         Phase::Waiting { .. } => 1,
-        Phase::Unknown | Phase::Ended { .. } => 2,
+        // It may live: nothing is concluded from another's end beside it.
+        Phase::Unknown => 2,
+        Phase::Ended { .. } => 3,
     }
 }
 

@@ -177,7 +177,9 @@ impl Cluster {
             problems.push(Problem::at(name.place, message));
         }
         check_directives(self.script.as_ref(), problems);
-        check_path("conda_root", self.conda_root.as_ref(), problems);
+        // An empty one is one that is left out.
+        let conda_root = self.conda_root.as_ref().filter(|root| !root.value.is_empty());
+        check_path("conda_root", conda_root, problems);
         check_words("srun_args", self.srun_args.as_ref(), problems);
         if name.value == LOCAL {
             problems.push(Problem::at(

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::domain::resolve::Asker;
+use crate::domain::resolved::SbatchOption;
 use crate::domain::site::LOCAL;
 use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
 use crate::slurm::found::WhichSlurm;
@@ -71,6 +72,7 @@ pub(super) fn config(
     let cluster = if cluster == LOCAL { "slurm".to_owned() } else { cluster };
     let mut open: Vec<&Partition> =
         partitions.iter().filter(|partition| partition.is_open_to(asker)).collect();
+    open.retain(|partition| can_be_asked_for(&partition.name));
     open.sort_by(|a, b| a.name.cmp(&b.name));
     let mut taken = BTreeSet::from([LOCAL.to_owned()]);
     let mut classes = BTreeMap::new();
@@ -105,6 +107,11 @@ pub(super) fn config(
         )]),
         class: classes,
     }
+}
+
+/// Whether sbatch can be given a name. A class that nobody can use would make the whole site faulty.
+fn can_be_asked_for(name: &str) -> bool {
+    SbatchOption::with_value("x", name).is_ok()
 }
 
 impl FoundConfig {
@@ -145,7 +152,12 @@ fn kinds(partition: &Partition, nodes: &[Nodes]) -> Vec<Kind> {
         }
         alike
     });
-    kinds.retain(|kind| kind.nodes > 0 && kind.nodes >= partition.min_nodes);
+    kinds.retain(|kind| {
+        let kind_of_gpu = kind.gpus.as_ref().and_then(|gpus| gpus.kind.as_deref());
+        kind.nodes > 0
+            && kind.nodes >= partition.min_nodes
+            && kind_of_gpu.is_none_or(can_be_asked_for)
+    });
     kinds
 }
 

@@ -125,10 +125,9 @@ fn names_are_valid_and_no_two_are_alike() {
         .iter()
         .map(|name| (partition(name, ""), row(name)))
         .unzip();
-    assert_eq!(
-        class_names(&partitions, &nodes),
-        ["a-b", "a-b-2", "a-b-3", "local-2", "slurm", "x"]
-    );
+    // What no directive can carry is no class, and does not keep the others from being some.
+    assert_eq!(class_names(&partitions, &nodes), ["a-b", "a-b-2", "local-2", "x"]);
+    assert_eq!(class_names(&partition("p", ""), "p|1|8|8000|gpu:\u{fc}:1,gpu:a:1\n"), ["p"]);
     // Of a partition's own name and one that is made up, none is lost, and the partition keeps its own.
     let partitions = [partition("gpu", ""), partition("gpu-cpu", "")].concat();
     let nodes = "gpu|1|8|8000|\ngpu|1|8|8000|gpu:1\ngpu-cpu|1|8|8000|\n";

@@ -47,6 +47,7 @@ pub(super) struct Line {
     pub(super) value: &'static str,
 }
 
+#[expect(clippy::too_many_arguments, reason = "a row of a table")]
 const fn line(
     file: File,
     field: &'static str,

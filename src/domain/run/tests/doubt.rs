@@ -8,8 +8,8 @@ use crate::domain::run::tests::{
     script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, Sighting,
-    State, decide, step,
+    Act, AttemptState, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen,
+    Sighting, State, decide, step,
 };
 use crate::domain::units::Seconds;
 
@@ -201,6 +201,14 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
     assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
     assert_eq!(decision.run.state.as_str(), "running");
+    // The run's own job is over, and nobody can tell whether the other one lives: nothing is concluded.
+    let unclear = Seen {
+        look: Look::Job(Box::new(Sighting { job: job(8), ..*sighting(Phase::Unknown) })),
+        twins: vec![*ended(JobEnd::Failed, 77)],
+        ..Seen::default()
+    };
+    let run = run_in("queued");
+    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
     // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
     for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
         let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };
