@@ -109,27 +109,44 @@ pub fn args(nonce: &str) -> Vec<String> {
 pub fn lines<'a>(text: &'a str, nonce: &str) -> impl Iterator<Item = Line<'a>> {
     let mark = format!("|{nonce}|");
     let finder = Finder::new(mark.as_bytes()).into_owned();
-    text.lines().map(move |line| {
-        /// How often the nonce stands in a row whose free text has no newline.
-        const MARKS: usize = 4;
-        let mut parts = Parts { rest: Some(line), finder: &finder };
-        let id = parts.next().filter(|id| is_number(id));
-        match (id, parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(id), Some(columns), Some(reason), Some(name), end)
-                if end.is_some() || !name.is_empty() =>
-            {
-                Line::Row(Printed { id, columns, reason, name })
-            }
-            // What follows a newline in a name has the mark behind it, once. Nobody else knows the nonce.
-            (None, _, None, ..) | (Some(_), None, ..) => Line::Foreign,
-            // Such a line may be a number.
-            (Some(_), Some(""), None, ..) => Line::Foreign,
-            _ => {
-                let marks = finder.find_iter(line.as_bytes()).count();
-                Line::Broken { text: line, is_nameless: marks < MARKS }
-            }
-        }
+    let mut lines = text.lines().peekable();
+    std::iter::from_fn(move || {
+        let line = lines.next()?;
+        let read = read_line(line, &finder);
+        // A name may begin with a newline: then it goes on in what is no row.
+        let (Line::Broken { .. }, Some(unnamed)) = (read, unnamed(line, &finder)) else {
+            return Some(read);
+        };
+        let goes_on = lines.peek().is_some_and(|next| read_line(next, &finder) == Line::Foreign);
+        Some(if goes_on { Line::Row(unnamed) } else { read })
     })
+}
+
+fn read_line<'a>(line: &'a str, finder: &Finder<'_>) -> Line<'a> {
+    /// How often the nonce stands in a row whose free text has no newline.
+    const MARKS: usize = 4;
+    let mut parts = Parts { rest: Some(line), finder };
+    let id = parts.next().filter(|id| is_number(id));
+    match (id, parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(id), Some(columns), Some(reason), Some(name), end)
+            if end.is_some() || !name.is_empty() =>
+        {
+            Line::Row(Printed { id, columns, reason, name })
+        }
+        // What follows a newline in a name has the mark behind it, once, and may be a number. Nobody else knows the nonce.
+        (None, _, None, ..) | (Some(_), None | Some(""), None, ..) => Line::Foreign,
+        _ => {
+            let is_nameless = finder.find_iter(line.as_bytes()).count() < MARKS;
+            Line::Broken { text: line, is_nameless }
+        }
+    }
+}
+
+/// A row that ends where its name begins.
+fn unnamed<'a>(line: &'a str, finder: &Finder<'_>) -> Option<Printed<'a>> {
+    let mut parts = Parts { rest: Some(line), finder };
+    let (id, columns, reason, name) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    (name.is_empty() && parts.next().is_none()).then_some(Printed { id, columns, reason, name })
 }
 
 /// What stands between the marks of a line.
@@ -301,6 +318,10 @@ mod tests {
         // Without its id it is a row of Slurm's all the same.
         let answer = parse(TEXT.replace("\n1|n0nce|", "\n").as_bytes(), "n0nce");
         assert_eq!((answer.rows.len(), answer.unread.len(), answer.nameless), (2, 1, 1));
+        // A name that begins with a newline is none that is missing.
+        let late = TEXT.replace("evil\n7|NONCE", "\nevil7|NONCE");
+        let answer = parse(late.as_bytes(), "n0nce");
+        assert_eq!((answer.rows.len(), answer.unread.len(), answer.nameless), (3, 0, 0));
         assert_eq!(parse(b"", "n0nce"), Answer::default());
         assert_eq!(parse(b"\xff\xfe\n\n|n0nce|\n", "n0nce").dropped, 3);
         // Some name ends with a line that is a number.
