@@ -52,6 +52,9 @@ def frozen(context):
     problems = check(world)
     if len(world.acknowledged) != RUNS:
         problems.append(f"{len(world.acknowledged)} of {RUNS} submissions were told a number")
+    if fates(world).get("completed") != RUNS:
+        ended = world.rows("SELECT id, state, reason, message FROM run WHERE state <> 'completed'")
+        problems.append(f"not every run completed: {[tuple(row) for row in ended]}")
     if over > RESOLVED_SECONDS:
         problems.append(f"not all runs were over within {RESOLVED_SECONDS} s after the thaw: {over:.0f} s, {fates(world)}")
     if problems:
