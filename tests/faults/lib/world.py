@@ -16,6 +16,7 @@ import time
 
 FINAL = ("completed", "failed", "cancelled")
 
+# Several clusters on one machine give the same ids to their jobs, so scratch directories lie in the world.
 CLASS = """
 [class.{name}]
 cluster = 'test'
@@ -24,8 +25,10 @@ cpus_per_node = 1
 memory_per_node = '100M'
 max_nodes = 4
 default_time = '1h'
+local_scratch = '{home}/scratch.$SLURM_JOB_ID'
 {keys}
 """
+
 
 # A training that leaves a line when it starts and one when it ends. One short line is one write, which O_APPEND keeps whole;
 # neither forks.
@@ -111,7 +114,7 @@ class World:
         self.site_file.write_text(
             f"[site]\nrun_root = '{self.run_root}'\ndefault_class = 'cpu'\n{site}\n"
             + "[cluster.test]\n" + "\n".join(lines) + f"\n{keys}\n"
-            + "".join(CLASS.format(name=name, keys=more) for name, more in known.items())
+            + "".join(CLASS.format(name=name, home=self.home, keys=more) for name, more in known.items())
         )
 
     def spec(self, name, script=":", more=""):
