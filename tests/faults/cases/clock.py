@@ -73,7 +73,8 @@ def clock(context):
         if states != ["queued", "running"]:
             problems.append(f"after step {number} those that wait and work are {states}")
             break
-    one.set(context.random.choice(OFFSETS))
+    # sacct, whose clock is right, takes no beginning that lies in the future: doubt waits as long as the clock is ahead.
+    one.set(context.random.choice(OFFSETS[:2]))
     go.touch()
     slurm.ask("scontrol", "release", str(world.show(waits)["attempts"][-1]["job_id"]))
     settled = world.settle(SETTLED_SECONDS)
