@@ -36,7 +36,7 @@ fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
     check(&[of(7, 1, &over), of(9, 2, &over)], None, 7, &[9]);
     let unknown = sighting(Phase::Unknown);
     check(&[of(7, 1, &unknown), of(8, 2, &unknown)], None, 8, &[7]);
-    check(&[of(7, 1, &unknown), of(8, 2, &over)], None, 8, &[7]);
+    check(&[of(7, 1, &unknown), of(8, 2, &over)], None, 7, &[8]);
     check(&[of(8, 1, &over), of(9, 2, &unknown)], None, 9, &[8]);
 }
 
