@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::daemon::looks::Answered;
@@ -29,6 +31,8 @@ pub(super) struct Observed {
     pub(super) seen: HashMap<RunId, Seen>,
     /// Inbox files to remove once what they say is recorded, by run root.
     pub(super) taken: BTreeMap<PathBuf, Vec<PathBuf>>,
+    /// How long the schedulers were waited for.
+    pub(super) waited: Duration,
 }
 
 /// Looks at everything the live runs depend on. Each source that is silent is silent for its own runs only.
@@ -115,7 +119,10 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
-    for answered in world.looks.all(world, by_cluster).await {
+    let since = Instant::now();
+    let answers = world.looks.all(world, by_cluster).await;
+    observed.waited = since.elapsed();
+    for answered in answers {
         let Answered { cluster, asked, asked_at, answer } = answered;
         let (sightings, unchanged, unsure, silence) = match answer {
             Ok(LookAnswer::NotDue) => continue,

@@ -39,7 +39,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     }
     let wishes = world.store.open_wishes().await?;
     let observed = observe(world, &live, wishes).await?;
-    laps.look = laps.lap();
+    (laps.look, laps.wait) = (laps.lap(), observed.waited);
     let mut news = Vec::new();
     for row in live.values() {
         if let Some(decided) = decide_on(world, row, &observed).await {
@@ -70,7 +70,9 @@ struct Laps {
     started: Instant,
     last: Instant,
     recall: Duration,
+    /// Looking; `wait` is the waiting for schedulers alone.
     look: Duration,
+    wait: Duration,
     /// Deciding, recording and acting; `record` is the recording alone.
     settle: Duration,
     record: Duration,
@@ -80,7 +82,15 @@ impl Laps {
     fn start() -> Self {
         let now = Instant::now();
         let none = Duration::ZERO;
-        Self { started: now, last: now, recall: none, look: none, settle: none, record: none }
+        Self {
+            started: now,
+            last: now,
+            recall: none,
+            look: none,
+            wait: none,
+            settle: none,
+            record: none,
+        }
     }
 
     /// The time since the last call.
@@ -98,6 +108,7 @@ impl Laps {
             submitted = report.submitted,
             recall_us = self.recall.as_micros(),
             look_us = self.look.as_micros(),
+            wait_us = self.wait.as_micros(),
             settle_us = self.settle.as_micros(),
             record_us = self.record.as_micros(),
             elapsed_us = elapsed.as_micros(),

@@ -106,10 +106,8 @@ def taken_up(text: str) -> list[dict[str, int]]:
             poll = fields(line)
         elif poll and "a pass over" in line:
             done = fields(line)
-            asked = poll["squeue_us"] + poll["read_us"]
-            if done["look_us"] >= asked:
-                # squeue answered within this pass, which waited for it.
-                done["elapsed_us"] -= asked
+            # A pass waits for squeue for a while; its answer is read meanwhile, which is told apart.
+            done["elapsed_us"] -= done["wait_us"]
             polls.append({**poll, **done})
             poll = {}
     return polls

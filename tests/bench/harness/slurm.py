@@ -13,6 +13,8 @@ SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "cluster"
 #: Beyond the hundred thousand that are measured. Slurm's own default is 10,000.
 JOBS_MAX = 130_000
 
+OPTIONS = ("--no-accounting", "--jobs", str(JOBS_MAX))
+
 #: Tasks of one array; below Slurm's default MaxArraySize of 1,001.
 TASKS = 1_000
 
@@ -30,7 +32,7 @@ class Slurm:
 
     def __enter__(self) -> "Slurm":
         try:
-            self._script("up", "--no-accounting")
+            self._script("up", *OPTIONS)
             text = self._script("env")
             variables = dict(shlex.split(line)[1].split("=", 1) for line in text.splitlines())
             self.conf = variables["SLURM_CONF"]
@@ -39,10 +41,10 @@ class Slurm:
             conf = pathlib.Path(self.conf)
             # The cluster of the tests forgets ended jobs sooner than any in production; this is Slurm's own default.
             usual = re.sub(r"^MinJobAge=.*$", "MinJobAge=300", conf.read_text(), flags=re.MULTILINE)
-            conf.write_text(f"{usual}MaxJobCount={JOBS_MAX}\n")
-            # Read at the start only.
+            # A long queue on a busy machine may take a command longer than the usual ten seconds.
+            conf.write_text(f"{usual}MessageTimeout=60\n")
             self._script("daemon", "stop", "slurmctld")
-            self._script("up", "--no-accounting")
+            self._script("up", *OPTIONS)
         except BaseException:
             self._script("down")
             raise
@@ -93,10 +95,10 @@ class Slurm:
                 self.ask("scontrol", "update", f"jobid={job}_[0-{last - 1}]", "timelimit=9")
 
     def change(self, verb: str, jobs: Iterable[int]) -> None:
-        """`scontrol VERB` of many jobs, some hundred a call: `hold` and `uhold` change why they wait."""
+        """`scontrol VERB` of many jobs, two hundred a call: `hold` and `uhold` change why they wait."""
         ids = [str(job) for job in jobs]
-        for first in range(0, len(ids), 500):
-            self.ask("scontrol", verb, ",".join(ids[first : first + 500]))
+        for first in range(0, len(ids), 200):
+            self.ask("scontrol", verb, ",".join(ids[first : first + 200]))
 
     def reset_counters(self) -> None:
         self.ask("sdiag", "--reset")
