@@ -91,7 +91,7 @@ def wait_for_changes(world: World, log_bytes: int, changes: int) -> list[dict[st
     shown: list[dict[str, int]] = []
 
     def all_shown() -> bool:
-        shown[:] = [poll for poll in taken_up(world.log(log_bytes)) if poll["decided"]]
+        shown[:] = taken_up(world.log(log_bytes))
         return sum(poll["decided"] for poll in shown) >= changes
 
     wait_until(f"polls that show {changes} changes", all_shown, seconds=120, every=0.2)
@@ -99,13 +99,16 @@ def wait_for_changes(world: World, log_bytes: int, changes: int) -> list[dict[st
 
 
 def taken_up(text: str) -> list[dict[str, int]]:
-    """The polls in the log, each with the figures of the pass that took it up."""
+    """The polls in the log that showed something new, each with the figures of the pass that took it up: the first that
+    decided anything after it. A pass that had stopped waiting ends in between."""
     polls, poll = [], {}
     for line in text.splitlines():
         if "squeue showed" in line:
             poll = fields(line)
         elif poll and "a pass over" in line:
             done = fields(line)
+            if not done["decided"]:
+                continue
             # A pass waits for squeue for a while; its answer is read meanwhile, which is told apart.
             done["elapsed_us"] -= done["wait_us"]
             polls.append({**poll, **done})
