@@ -5,7 +5,7 @@ use std::fmt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
 use crate::cli::context::Context;
-use crate::cli::text::TerminalText;
+use crate::cli::text::{TerminalText, is_dangerous};
 use crate::domain::problem::{Place, Problem, Sources};
 
 /// A problem with the text it points into.
@@ -84,13 +84,11 @@ fn ordered(problems: &[Problem]) -> Vec<&Problem> {
     ordered
 }
 
-/// A source text with its control characters replaced one for one, so that places stay where they are.
+/// A source text with its dangerous characters replaced byte for byte, so that places stay where they are.
 fn neutral(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let keep = matches!(c, '\n' | '\t')
-                || !(c.is_control()
-                    || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'));
+            let keep = matches!(c, '\n' | '\t') || !is_dangerous(c);
             let shown = if keep { c } else { '.' };
             std::iter::repeat_n(shown, if keep { 1 } else { c.len_utf8() })
         })

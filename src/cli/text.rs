@@ -45,10 +45,11 @@ pub(super) fn path(path: &std::path::Path) -> String {
     TerminalText(&path.to_string_lossy()).to_string()
 }
 
-/// Characters that move the cursor, start an escape sequence, or turn the direction of what follows.
-fn is_dangerous(c: char) -> bool {
+/// Characters that move the cursor, start an escape sequence, break a line, or turn the direction of what follows.
+pub(super) fn is_dangerous(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
+        || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
 }
 
 /// Log bytes for a terminal: colours, tabs and line ends pass, every other escape is shown.
@@ -138,6 +139,9 @@ mod tests {
         let shown = TerminalText("a\u{1b}]52;c;x\u{7}b\u{202e}c\nd").to_string();
         assert_eq!(shown, "a\\u{1b}]52;c;x\\u{7}b\\u{202e}c\\u{a}d");
         assert_eq!(TerminalLines("a\n\u{1b}b").to_string(), "a\n\\u{1b}b");
+        for c in ['\u{061C}', '\u{200E}', '\u{2028}', '\u{2029}', '\u{202A}', '\u{FEFF}'] {
+            assert!(!TerminalText(&c.to_string()).to_string().contains(c), "{c:?}");
+        }
     }
 
     #[test]
