@@ -35,12 +35,9 @@ ty_make_scratch() {
   [[ -d $TRAINYARD_LOCAL_SCRATCH && -w $TRAINYARD_LOCAL_SCRATCH ]] ||
     ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
 {%- else %}
-{%- if on_slurm %}
-  TRAINYARD_LOCAL_SCRATCH=${TMPDIR:-/tmp}/trainyard.$ty_job_id
-{%- else %}
-  # Job numbers are each user's own here, and /tmp is everybody's.
+  # A job's number may be another's as well: each user's own on this machine, and given out again by a slurmctld that
+  # forgot the job, which may still run here.
   TRAINYARD_LOCAL_SCRATCH=${TMPDIR:-/tmp}/trainyard.${ty_token:-$ty_job_id}
-{%- endif %}
   [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" ||
     ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
   [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
