@@ -31,7 +31,10 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     if let Some(event) = looked(&total.run, seen, policy, now) {
         apply(&mut total, event);
     }
-    for twin in &seen.twins {
+    // Where it is not clear whose job the one beside them is, none of them is known to be in the way.
+    let is_unclear =
+        matches!(&seen.look, Look::Job(sighting) if may_be_another(&total.run, sighting));
+    for twin in seen.twins.iter().filter(|_| !is_unclear) {
         apply(&mut total, Event::Twin(Box::new(twin.clone())));
     }
     for wish in &seen.wishes {

@@ -22,6 +22,10 @@ pub(super) fn restart_grew(
     let again = Act::Cancel { job: sighting.job.clone(), grace: false };
     let is_stopping = matches!(run.state, State::Stopping { .. });
     let mut decision = Decision::stay(run);
+    if let Some(submission) = decision.run.submission.as_mut() {
+        // It may be the first that is heard of the job.
+        submission.job = Some(sighting.job.clone());
+    }
     // A requeue moves the submit time to the moment of the requeue.
     let requeued_at = sighting.submitted_at.unwrap_or(now);
     for start in earlier.iter().filter(|start| start.restart < sighting.restart) {

@@ -24,7 +24,8 @@ impl Model {
                 self.jobs[n].phase = Phase::Gone;
                 self.jobs[n].then(NEVER, Next::Kill);
             } else if self.jobs[n].phase != Phase::Completing {
-                let kill_at = back_at + self.chance.to(Draw::Job, 400);
+                // The nodes tell a slurmctld that is back of their jobs at once, and are told to end what it does not know.
+                let kill_at = back_at + self.chance.to(Draw::Job, 60);
                 if kill_at < self.jobs[n].next_at {
                     self.jobs[n].then(kill_at, Next::Kill);
                 }

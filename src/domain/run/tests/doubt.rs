@@ -209,6 +209,9 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     };
     let run = run_in("queued");
     assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
+    // Nor is the run's own cancelled, which waits beside one that may own the claim.
+    let unclear = Seen { twins: vec![*waiting()], ..unclear };
+    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
     // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
     for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
         let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };

@@ -186,6 +186,11 @@ fn one_restart_too_many_is_vetoed() {
     let run = step(&decision.run, &over, &policy(), t(301)).run;
     let expected = ("failed", Some(Reason::StoppedByPolicy), "restarted more than 3 times");
     assert_eq!(end(&run), expected);
+    // Also when it is the first that is heard of the job.
+    let never = Policy { max_restarts: 0, ..policy() };
+    let stopping = step(&run_in("submitting"), &event, &never, t(9)).run;
+    assert_eq!(stopping.state.as_str(), "stopping");
+    assert_eq!(stopping.submission.and_then(|known| known.job), Some(job(7)));
 }
 
 #[test]
