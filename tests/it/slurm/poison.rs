@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 
 use crate::env::{Said, wait_until};
-use crate::slurm::cluster::{Cluster, job_of};
+use crate::slurm::cluster::Cluster;
 
 /// What a person's shell, or the job that a daemon is started in, may hold. Each would change what Slurm's commands do.
 const POISON: &[(&str, &str)] = &[
@@ -96,11 +96,11 @@ fn around(cluster: &Cluster, submit: &mut Command) -> Around {
 fn read(cluster: &Cluster, shown: &Value) -> Around {
     let output = cluster.env.run_dir(1).join("output");
     let file = |name: &str| std::fs::read_to_string(output.join(name)).unwrap();
-    let job = job_of(shown).to_string();
+    let token = shown["token"].as_str().unwrap();
     let masked = |(name, value): (&str, &str)| {
         let value = match name {
             name if OF_THE_JOB.contains(&name) => "of the job".to_owned(),
-            "TRAINYARD_LOCAL_SCRATCH" => value.replace(&job, "JOB"),
+            "TRAINYARD_LOCAL_SCRATCH" => value.replace(token, "TOKEN"),
             _ => cluster.env.masked(value),
         };
         (name.to_owned(), value)
