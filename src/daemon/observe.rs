@@ -113,6 +113,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
             intent_at: submission.intent_at,
             eager: expects_news(&row.run),
             unseen: is_unseen(&row.run),
+            provisional: row.run.is_provisional(),
             restart: row.run.known_restart(),
             submitted_at: submitted_at(&row.run),
             shown: row.run.shown(),

@@ -272,6 +272,7 @@ mod tests {
             intent_at: t(0),
             eager: false,
             unseen: false,
+            provisional: false,
             restart: 0,
             submitted_at: Some(t(0)),
             shown,

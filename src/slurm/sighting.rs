@@ -49,6 +49,9 @@ impl Seer<'_> {
             let known = asked.submitted_at.filter(|_| is_known).map(|at| (at, asked.restart));
             let starts = numbered(of_job, known);
             let Some((last, before)) = starts.split_last() else { continue };
+            if asked.provisional && is_swept(last) {
+                continue;
+            }
             let last = self.of_record(asked, last, true);
             // A record that goes on although the queue does not show its job is late, or will never be ended; one of a start
             // before the known one is older news. What is known of the job stands. Where none is known, it is good to know
@@ -176,6 +179,12 @@ fn is_ghost(row: &Row) -> bool {
     row.state.word == Some(JobWord::Failed) && row.exit == (None, Some(1)) && row.nodes.is_empty()
 }
 
+/// Whether accounting calls a job cancelled whom nobody has cancelled: that is how a slurmctld which begins without what it
+/// knew has its jobs closed. One that had never been saved is as good as never submitted.
+fn is_swept(record: &Record) -> bool {
+    record.state.word == Some(JobWord::Cancelled) && record.state.cancelled_by.is_none()
+}
+
 fn is_over(phase: &Phase) -> bool {
     matches!(phase, Phase::Ended { .. })
 }
@@ -215,6 +224,7 @@ mod tests {
             intent_at: t(0),
             eager: false,
             unseen: false,
+            provisional: false,
             restart,
             submitted_at: Some(t(submitted_at)),
             shown: None,
@@ -300,6 +310,18 @@ mod tests {
         assert_eq!(found(0, &requeued), ["0 Preempted", "1 Completed"]);
         // Its script has told of the second start, which nobody had seen.
         assert_eq!(found(1, &requeued), ["1 Completed"]);
+    }
+
+    #[test]
+    fn what_a_slurmctld_without_a_memory_swept_away_was_not_cancelled() {
+        let young = Asked { provisional: true, ..asked(0, 10) };
+        let found =
+            |asked: &Asked, state| short(&SEER.in_accounts(asked, &each(&records(&[(state, 10)]))));
+        assert_eq!(found(&young, "CANCELLED"), Vec::<String>::new());
+        assert_eq!(found(&young, "CANCELLED by 0"), ["0 Cancelled"]);
+        assert_eq!(found(&young, "COMPLETED"), ["0 Completed"]);
+        // It was saved: who swept it away meant it.
+        assert_eq!(found(&asked(0, 10), "CANCELLED"), ["0 Cancelled"]);
     }
 
     #[test]

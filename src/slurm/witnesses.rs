@@ -141,6 +141,7 @@ mod tests {
             intent_at: at(95),
             eager: false,
             unseen,
+            provisional: true,
             restart: 0,
             submitted_at: Some(at(95)),
             shown: None,

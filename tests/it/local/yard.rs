@@ -143,6 +143,7 @@ impl Yard {
             intent_at,
             eager: false,
             unseen: false,
+            provisional: false,
             restart: 0,
             submitted_at: None,
             shown: None,

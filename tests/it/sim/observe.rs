@@ -68,6 +68,7 @@ impl World {
                 intent_at: submission.intent_at,
                 eager: false,
                 unseen: false,
+                provisional: row.run.submission.as_ref().is_some_and(|known| known.provisional),
                 restart: row.run.known_restart(),
                 submitted_at: attempt
                     .filter(|attempt| attempt.slurm_state.is_some())
