@@ -75,7 +75,7 @@ fn expects_news(run: &Run) -> bool {
         | State::Finishing
         | State::Stopping { .. } => true,
         // One that slurmctld may not have saved is looked for until it must have.
-        State::Queued { .. } | State::Running => is_unseen(run) || run.is_provisional(),
+        State::Queued { .. } | State::Running => run.is_unseen() || run.is_provisional(),
         State::Submitting { call: Call::Unreachable(_) }
         | State::Evaluating
         | State::Preparing
@@ -83,12 +83,6 @@ fn expects_news(run: &Run) -> bool {
         | State::Backoff { .. }
         | State::Final { .. } => false,
     }
-}
-
-/// Whether only sbatch and the script have spoken of the job.
-fn is_unseen(run: &Run) -> bool {
-    let waits_or_runs = matches!(run.state, State::Queued { .. } | State::Running);
-    waits_or_runs && run.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
 }
 
 /// When the start under way was submitted, if the scheduler has said so: its clock and this machine's may differ.
@@ -112,7 +106,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
             job: submission.job.clone(),
             intent_at: submission.intent_at,
             eager: expects_news(&row.run),
-            unseen: is_unseen(&row.run),
+            unseen: row.run.is_unseen(),
             provisional: row.run.is_provisional(),
             restart: row.run.known_restart(),
             submitted_at: submitted_at(&row.run),

@@ -73,6 +73,12 @@ impl Run {
         }
     }
 
+    /// Whether only sbatch and the script have spoken of the job.
+    pub fn is_unseen(&self) -> bool {
+        let waits_or_runs = matches!(self.state, State::Queued { .. } | State::Running);
+        waits_or_runs && self.attempt.as_ref().is_some_and(|attempt| attempt.slurm_state.is_none())
+    }
+
     /// Whether the scheduler may forget the job of the submission under way as if it had never been.
     pub fn is_provisional(&self) -> bool {
         self.submission.as_ref().is_some_and(|submission| submission.provisional)

@@ -8,8 +8,8 @@ use crate::domain::run::tests::{
     script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Decision, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen,
-    Sighting, State, decide, step,
+    Act, AttemptState, Event, JobEnd, Look, Phase, Policy, Reason, Revocation, Run, Seen, Sighting,
+    State, decide, step,
 };
 use crate::domain::units::Seconds;
 
@@ -191,31 +191,6 @@ fn a_start_that_slurmctld_forgot_and_calls_cancelled_ended_as_its_script_said() 
         ("running", *forgotten),
     ] {
         assert_eq!(found(&run_in(state), &sighting).run.state.as_str(), "cancelled", "{state}");
-    }
-}
-
-#[test]
-fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
-    let twin = Sighting { job: job(8), ..*waiting() };
-    let seen = Seen { look: Look::Job(running()), twins: vec![twin], ..Seen::default() };
-    let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
-    assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
-    assert_eq!(decision.run.state.as_str(), "running");
-    // The run's own job is over, and nobody can tell whether the other one lives: nothing is concluded.
-    let unclear = Seen {
-        look: Look::Job(Box::new(Sighting { job: job(8), ..*sighting(Phase::Unknown) })),
-        twins: vec![*ended(JobEnd::Failed, 77)],
-        ..Seen::default()
-    };
-    let run = run_in("queued");
-    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
-    // Nor is the run's own cancelled, which waits beside one that may own the claim.
-    let unclear = Seen { twins: vec![*waiting()], ..unclear };
-    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
-    // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
-    for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
-        let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };
-        assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
     }
 }
 

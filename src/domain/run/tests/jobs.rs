@@ -1,8 +1,9 @@
 //! Which of several jobs is the run's.
 
-use crate::domain::run::tests::{ended, job, running, sighting, t, waiting};
+use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, waiting};
 use crate::domain::run::{
-    JobEnd, Look, Phase, Seen, Sighting, are_of_others, are_several, sort_out,
+    Act, Decision, JobEnd, Look, Phase, Seen, Sighting, are_of_others, are_several, decide,
+    sort_out,
 };
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
@@ -69,4 +70,29 @@ fn starts_of_one_job_are_no_twins() {
     let mut nothing = Seen::default();
     sort_out(Vec::new(), None, None, &mut nothing);
     assert_eq!(nothing, Seen::default());
+}
+
+#[test]
+fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
+    let twin = Sighting { job: job(8), ..*waiting() };
+    let seen = Seen { look: Look::Job(running()), twins: vec![twin], ..Seen::default() };
+    let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
+    assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
+    assert_eq!(decision.run.state.as_str(), "running");
+    // The run's own job is over, and nobody can tell whether the other one lives: nothing is concluded.
+    let unclear = Seen {
+        look: Look::Job(Box::new(Sighting { job: job(8), ..*sighting(Phase::Unknown) })),
+        twins: vec![*ended(JobEnd::Failed, 77)],
+        ..Seen::default()
+    };
+    let run = run_in("queued");
+    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
+    // Nor is the run's own cancelled, which waits beside one that may own the claim.
+    let unclear = Seen { twins: vec![*waiting()], ..unclear };
+    assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
+    // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
+    for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
+        let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };
+        assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
+    }
 }
