@@ -53,21 +53,6 @@ pub(super) async fn observe(
     Ok(observed)
 }
 
-/// Runs that a scheduler may know: their submission is, or may be, with it.
-fn depends_on_scheduler(state: &State) -> bool {
-    match state {
-        State::Submitting { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Stopping { .. } => true,
-        State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. } => {
-            false
-        }
-    }
-}
-
 /// Runs whose job is about to show something, so that it is asked about soon.
 fn expects_news(run: &Run) -> bool {
     match run.state {
@@ -94,7 +79,7 @@ fn submitted_at(run: &Run) -> Option<Timestamp> {
 /// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
 async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
-    for row in live.values().filter(|row| depends_on_scheduler(&row.run.state)) {
+    for row in live.values().filter(|row| row.run.state.depends_on_scheduler()) {
         let Some(submission) = &row.run.submission else { continue };
         if submission.job.is_none() && world.is_under_way(submission.id) {
             // sbatch will say.

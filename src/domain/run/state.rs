@@ -287,6 +287,21 @@ impl State {
         matches!(self, Self::Final { .. })
     }
 
+    /// Whether a scheduler may know the run: its submission is, or may be, with it.
+    pub fn depends_on_scheduler(&self) -> bool {
+        match self {
+            Self::Submitting { .. }
+            | Self::Queued { .. }
+            | Self::Running
+            | Self::Finishing
+            | Self::Evaluating
+            | Self::Stopping { .. } => true,
+            Self::Preparing | Self::Pending { .. } | Self::Backoff { .. } | Self::Final { .. } => {
+                false
+            }
+        }
+    }
+
     /// Why it is so, as it is recorded and shown; the message is empty when there is nothing to say.
     pub fn reason_and_message(&self) -> (Option<Reason>, &str) {
         match self {

@@ -22,20 +22,6 @@ use crate::sim::truth::Rule;
 const ELSEWHERE_SECONDS: i64 = 180;
 const HANGS_SECONDS: i64 = 1_800;
 
-fn depends_on_scheduler(state: &State) -> bool {
-    match state {
-        State::Submitting { .. }
-        | State::Queued { .. }
-        | State::Running
-        | State::Finishing
-        | State::Evaluating
-        | State::Stopping { .. } => true,
-        State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. } => {
-            false
-        }
-    }
-}
-
 impl World {
     /// What is seen of each run; nothing of one that is over.
     pub(super) fn observe(&mut self) -> Vec<Option<Seen>> {
@@ -54,7 +40,7 @@ impl World {
     }
 
     fn asked(&self) -> Vec<Asked> {
-        let live = self.rows.iter().filter(|row| depends_on_scheduler(&row.run.state));
+        let live = self.rows.iter().filter(|row| row.run.state.depends_on_scheduler());
         live.filter_map(|row| {
             let submission = row.run.submission.as_ref()?;
             if submission.job.is_none() && self.is_under_way(submission.id) {
@@ -350,7 +336,7 @@ impl World {
             self.model.accuse(Rule::StartedTooSoon, |_| format!("run {} had to wait", n + 1));
         }
         self.rows[n].run = decision.run;
-        let live = self.rows.iter().filter(|row| depends_on_scheduler(&row.run.state)).count();
+        let live = self.rows.iter().filter(|row| row.run.state.depends_on_scheduler()).count();
         if self.model.cluster == LOCAL && live > self.local_running_max as usize {
             self.model.accuse(Rule::StartedTooSoon, |_| format!("{live} local runs at once"));
         }
