@@ -8,15 +8,15 @@ use crate::domain::resolve::default_run_root;
 use crate::domain::site::Site;
 
 /// Asks for a run root and writes the answer into the user's own site file. Without a terminal, with a run root in the
-/// site config, or once anything was submitted, nothing is asked: the proposal is used.
-pub(super) fn ask_run_root(context: &Context, site: &Site) -> Result<(), CliError> {
+/// site config, or once anything was submitted, nothing is asked: the proposal is used. Gives whether it was asked.
+pub(super) fn ask_run_root(context: &Context, site: &Site) -> Result<bool, CliError> {
     let known = site.site.as_ref().is_some_and(|general| general.run_root.is_some());
     let file = context.site_paths().own;
     let first = !context.state_dir().database().exists()
         && context.site_asked().is_none()
         && !file.exists();
     if known || !first || !std::io::stdin().is_terminal() || !Context::is_terminal() {
-        return Ok(());
+        return Ok(false);
     }
     let home = &context.surroundings.asker.home;
     let proposal = default_run_root(home);
@@ -43,7 +43,7 @@ pub(super) fn ask_run_root(context: &Context, site: &Site) -> Result<(), CliErro
         CliError::new(Exit::Usage, format!("cannot write {}: {error}", file.display()))
     })?;
     context.say(&format!("wrote it to {}", file.display()));
-    Ok(())
+    Ok(true)
 }
 
 fn write_site(file: &std::path::Path, root: &str) -> std::io::Result<()> {

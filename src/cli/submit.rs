@@ -56,8 +56,7 @@ fn if_active(text: &str) -> Result<IfActive, String> {
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut site = context.site()?;
-    if !args.dry_run {
-        ask_run_root(context, &site.site)?;
+    if !args.dry_run && ask_run_root(context, &site.site)? {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;

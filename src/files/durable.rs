@@ -30,11 +30,14 @@ pub fn create(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 
 /// Makes a directory that must not exist yet.
 pub fn create_dir(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .mode(mode)
-        .create(path)
-        .map_err(|error| at(path, "create directory", &error))?;
+    new_dir(path, mode)?;
     sync(parent(path)?)
+}
+
+/// Makes a directory that must not exist yet, to be synced later.
+pub fn new_dir(path: &Path, mode: u32) -> io::Result<()> {
+    let made = std::fs::DirBuilder::new().mode(mode).create(path);
+    made.map_err(|error| at(path, "create directory", &error))
 }
 
 /// Makes a directory and what is missing above it; one that is there stays as it is.

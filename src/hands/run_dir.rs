@@ -29,7 +29,7 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
         return Err(invalid(format!("the code's path `{}` is relative", order.code.display())));
     }
     durable::create_dir_all(&run_root.join(".inbox"), RUN_ROOT_MODE)?;
-    match fs_err::create_dir(&order.path) {
+    match make_directory(&order.path, order.mode) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(error),
@@ -42,11 +42,8 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
 }
 
 fn fill(order: &NewRunDir) -> io::Result<()> {
-    set_mode(&order.path, order.mode)?;
     for name in ["claims", "exits", "logs", "output", "checkpoints", "work"] {
-        let directory = order.path.join(name);
-        fs_err::create_dir(&directory)?;
-        set_mode(&directory, order.mode)?;
+        make_directory(&order.path.join(name), order.mode)?;
     }
     link_code(&order.code, &order.path.join("work"))?;
     let readable = order.mode & 0o666;
@@ -60,30 +57,40 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
 fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
-    // In spite of the umask.
-    file.set_permissions(std::fs::Permissions::from_mode(mode))
+    match other_than(&file.metadata()?, mode) {
+        Some(permissions) => file.set_permissions(permissions),
+        None => Ok(()),
+    }
 }
 
 /// What must be there after a power cut: the script that is submitted, and every name. All are waited for at once: a
 /// journaling file system makes one commit of what it is asked for together.
 fn sync(order: &NewRunDir, run_root: &Path) -> io::Result<()> {
-    let places = [
-        order.path.join("job.sh"),
-        order.path.join("work"),
-        order.path.clone(),
-        run_root.to_owned(),
-    ];
+    let names = [order.path.join("work"), order.path.clone(), run_root.to_owned()];
     std::thread::scope(|scope| {
-        let syncing = places.map(|place| scope.spawn(move || durable::sync(&place)));
+        let syncing = names.map(|directory| scope.spawn(move || durable::sync(&directory)));
+        let script = durable::sync(&order.path.join("job.sh"));
         let died = |_| Err(io::Error::other("the thread that synced it died"));
-        syncing.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(died))
+        let names = syncing.into_iter().map(|thread| thread.join().unwrap_or_else(died));
+        names.fold(script, io::Result::and)
     })
 }
 
-/// Sets the mode in spite of the umask, and keeps the setgid bit that a group's directory hands down.
-fn set_mode(directory: &Path, mode: u32) -> io::Result<()> {
-    let inherited = fs_err::metadata(directory)?.permissions().mode() & SETGID;
-    fs_err::set_permissions(directory, std::fs::Permissions::from_mode(mode | inherited))
+/// Keeps the setgid bit that a group's directory hands down.
+fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
+    durable::new_dir(directory, mode)?;
+    let made = fs_err::metadata(directory)?;
+    match other_than(&made, mode | (made.permissions().mode() & SETGID)) {
+        Some(permissions) => fs_err::set_permissions(directory, permissions),
+        None => Ok(()),
+    }
+}
+
+/// The permissions to set where the umask took something from the mode. Mostly it did not, and a change of what was just
+/// made would be one more entry in the file system's journal.
+fn other_than(made: &std::fs::Metadata, mode: u32) -> Option<std::fs::Permissions> {
+    const ALL: u32 = 0o7777;
+    (made.permissions().mode() & ALL != mode).then(|| std::fs::Permissions::from_mode(mode))
 }
 
 fn link_code(code: &Path, work: &Path) -> io::Result<()> {
