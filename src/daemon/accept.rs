@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::world::World;
+use crate::domain::admit::takes_no_room;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
@@ -96,7 +99,7 @@ pub enum AcceptError {
 }
 
 /// Accepts a run. The key is looked up before anything else.
-pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, AcceptError> {
+pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accepted, AcceptError> {
     let SubmitRequest { spec, key, if_active, meant } = request;
     let owner = world.asker.user.clone();
     let Checked { sources, outcome, digest, recorded } = spec.check(&world.site.site, &world.asker);
@@ -111,7 +114,11 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
     // The user's files may lie on a mount that hangs.
     let (base, expectations) = (spec.base.clone(), outcome.expectations);
     let look = move |_: &dyn Hands| Ok(verify(&expectations));
-    problems.extend(world.with_hands(&base, look).await.map_err(AcceptError::Files)?);
+    let (looked, no_sbatch) = tokio::join!(
+        world.with_hands(&base, look),
+        missing_sbatch(world, outcome.resolved.as_ref())
+    );
+    problems.extend(looked.map_err(AcceptError::Files)?);
     let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
@@ -123,7 +130,10 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
             return Ok(Accepted::Skipped(*newest));
         }
     }
-    check_commands(world, &resolved).await?;
+    if let Some(problem) = no_sbatch {
+        let sources = Box::new(world.site.sources.clone());
+        return Err(AcceptError::Invalid { sources, problems: vec![problem] });
+    }
     let (id, run_dir) = make_run_dir(world, &resolved, &recorded).await?;
     point("run_dir_made");
     let new = NewRun {
@@ -135,13 +145,12 @@ pub async fn accept(world: &World, request: SubmitRequest) -> Result<Accepted, A
         resolved,
         run_dir,
         if_active,
+        start: None,
         now: world.clock.now(),
     };
-    match record(world, new).await? {
-        Acceptance::Recorded => {
-            point("run_recorded");
+    match take_in(world, new).await? {
+        Acceptance::Recorded(_) => {
             world.changed();
-            world.nudge.notify_one();
             Ok(Accepted::New(id))
         }
         Acceptance::KeyTaken { run, digest: known } => {
@@ -167,24 +176,15 @@ fn check_place(
     }
 }
 
-/// Refuses a run whose cluster has no sbatch where the site says: it would wait for ever.
-async fn check_commands(world: &World, resolved: &Resolved) -> Result<(), AcceptError> {
-    let name = resolved.compute.target.cluster();
-    let clusters = world.site.site.cluster.as_ref();
-    let Some(cluster) = clusters.and_then(|clusters| clusters.get(name)).cloned() else {
-        return Ok(());
-    };
+/// Whether the run's cluster has no sbatch where the site says: the run would wait for ever.
+async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Problem> {
+    let name = resolved?.compute.target.cluster();
+    let cluster = world.site.site.cluster.as_ref()?.get(name)?.clone();
     let place = cluster.sbatch.as_ref().or(cluster.commands.as_ref());
     let place = place.map_or_else(PathBuf::new, |said| PathBuf::from(&said.value));
     let look = move |_: &dyn Hands| Ok(verify_commands(&cluster));
-    match world.with_hands(&place, look).await {
-        Ok(Some(problem)) => {
-            let sources = Box::new(world.site.sources.clone());
-            Err(AcceptError::Invalid { sources, problems: vec![problem] })
-        }
-        // A directory that is silent now may be there when it is needed.
-        Ok(None) | Err(_) => Ok(()),
-    }
+    // A directory that is silent now may be there when it is needed.
+    world.with_hands(&place, look).await.unwrap_or_default()
 }
 
 /// The run that has the key already, when it was asked for with the same spec.
@@ -219,14 +219,36 @@ async fn make_run_dir(
     Err(AcceptError::RunDir(Silence { who, why }))
 }
 
+/// Records the run, and calls sbatch for it at once where nothing that the next pass could see holds it up.
+async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, StoreError> {
+    let (run, resolved, run_dir) = (new.id, new.resolved.clone(), new.run_dir.clone());
+    let cluster = resolved.compute.target.cluster();
+    let scheduler = world.schedulers.get(cluster).filter(|_| takes_no_room(cluster));
+    new.start = scheduler.map(|_| calls::start(world, &resolved));
+    let under_way = new.start.as_ref().map(|start| UnderWay::begin(world, &start.token));
+    let acceptance = record(world, new).await?;
+    point("run_recorded");
+    if let (Acceptance::Recorded(Some(intent)), Some(scheduler), Some(under_way)) =
+        (&acceptance, scheduler, under_way)
+    {
+        let (name, resolved, run_dir) = (&resolved.name, &resolved, &run_dir);
+        let submitted = Submitted { run, name, resolved, run_dir, scheduler };
+        calls::begin(under_way, &submitted, intent.clone());
+    } else {
+        world.nudge.notify_one();
+    }
+    Ok(acceptance)
+}
+
 /// Records the run. Where none comes of it, its directory goes, too.
 async fn record(world: &World, new: NewRun) -> Result<Acceptance, StoreError> {
     let (id, root, run_dir) = (new.id, new.resolved.run_root.clone(), new.run_dir.clone());
     let acceptance = match world.store.accept(new).await {
-        Ok(Acceptance::Recorded) => return Ok(Acceptance::Recorded),
+        Ok(recorded @ Acceptance::Recorded(_)) => return Ok(recorded),
         // It was written, and only the answer was lost.
         Err(error) => match world.store.run(id).await {
-            Ok(Some(_)) => return Ok(Acceptance::Recorded),
+            // Where it has an intent, a pass finds that nobody calls sbatch for it.
+            Ok(Some(_)) => return Ok(Acceptance::Recorded(None)),
             Ok(None) => Err(error),
             Err(_) => return Err(error),
         },

@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::{error, info};
 
+use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
-use crate::domain::ids::{JobName, Token};
-use crate::domain::run::{Answer, Call, Event, State, Unreachable, step};
+use crate::domain::ids::JobName;
+use crate::domain::run::{Call, Event, State, Unreachable, step};
 use crate::fault::point;
-use crate::ports::{Scheduler, SubmitOrder};
 use crate::store::{Intending, Intent, LiveRuns, RunRow, StoreError};
 
 /// Admits waiting runs; gives how many were submitted. `live` is as the pass found it.
@@ -90,9 +89,8 @@ async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError
 
 /// Records the intent to submit, then asks the scheduler.
 async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
-    let resolved = &row.resolved;
-    let cluster = resolved.compute.target.cluster().to_owned();
-    let Some(scheduler) = world.schedulers.get(&cluster) else {
+    let cluster = row.resolved.compute.target.cluster();
+    let Some(scheduler) = world.schedulers.get(cluster) else {
         return wait(
             world,
             row,
@@ -100,29 +98,15 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         )
         .await;
     };
-    let intending = Intending {
-        run: row.run.clone(),
-        run_dir: run_dir_name(row),
-        owner: row.owner.clone(),
-        cluster: cluster.clone(),
-        token: Token::from_bits(world.clock.random_bits()),
-        host: world.host.clone(),
-    };
-    let now = world.clock.now();
+    let start = calls::start(world, &row.resolved);
+    let under_way = UnderWay::begin(world, &start.token);
+    let (run, owner) = (row.run.clone(), row.owner.clone());
+    let intending = Intending { run, run_dir: run_dir_name(row), owner, start };
     point("run_admitted");
-    let (_, intent) = world.store.intend(intending, world.policy(resolved), now).await?;
+    let (_, intent) = world.store.intend(intending, world.clock.now()).await?;
     point("intent_recorded");
     world.changed();
-    let order = order(row, intent);
-    info!(
-        run.id = row.run.id.0,
-        run.name = %row.name,
-        submission.id = order.submission.0,
-        "submitting run {} as submission {}",
-        row.run.id,
-        order.submission
-    );
-    start(world, cluster, Arc::clone(scheduler), order);
+    calls::begin(under_way, &Submitted::of(row, scheduler), intent);
     Ok(())
 }
 
@@ -149,13 +133,15 @@ async fn call_again(
         if !is_first && !world.is_reachable(cluster) {
             continue;
         }
+        let token = submission.token.clone();
+        let under_way = UnderWay::begin(world, &token);
         let policy = world.policy(&row.resolved);
         if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
             world.changed();
-            let (attempt_base, token) = (submission.attempt_base, submission.token.clone());
+            let attempt_base = submission.attempt_base;
             let job_name = JobName { run_dir: run_dir_name(row), attempt_base, token };
             let intent = Intent { submission: submission.id, job_name };
-            start(world, cluster.to_owned(), Arc::clone(scheduler), order(row, intent));
+            calls::begin(under_way, &Submitted::of(row, scheduler), intent);
             called += 1;
         }
     }
@@ -164,40 +150,4 @@ async fn call_again(
 
 fn run_dir_name(row: &RunRow) -> String {
     row.run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn order(row: &RunRow, intent: Intent) -> SubmitOrder {
-    let resolved = &row.resolved;
-    SubmitOrder {
-        submission: intent.submission,
-        job_name: intent.job_name,
-        run_dir: row.run_dir.clone(),
-        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
-        kill_wait: resolved.script.kill_wait,
-        umask: resolved.script.umask.0,
-    }
-}
-
-/// Asks the scheduler in a task of its own: an sbatch may take minutes, and nothing else waits for it.
-fn start(world: &Arc<World>, cluster: String, scheduler: Arc<dyn Scheduler>, order: SubmitOrder) {
-    let submission = order.submission;
-    world.set_under_way(submission, true);
-    let world_of_task = Arc::clone(world);
-    world.tasks.spawn(async move {
-        let world = world_of_task;
-        point("submit_begins");
-        let answer = scheduler.submit(order).await;
-        point("submit_answered");
-        world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
-        if let Err(error) = world.store.answered(submission, answer).await {
-            // The next pass finds no answer and treats it as lost, which it is.
-            error!(
-                submission.id = submission.0,
-                "cannot record the answer to submission {submission}: {error}"
-            );
-        }
-        point("answer_recorded");
-        world.set_under_way(submission, false);
-        world.nudge.notify_one();
-    });
 }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod admission;
+mod calls;
 mod collect;
 mod inboxes;
 mod lease;

@@ -81,7 +81,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.values().filter(|row| row.run.state.depends_on_scheduler()) {
         let Some(submission) = &row.run.submission else { continue };
-        if submission.job.is_none() && world.is_under_way(submission.id) {
+        if submission.job.is_none() && world.is_under_way(&submission.token) {
             // sbatch will say.
             continue;
         }
@@ -307,7 +307,7 @@ fn awaits_answer(run: &Run) -> bool {
 
 /// What a call that has no answer comes to: nothing as long as it may submit, and then doubt.
 async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> Option<Answer> {
-    if world.is_under_way(submission.id) {
+    if world.is_under_way(&submission.token) {
         return None;
     }
     let orphan = Orphan {
@@ -330,7 +330,7 @@ fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
     else {
         return true;
     };
-    if world.is_under_way(submission.id) {
+    if world.is_under_way(&submission.token) {
         return false;
     }
     let answer = seen.and_then(|seen| seen.answer.as_ref());

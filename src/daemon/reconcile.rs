@@ -12,7 +12,7 @@ use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::world::World;
-use crate::domain::ids::JobKey;
+use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Act, Decision, Look, Phase, Run, Seen, State, decide};
 use crate::fault::point;
 use crate::store::{Recording, RunRow, StoreError};
@@ -30,6 +30,7 @@ pub struct PassReport {
 #[instrument(level = "debug", skip_all)]
 pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let mut laps = Laps::start();
+    let _deciding = world.deciding.lock().await;
     let live = world.store.live().await?;
     laps.recall = laps.lap();
     let mut report = PassReport { live: live.len(), ..PassReport::default() };
@@ -165,7 +166,7 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     point("decision_recorded");
     world.changed();
     for Decided { row, decision, .. } in news {
-        tell(&row, &decision);
+        tell(row.run.id, &row.name, &decision);
         let over = over(&decision);
         for act in decision.acts {
             perform(world, &decision.run, act).await;
@@ -178,9 +179,8 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     Ok(recorded)
 }
 
-fn tell(row: &RunRow, decision: &Decision) {
+pub(super) fn tell(id: RunId, name: &str, decision: &Decision) {
     for note in &decision.notes {
-        let (id, name) = (row.run.id, &row.name);
         if note.kind == "impossible" {
             warn!(run.id = id.0, run.name = %name, "run {id}: cannot be: {}", note.message);
         } else {

@@ -36,7 +36,9 @@ pub(super) async fn run(
     let _watcher = watch(world, shutdown);
     let mut lease_look = tokio::time::interval(LEASE_INTERVAL);
     let mut trouble = None;
+    let mut changes = world.changes.subscribe();
     loop {
+        changes.mark_unchanged();
         let report = told(pass(world).await, &mut trouble);
         let idle = idle_after.filter(|_| report.live == 0 && world.tasks.is_empty());
         let due = match idle {
@@ -46,8 +48,11 @@ pub(super) async fn run(
         };
         tokio::select! {
             () = world.nudge.notified() => {}
+            // The first live run: from now on there is something to look at.
+            _ = changes.changed(), if report.live == 0 => {}
             () = tokio::time::sleep_until(due) => {
-                if idle.is_some_and(|idle_after| world.last_touched.borrow().elapsed() >= idle_after) {
+                let is_idle = |after| world.tasks.is_empty() && world.last_touched.borrow().elapsed() >= after;
+                if idle.is_some_and(is_idle) {
                     info!("idle: the daemon ends");
                     return Ended::Idle;
                 }

@@ -6,46 +6,29 @@ use jiff::Timestamp;
 
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
-use crate::domain::metrics::Progress;
-use crate::domain::run::Attempt;
 use crate::domain::view::{MetricView, Recorded, RunView};
-use crate::store::{Filter, MetricPoint, RunRow, StoreError};
+use crate::store::{Filter, StoreError, WholeRun};
 
 /// One run whole; `None` when there is none.
 pub async fn run_view(world: &World, id: RunId) -> Result<Option<RunView>, StoreError> {
-    let Some(row) = world.store.run(id).await? else { return Ok(None) };
-    Ok(views(world, vec![row]).await?.pop())
+    let now = world.clock.now();
+    Ok(world.store.whole(id).await?.map(|run| view(&run, now)))
 }
 
 /// Runs by filter, newest first, without their attempts.
 pub async fn list_views(world: &World, filter: Filter) -> Result<Vec<RunView>, StoreError> {
-    let rows = world.store.list(filter).await?;
-    let mut views = views(world, rows).await?;
-    for view in &mut views {
-        view.attempts = None;
-    }
-    Ok(views)
-}
-
-async fn views(world: &World, rows: Vec<RunRow>) -> Result<Vec<RunView>, StoreError> {
-    let ids: Vec<RunId> = rows.iter().map(|row| row.run.id).collect();
-    let attempts = world.store.attempts_of(ids.clone()).await?;
-    let metrics = world.store.newest_metrics(ids).await?;
     let now = world.clock.now();
-    let with_details = rows.iter().zip(attempts).zip(metrics);
-    Ok(with_details.map(|((row, attempts), metrics)| view(row, &attempts, metrics, now)).collect())
+    let runs = world.store.list(filter).await?;
+    let without_attempts = |run| RunView { attempts: None, ..view(&run, now) };
+    Ok(runs.into_iter().map(without_attempts).collect())
 }
 
-fn view(
-    row: &RunRow,
-    attempts: &[Attempt],
-    (progress, points): (Progress, BTreeMap<String, MetricPoint>),
-    now: Timestamp,
-) -> RunView {
-    let metrics = points
-        .into_iter()
+fn view(run: &WholeRun, now: Timestamp) -> RunView {
+    let WholeRun { row, attempts, progress, metrics } = run;
+    let metrics: BTreeMap<_, _> = metrics
+        .iter()
         .map(|(name, point)| {
-            (name, MetricView { last: point.value, step: point.step, at: point.at })
+            (name.clone(), MetricView { last: point.value, step: point.step, at: point.at })
         })
         .collect();
     let recorded = Recorded {
@@ -60,7 +43,7 @@ fn view(
         spec_digest: &row.spec_digest,
         resolved: &row.resolved,
         attempts,
-        progress,
+        progress: *progress,
         metrics: &metrics,
     };
     RunView::of(recorded, now)

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::state_dir::StateDir;
-use crate::domain::ids::{JobKey, RunId, SubmissionId};
+use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::{Resolved, Target};
 use crate::domain::run::Policy;
@@ -62,8 +62,10 @@ pub struct World {
     pub nudge: Notify,
     /// Counts recorded changes, for those who wait for one.
     pub changes: watch::Sender<u64>,
-    /// Submissions whose answer is being waited for in this process.
-    under_way: Mutex<HashSet<SubmissionId>>,
+    /// Tokens of the submissions whose answer is being waited for in this process.
+    under_way: Mutex<HashSet<Token>>,
+    /// Held by whoever decides about runs, from what it knows of them to what it records: one at a time.
+    pub(super) deciding: tokio::sync::Mutex<()>,
     /// Clusters that the last call of sbatch came through to. Only a hint, so that nobody waits longer than needed.
     reachable: Mutex<HashSet<String>>,
     /// When somebody last asked for something.
@@ -113,6 +115,7 @@ impl World {
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
             under_way: Mutex::default(),
+            deciding: tokio::sync::Mutex::default(),
             reachable: Mutex::default(),
             last_touched: watch::Sender::new(tokio::time::Instant::now()),
             cancelled: Mutex::default(),
@@ -132,18 +135,13 @@ impl World {
         self.changes.send_modify(|count| *count += 1);
     }
 
-    pub fn set_under_way(&self, submission: SubmissionId, is: bool) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if is {
-            under_way.insert(submission);
-        } else {
-            under_way.remove(&submission);
-        }
+    /// Whether this process still waits for the answer to the submission with this token.
+    pub fn is_under_way(&self, token: &Token) -> bool {
+        self.under_way().contains(token)
     }
 
-    /// Whether this process still waits for the answer to a submission.
-    pub fn is_under_way(&self, submission: SubmissionId) -> bool {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(&submission)
+    pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<Token>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers whether a call of sbatch came through to the cluster.

@@ -7,6 +7,7 @@
 //! To add a rule: what it counts goes into [`Room`], its limit into [`Limits`], and its gate into [`Room::why_not`].
 //! Quotas and sweep slots count runs in [`Live`] and in what was just given; fairness between users is another order in
 //! [`in_turn`]; a budget is a gate that gives a [`Hold`], which is recorded in the transaction that records the intent.
+//! [`takes_no_room`] tells of which runs no rule counts anything.
 
 use crate::domain::ids::RunId;
 use crate::domain::site::LOCAL;
@@ -69,6 +70,13 @@ pub fn admit(waiting: &[Waiting], live: &[Live], limits: &Limits) -> Vec<(RunId,
             (waiting.run, admission)
         })
         .collect()
+}
+
+/// Whether a run of the cluster takes nothing that is given out here, so that only runs it was queued behind can hold it up:
+/// it need not be looked at beside the others.
+#[must_use]
+pub fn takes_no_room(cluster: &str) -> bool {
+    cluster != LOCAL
 }
 
 /// First come, first served.

@@ -9,8 +9,10 @@ use crate::domain::ids::RunId;
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Note, Run, WishKind};
-use crate::store::handle::{During, Store, StoreError};
+use crate::fault::point;
+use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::to_json;
+use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
 use crate::store::{events, wishes};
 
@@ -26,6 +28,8 @@ pub struct NewRun {
     pub run_dir: PathBuf,
     /// What the owner's active runs of the same name mean for it.
     pub if_active: IfActive,
+    /// As what it is submitted at once, where nothing but the owner's active runs can hold it up.
+    pub start: Option<Start>,
     pub now: Timestamp,
 }
 
@@ -33,12 +37,10 @@ pub struct NewRun {
 /// others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
-    Recorded,
+    /// With the intent to submit it, where it starts at once.
+    Recorded(Option<Intent>),
     /// The key was given to this run, with this spec digest.
-    KeyTaken {
-        run: RunId,
-        digest: String,
-    },
+    KeyTaken { run: RunId, digest: String },
     /// The newest active run, instead of a new one.
     Active(RunId),
 }
@@ -48,7 +50,7 @@ impl Store {
     pub async fn next_number(&self) -> Result<RunId, StoreError> {
         self.call_unsynced(|connection| {
             let tx = begin(connection)?;
-            tx.execute("INSERT INTO number DEFAULT VALUES", []).during("take a run number")?;
+            change(&tx, "take a run number", "INSERT INTO number DEFAULT VALUES", [])?;
             let number = tx.last_insert_rowid();
             tx.commit().during("take a run number")?;
             Ok(RunId(number))
@@ -67,17 +69,23 @@ impl Store {
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
                 return Ok(Acceptance::Active(*newest));
             }
-            insert(&tx, &new)?;
-            if matches!(new.if_active, IfActive::Queue | IfActive::Replace) {
-                wait_for(&tx, new.id, &active)?;
-            }
+            let run = insert(&tx, &new)?;
+            let others: &[RunId] = match new.if_active {
+                IfActive::Queue | IfActive::Replace => &active,
+                IfActive::Submit | IfActive::Skip => &[],
+            };
+            wait_for(&tx, new.id, others)?;
             if new.if_active == IfActive::Replace {
-                for other in active {
-                    wishes::insert(&tx, other, WishKind::Cancel, &new.owner, new.now)?;
+                for other in others {
+                    wishes::insert(&tx, *other, WishKind::Cancel, &new.owner, new.now)?;
                 }
             }
+            let start = new.start.clone().filter(|_| others.is_empty());
+            let intent = start.map(|start| intend(&tx, intending(run, &new, start), new.now));
+            let intent = intent.transpose()?.map(|(_, intent)| intent);
+            point("acceptance_written");
             tx.commit().during("accept a run")?;
-            Ok(Acceptance::Recorded)
+            Ok(Acceptance::Recorded(intent))
         })
         .await
     }
@@ -125,15 +133,22 @@ fn active(connection: &Connection, owner: &str, name: &str) -> Result<Vec<RunId>
 
 fn wait_for(tx: &Transaction<'_>, run: RunId, others: &[RunId]) -> Result<(), StoreError> {
     for other in others {
-        tx.execute("INSERT INTO waits_for (run, other) VALUES (?1, ?2)", params![run.0, other.0])
-            .during("record what a run waits for")?;
+        let sql = "INSERT INTO waits_for (run, other) VALUES (?1, ?2)";
+        change(tx, "record what a run waits for", sql, params![run.0, other.0])?;
     }
     Ok(())
 }
 
-fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<(), StoreError> {
+fn intending(run: Run, new: &NewRun, start: Start) -> Intending {
+    let run_dir = new.run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Intending { run, run_dir, owner: new.owner.clone(), start }
+}
+
+fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
     let run = Run::accepted(new.id);
-    tx.execute(
+    change(
+        tx,
+        "record a new run",
         "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
          resolved, spec) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
@@ -150,8 +165,8 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<(), StoreError> {
             to_json(&new.resolved, "a resolved spec")?,
             new.spec,
         ],
-    )
-    .during("record a new run")?;
+    )?;
     let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
-    events::insert(tx, new.id, &accepted, new.now)
+    events::insert(tx, new.id, &accepted, new.now)?;
+    Ok(run)
 }

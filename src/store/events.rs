@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::RunId;
 use crate::domain::run::Note;
-use crate::store::handle::{During, Store, StoreError};
+use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::time;
 
 /// One line of a run's history.
@@ -26,12 +26,9 @@ pub(super) fn insert(
     note: &Note,
     at: Timestamp,
 ) -> Result<(), StoreError> {
-    tx.prepare_cached("INSERT INTO event (run, at, kind, message) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut statement| {
-            statement.execute(params![run.0, at.as_millisecond(), note.kind, note.message])
-        })
-        .map(drop)
-        .during("record an event")
+    let sql = "INSERT INTO event (run, at, kind, message) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![run.0, at.as_millisecond(), note.kind, note.message];
+    change(tx, "record an event", sql, values)
 }
 
 impl Store {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Params, Transaction};
 use tokio::sync::oneshot;
 
 use crate::store::live::Live;
@@ -72,6 +72,17 @@ impl<T> During<T> for rusqlite::Result<T> {
     }
 }
 
+/// One statement of a change, which is prepared once for all its calls.
+pub(super) fn change(
+    tx: &Transaction<'_>,
+    what: &'static str,
+    sql: &str,
+    values: impl Params,
+) -> Result<(), StoreError> {
+    let done = tx.prepare_cached(sql).and_then(|mut statement| statement.execute(values));
+    done.map(drop).during(what)
+}
+
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A handle to the database thread. Cloned freely; the thread ends with the last handle.
@@ -86,7 +97,10 @@ impl Store {
     /// Opens the database at `path`, brings it up to date and starts its thread.
     pub fn start(path: &Path) -> Result<Self, StoreError> {
         let journal = super::journal_for(path);
+        /// All that are made again and again.
+        const STATEMENTS: usize = 64;
         let mut connection = super::open(path, journal)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
         writer::take(&mut connection).map_err(|source| StoreError::opening(path, source))?;
         let live = Live::default();
         live.listen(&connection).map_err(|source| StoreError::opening(path, source))?;

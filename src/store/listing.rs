@@ -1,12 +1,17 @@
-//! Lists of runs by filter. The statement is put together from fixed pieces; every value is bound.
+//! Runs as they are shown: one, or a list by filter. Its statement is put together from fixed pieces; every value is bound.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::domain::ids::RunId;
+use crate::domain::metrics::Progress;
+use crate::domain::run::Attempt;
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{COLUMNS, RunRow, row};
+use crate::store::metrics::{self, MetricPoint};
+use crate::store::runs::{self, COLUMNS, RunRow, row};
 
 /// Which runs are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,11 +27,41 @@ pub struct Filter {
     pub limit: u32,
 }
 
+/// A run with all that is shown of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WholeRun {
+    pub row: RunRow,
+    /// Oldest first.
+    pub attempts: Vec<Attempt>,
+    pub progress: Progress,
+    /// The newest value of each metric.
+    pub metrics: BTreeMap<String, MetricPoint>,
+}
+
 impl Store {
-    /// Runs by filter, newest first.
-    pub async fn list(&self, filter: Filter) -> Result<Vec<RunRow>, StoreError> {
-        self.call(move |connection| list(connection, &filter)).await
+    /// One run whole; `None` when there is none.
+    pub async fn whole(&self, id: RunId) -> Result<Option<WholeRun>, StoreError> {
+        self.call(move |connection| {
+            let row = runs::find(connection, id)?;
+            row.map(|row| whole(connection, row)).transpose()
+        })
+        .await
     }
+
+    /// Runs by filter, newest first.
+    pub async fn list(&self, filter: Filter) -> Result<Vec<WholeRun>, StoreError> {
+        self.call(move |connection| {
+            let rows = list(connection, &filter)?;
+            rows.into_iter().map(|row| whole(connection, row)).collect()
+        })
+        .await
+    }
+}
+
+fn whole(connection: &Connection, row: RunRow) -> Result<WholeRun, StoreError> {
+    let attempts = runs::attempts(connection, row.run.id)?;
+    let (progress, metrics) = metrics::newest(connection, row.run.id)?;
+    Ok(WholeRun { row, attempts, progress, metrics })
 }
 
 fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::RunId;
@@ -154,23 +154,15 @@ impl Store {
         })
         .await
     }
+}
 
-    /// Each run's progress and the newest value of each of its metrics, in the order asked.
-    pub async fn newest_metrics(
-        &self,
-        runs: Vec<RunId>,
-    ) -> Result<Vec<(Progress, BTreeMap<String, MetricPoint>)>, StoreError> {
-        self.call(move |connection| {
-            let sql = "SELECT progress, newest FROM metric_tail WHERE run = ?1";
-            let mut statement = connection.prepare_cached(sql).during("read newest metrics")?;
-            runs.into_iter()
-                .map(|run| {
-                    let row =
-                        statement.query_row([run.0], |row| Ok((json(row, 0)?, json(row, 1)?)));
-                    row.optional().during("read newest metrics").map(Option::unwrap_or_default)
-                })
-                .collect()
-        })
-        .await
-    }
+/// A run's progress and the newest value of each of its metrics.
+pub(super) fn newest(
+    connection: &Connection,
+    run: RunId,
+) -> Result<(Progress, BTreeMap<String, MetricPoint>), StoreError> {
+    let sql = "SELECT progress, newest FROM metric_tail WHERE run = ?1";
+    let mut statement = connection.prepare_cached(sql).during("read newest metrics")?;
+    let row = statement.query_row([run.0], |row| Ok((json(row, 0)?, json(row, 1)?)));
+    row.optional().during("read newest metrics").map(Option::unwrap_or_default)
 }

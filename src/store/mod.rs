@@ -18,12 +18,12 @@ mod writer;
 pub use acceptance::{Acceptance, NewRun};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
-pub use listing::Filter;
+pub use listing::{Filter, WholeRun};
 pub use live::LiveRuns;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
 pub use runs::{Recording, RunRow, Submittable};
-pub use submissions::{CallRecord, Intending, Intent};
+pub use submissions::{CallRecord, Intending, Intent, Start};
 
 #[cfg(test)]
 mod tests;

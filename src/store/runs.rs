@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::fault::point;
 use crate::store::events;
-use crate::store::handle::{During, Store, StoreError};
+use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::wishes;
 use crate::store::writer::begin;
 
@@ -117,14 +117,7 @@ pub(super) fn to_json(value: &impl serde::Serialize, what: &str) -> Result<Strin
 
 impl Store {
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
-        self.call(move |connection| {
-            let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
-            connection
-                .prepare_cached(&sql)
-                .and_then(|mut s| s.query_row([id.0], row).optional())
-                .during("find a run")
-        })
-        .await
+        self.call(move |connection| find(connection, id)).await
     }
 
     /// Runs of a name, newest first; of one owner when given.
@@ -155,27 +148,6 @@ impl Store {
                 })
                 .map(|id| id.map(RunId))
                 .during("find the newest run")
-        })
-        .await
-    }
-
-    /// All attempts of a run, oldest first.
-    pub async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>, StoreError> {
-        Ok(self.attempts_of(vec![id]).await?.pop().unwrap_or_default())
-    }
-
-    /// The attempts of each run, in the order asked.
-    pub async fn attempts_of(&self, ids: Vec<RunId>) -> Result<Vec<Vec<Attempt>>, StoreError> {
-        self.call(move |connection| {
-            let sql = "SELECT record FROM attempt WHERE run = ?1 ORDER BY n";
-            let mut statement = connection.prepare_cached(sql).during("list attempts")?;
-            ids.into_iter()
-                .map(|id| {
-                    let rows =
-                        statement.query_map([id.0], |row| json(row, 0)).during("list attempts")?;
-                    rows.collect::<rusqlite::Result<_>>().during("list attempts")
-                })
-                .collect()
         })
         .await
     }
@@ -229,6 +201,22 @@ impl Store {
     }
 }
 
+pub(super) fn find(connection: &Connection, id: RunId) -> Result<Option<RunRow>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
+    connection
+        .prepare_cached(&sql)
+        .and_then(|mut statement| statement.query_row([id.0], row).optional())
+        .during("find a run")
+}
+
+/// All attempts of a run, oldest first.
+pub(super) fn attempts(connection: &Connection, id: RunId) -> Result<Vec<Attempt>, StoreError> {
+    let sql = "SELECT record FROM attempt WHERE run = ?1 ORDER BY n";
+    let mut statement = connection.prepare_cached(sql).during("list attempts")?;
+    let rows = statement.query_map([id.0], |row| json(row, 0)).during("list attempts")?;
+    rows.collect::<rusqlite::Result<_>>().during("list attempts")
+}
+
 /// Writes what a decision changed.
 pub(super) fn write(
     tx: &Transaction<'_>,
@@ -240,7 +228,9 @@ pub(super) fn write(
     let ended_at = if let State::Final { end } = &run.state { Some(end.at) } else { None };
     let started_at = run.attempt.as_ref().and_then(|attempt| attempt.started_at);
     let submitted_at = run.submission.as_ref().map(|submission| submission.intent_at);
-    tx.execute(
+    change(
+        tx,
+        "record a run",
         // The first submission and the first start stay what they were: a run's history is never rewritten.
         "UPDATE run SET state = ?2, reason = ?3, message = ?4, submitted_at = coalesce(submitted_at, ?5), \
          started_at = coalesce(started_at, ?6), ended_at = ?7, stale_since = ?8, machine = ?9 WHERE id = ?1",
@@ -255,8 +245,7 @@ pub(super) fn write(
             run.stale.as_ref().map(|stale| stale.since.as_millisecond()),
             to_json(run, "a run")?,
         ],
-    )
-    .during("record a run")?;
+    )?;
     for attempt in decision.closed.iter().chain(&run.attempt) {
         write_attempt(tx, run.id, attempt)?;
     }
@@ -267,14 +256,12 @@ pub(super) fn write(
 }
 
 fn write_attempt(tx: &Transaction<'_>, run: RunId, attempt: &Attempt) -> Result<(), StoreError> {
-    tx.prepare_cached(
+    let record = to_json(attempt, "an attempt")?;
+    change(
+        tx,
+        "record an attempt",
         "INSERT INTO attempt (submission, idx, restart, run, n, record) VALUES (?1, 0, ?2, ?3, ?4, ?5) \
          ON CONFLICT (submission, idx, restart) DO UPDATE SET record = excluded.record",
+        params![attempt.submission.0, attempt.restart, run.0, attempt.n, record],
     )
-    .and_then(|mut statement| {
-        let record = serde_json::to_string(attempt).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))?;
-        statement.execute(params![attempt.submission.0, attempt.restart, run.0, attempt.n, record])
-    })
-    .map(drop)
-    .during("record an attempt")
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
-use crate::domain::run::{Answer, Decision, Event, Policy, Run, step};
+use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
-use crate::store::handle::{During, Store, StoreError};
+use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::{json, time, to_json, write};
 use crate::store::writer::begin;
 
@@ -26,10 +26,17 @@ pub struct Intending {
     /// Name of the run directory below the run root.
     pub run_dir: String,
     pub owner: String,
+    pub start: Start,
+}
+
+/// Where a run is submitted, and as what.
+#[derive(Debug, Clone)]
+pub struct Start {
     pub cluster: String,
     pub token: Token,
     /// The machine that the daemon is on.
     pub host: String,
+    pub policy: Policy,
 }
 
 /// A call of sbatch, as it is recorded.
@@ -47,32 +54,14 @@ impl Store {
     pub async fn intend(
         &self,
         intending: Intending,
-        policy: Policy,
         now: Timestamp,
     ) -> Result<(Decision, Intent), StoreError> {
         self.call(move |connection| {
-            let Intending { run, run_dir, owner, cluster, token, host } = intending;
             let tx = begin(connection)?;
-            let attempt_base = run.attempts + 1;
-            let job_name = JobName { run_dir, attempt_base, token: token.clone() };
-            tx.execute(
-                "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome, host, called_at) \
-                 VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent', ?6, ?5)",
-                params![cluster, token.as_str(), job_name.to_string(), owner, now.as_millisecond(), host],
-            )
-            .during("record a submission")?;
-            let submission = SubmissionId(tx.last_insert_rowid());
-            tx.execute(
-                "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, 0, ?2, ?3)",
-                params![submission.0, run.id.0, attempt_base],
-            )
-            .during("record an element")?;
-            hold(&tx, submission);
-            let decision = step(&run, &Event::Admitted { submission, token, cluster }, &policy, now);
-            write(&tx, &decision, now)?;
+            let intended = intend(&tx, intending, now)?;
             point("intent_written");
             tx.commit().during("record an intent")?;
-            Ok((decision, Intent { submission, job_name }))
+            Ok(intended)
         })
         .await
     }
@@ -88,19 +77,18 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.call(move |connection| {
             let tx = begin(connection)?;
-            let run: Run = tx
-                .query_row("SELECT machine FROM run WHERE id = ?1", [run.0], |row| json(row, 0))
-                .during("find a run")?;
+            let run = machine(&tx, run)?;
             let decision = step(&run, &Event::CalledAgain, &policy, now);
             let Some(submission) = decision.run.submission.as_ref().filter(|_| decision.run != run)
             else {
                 return Ok(false);
             };
-            tx.execute(
+            change(
+                &tx,
+                "record a submission",
                 "UPDATE submission SET outcome = 'intent', answer = NULL, host = ?2, called_at = ?3 WHERE id = ?1",
                 params![submission.id.0, host, now.as_millisecond()],
-            )
-            .during("record a submission")?;
+            )?;
             write(&tx, &decision, now)?;
             tx.commit().during("record an intent")?;
             Ok(true)
@@ -116,20 +104,37 @@ impl Store {
         answer: Answer,
     ) -> Result<(), StoreError> {
         self.call_unsynced(move |connection| {
-            let (outcome, job) = match &answer {
-                Answer::Acknowledged { job, .. } => ("acked", i64::try_from(job.job).ok()),
-                Answer::Refused { .. } => ("refused", None),
-                // Nothing was submitted; the same submission will be called again.
-                Answer::Unreachable { .. } => ("void", None),
-                Answer::Lost { .. } => ("lost", None),
-            };
             let tx = begin(connection)?;
-            tx.execute(
-                "UPDATE submission SET outcome = ?2, job_id = ?3, answer = ?4 WHERE id = ?1",
-                params![submission.0, outcome, job, to_json(&answer, "an answer")?],
-            )
-            .during("record an answer")?;
+            write_answer(&tx, submission, &answer)?;
             tx.commit().during("record an answer")
+        })
+        .await
+    }
+
+    /// Records how a submission was answered and what that makes of its run, where the run still waits for that. A power
+    /// cut may take both back: the answer was lost then, and the job is found by its token.
+    pub async fn heard(
+        &self,
+        run: RunId,
+        submission: SubmissionId,
+        answer: Answer,
+        (policy, now): (Policy, Timestamp),
+    ) -> Result<Option<Decision>, StoreError> {
+        self.call_unsynced(move |connection| {
+            let tx = begin(connection)?;
+            write_answer(&tx, submission, &answer)?;
+            let run = machine(&tx, run)?;
+            let waits = matches!(run.state, State::Submitting { .. })
+                && run.submission.as_ref().is_some_and(|known| known.id == submission);
+            let decision = waits.then(|| {
+                let seen = Seen { answer: Some(answer), ..Seen::default() };
+                decide(&run, &seen, &policy, now)
+            });
+            if let Some(decision) = &decision {
+                write(&tx, decision, now)?;
+            }
+            tx.commit().during("record an answer")?;
+            Ok(decision)
         })
         .await
     }
@@ -189,5 +194,58 @@ impl Store {
     }
 }
 
+/// Writes the intent to submit a run: submission, element, hold and the run's state.
+pub(super) fn intend(
+    tx: &Transaction<'_>,
+    intending: Intending,
+    now: Timestamp,
+) -> Result<(Decision, Intent), StoreError> {
+    let Intending { run, run_dir, owner, start } = intending;
+    let Start { cluster, token, host, policy } = start;
+    let attempt_base = run.attempts + 1;
+    let job_name = JobName { run_dir, attempt_base, token: token.clone() };
+    change(
+        tx,
+        "record a submission",
+        "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome, host, called_at) \
+         VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent', ?6, ?5)",
+        params![cluster, token.as_str(), job_name.to_string(), owner, now.as_millisecond(), host],
+    )?;
+    let submission = SubmissionId(tx.last_insert_rowid());
+    change(
+        tx,
+        "record an element",
+        "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, 0, ?2, ?3)",
+        params![submission.0, run.id.0, attempt_base],
+    )?;
+    hold(tx, submission);
+    let decision = step(&run, &Event::Admitted { submission, token, cluster }, &policy, now);
+    write(tx, &decision, now)?;
+    Ok((decision, Intent { submission, job_name }))
+}
+
+fn write_answer(
+    tx: &Transaction<'_>,
+    submission: SubmissionId,
+    answer: &Answer,
+) -> Result<(), StoreError> {
+    let (outcome, job) = match answer {
+        Answer::Acknowledged { job, .. } => ("acked", i64::try_from(job.job).ok()),
+        Answer::Refused { .. } => ("refused", None),
+        // Nothing was submitted; the same submission will be called again.
+        Answer::Unreachable { .. } => ("void", None),
+        Answer::Lost { .. } => ("lost", None),
+    };
+    let sql = "UPDATE submission SET outcome = ?2, job_id = ?3, answer = ?4 WHERE id = ?1";
+    let values = params![submission.0, outcome, job, to_json(answer, "an answer")?];
+    change(tx, "record an answer", sql, values)
+}
+
+fn machine(tx: &Transaction<'_>, run: RunId) -> Result<Run, StoreError> {
+    tx.prepare_cached("SELECT machine FROM run WHERE id = ?1")
+        .and_then(|mut statement| statement.query_row([run.0], |row| json(row, 0)))
+        .during("find a run")
+}
+
 /// Where the charge of one start is set aside, in the transaction that admits it. Budgets are not built yet: nothing is held.
-fn hold(_tx: &rusqlite::Transaction<'_>, _submission: SubmissionId) {}
+fn hold(_tx: &Transaction<'_>, _submission: SubmissionId) {}

@@ -18,7 +18,7 @@ use crate::domain::view::RunView;
 use crate::store::{Filter, HistoryEvent, MetricPoint};
 use crate::web::App;
 use crate::web::error::ApiError;
-use crate::web::reference::resolve;
+use crate::web::reference::{missing, resolve};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -101,7 +101,11 @@ pub(super) async fn show(
     Path(reference): Path<String>,
     Query(query): Query<ShowQuery>,
 ) -> Answer<RunAnswer> {
-    let run = resolve(&app.world, &reference).await?;
+    // A number is found, or not, when the run is read.
+    let run = match reference.parse() {
+        Ok(number) => RunId(number),
+        Err(_) => resolve(&app.world, &reference).await?,
+    };
     let mut changes = app.world.changes.subscribe();
     let wait = query.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
@@ -172,5 +176,5 @@ pub(super) async fn cancel(
 
 async fn view(world: &World, run: RunId) -> Result<RunView, ApiError> {
     let view = run_view(world, run).await?;
-    view.ok_or_else(|| ApiError::new(ErrorCode::NotFound, format!("there is no run {run}")))
+    view.ok_or_else(|| missing(&run.to_string()))
 }

@@ -3,9 +3,9 @@
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::request::IfActive;
 use crate::domain::run::{
-    Answer, Event, Granted, JobEnd, Phase, Reason, Sighting, State, WishKind, step,
+    Answer, Call, Event, Granted, JobEnd, Phase, Reason, Sighting, State, WishKind, step,
 };
-use crate::store::tests::world::{Yard, job, policy, t};
+use crate::store::tests::world::{Yard, job, policy, start, t};
 use crate::store::{Acceptance, Filter, NewRun, StoreError};
 
 fn sighting(n: u64, token: Token, phase: Phase) -> Event {
@@ -32,7 +32,7 @@ async fn an_accepted_run_is_read_as_it_was_written() {
     let yard = Yard::new();
     let new = NewRun { key: Some("k".into()), ..yard.new_run("x").await };
     let (id, resolved) = (new.id, new.resolved.clone());
-    assert_eq!(yard.store.accept(new).await.unwrap(), Acceptance::Recorded);
+    assert_eq!(yard.store.accept(new).await.unwrap(), Acceptance::Recorded(None));
     let row = yard.row(id).await;
     assert_eq!(
         (row.name.as_str(), row.owner.as_str(), row.key.as_deref()),
@@ -61,7 +61,7 @@ async fn a_key_is_given_once_per_owner() {
     assert_eq!(yard.store.accept(other).await.unwrap(), taken);
     assert_eq!(yard.store.run(number).await.unwrap(), None, "nothing was recorded");
     let theirs = NewRun { owner: "bob".into(), ..keyed(yard.new_run("x").await) };
-    assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded);
+    assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded(None));
     let found = yard.store.with_key("ada".into(), "k".into()).await.unwrap();
     assert_eq!(found, Some((run, "digest".into())));
 }
@@ -79,11 +79,11 @@ async fn active_runs_of_the_name_are_looked_for_in_the_transaction_that_records(
     assert_eq!(skipped, Acceptance::Active(two));
     let queued = with(IfActive::Queue).await;
     let three = queued.id;
-    assert_eq!(yard.store.accept(queued).await.unwrap(), Acceptance::Recorded);
+    assert_eq!(yard.store.accept(queued).await.unwrap(), Acceptance::Recorded(None));
     assert_eq!(yard.store.open_wishes().await.unwrap(), []);
     let replacing = with(IfActive::Replace).await;
     let four = replacing.id;
-    assert_eq!(yard.store.accept(replacing).await.unwrap(), Acceptance::Recorded);
+    assert_eq!(yard.store.accept(replacing).await.unwrap(), Acceptance::Recorded(None));
 
     let pending = yard.store.pending().await.unwrap();
     let waits = |id| &pending.iter().find(|found| found.run == id).unwrap().waits_for;
@@ -116,13 +116,55 @@ async fn an_intent_is_one_transaction_and_its_token_is_given_once() {
         run: row.run.clone(),
         run_dir: "2-y".into(),
         owner: "ada".into(),
-        cluster: "local".into(),
-        token: Token::from_bits(1),
-        host: "here".into(),
+        start: start(1),
     };
-    let refused = yard.store.intend(again, policy(), t(2)).await;
+    let refused = yard.store.intend(again, t(2)).await;
     assert!(matches!(refused, Err(StoreError::Statement { what: "record a submission", .. })));
     assert_eq!(yard.row(two).await, row, "nothing of it is kept");
+}
+
+#[tokio::test]
+async fn a_run_that_nothing_holds_up_is_accepted_with_its_intent() {
+    let yard = Yard::new();
+    let first = NewRun { start: Some(start(1)), ..yard.new_run("x").await };
+    let id = first.id;
+    let Acceptance::Recorded(Some(intent)) = yard.store.accept(first).await.unwrap() else {
+        panic!("no intent")
+    };
+    assert_eq!(intent.job_name.to_string(), format!("{id}-x.1.{}", Token::from_bits(1)));
+    let run = yard.row(id).await.run;
+    assert_eq!(run.state, State::Submitting { call: Call::UnderWay });
+    assert_eq!(run.submission.unwrap().id, intent.submission);
+    assert_eq!(yard.store.pending().await.unwrap(), []);
+
+    // Behind another of its name it waits, and no intent is recorded.
+    let if_active = IfActive::Queue;
+    let behind = NewRun { start: Some(start(2)), if_active, ..yard.new_run("x").await };
+    let id = behind.id;
+    assert_eq!(yard.store.accept(behind).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(yard.row(id).await.run.submission, None);
+    let known = yard.store.known_tokens([Token::from_bits(2)].into()).await.unwrap();
+    assert!(known.is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_decides_about_a_run_that_waits_for_it_and_about_no_other() {
+    let yard = Yard::new();
+    let run = yard.accepted("x").await;
+    let submission = yard.intend(run, 1, t(1)).await.run.submission.unwrap().id;
+    let answer = Answer::Acknowledged { job: job(7), notices: String::new() };
+    let hear =
+        async || yard.store.heard(run, submission, answer.clone(), (policy(), t(2))).await.unwrap();
+    let decision = hear().await.unwrap();
+    assert_eq!(decision.run.state, State::Queued { why: None });
+    assert_eq!(yard.row(run).await.run, decision.run);
+    assert_eq!(yard.store.whole(run).await.unwrap().unwrap().attempts[0].job, job(7));
+
+    let stopped = yard.tell(run, Event::Cancel { by: "ada".into() }, t(3)).await.run;
+    assert_eq!(hear().await, None, "a pass decides what comes of it");
+    assert_eq!(yard.row(run).await.run, stopped);
+    let calls = yard.store.calls(vec![submission]).await.unwrap();
+    assert_eq!(calls[0].as_ref().unwrap().answer, Some(answer));
 }
 
 #[tokio::test]
@@ -163,7 +205,7 @@ async fn a_second_attempt_keeps_the_first_and_the_first_times_stand() {
         (row.submitted_at, row.started_at, row.ended_at),
         (Some(t(100)), Some(t(110)), Some(t(220)))
     );
-    let attempts = yard.store.attempts(run).await.unwrap();
+    let attempts = yard.store.whole(run).await.unwrap().unwrap().attempts;
     let kept: Vec<_> = attempts.iter().map(|a| (a.n, a.exit_code, a.reason, a.ended_at)).collect();
     let code = Some(Reason::ExitCode);
     assert_eq!(kept, [(1, Some(75), code, Some(t(120))), (2, Some(76), code, Some(t(220)))]);
@@ -181,8 +223,14 @@ async fn lists_go_by_every_filter() {
     yard.store.accept(theirs).await.unwrap();
     let all = Filter { limit: 10, ..Filter::default() };
     let check = async |filter: Filter, expected: &[i64]| {
-        let found: Vec<i64> =
-            yard.store.list(filter.clone()).await.unwrap().iter().map(|row| row.run.id.0).collect();
+        let found: Vec<i64> = yard
+            .store
+            .list(filter.clone())
+            .await
+            .unwrap()
+            .iter()
+            .map(|run| run.row.run.id.0)
+            .collect();
         assert_eq!(found, expected, "{filter:?}");
     };
     check(all.clone(), &[4, 3, 2, 1]).await;

@@ -12,7 +12,7 @@ use crate::domain::resolved::Resolved;
 use crate::domain::run::{Decision, Event, Policy, step};
 use crate::domain::site::effective;
 use crate::domain::units::Seconds;
-use crate::store::{Acceptance, Intending, NewRun, RunRow, Store};
+use crate::store::{Acceptance, Intending, NewRun, RunRow, Start, Store};
 
 pub(super) struct Yard {
     pub(super) store: Store,
@@ -40,6 +40,16 @@ pub(super) fn policy() -> Policy {
 
 pub(super) fn job(n: u64) -> JobKey {
     JobKey { cluster: "local".into(), job: n, array_task: None }
+}
+
+/// A start on this machine, under the token of these bits.
+pub(super) fn start(bits: u128) -> Start {
+    Start {
+        cluster: "local".into(),
+        token: Token::from_bits(bits),
+        host: "here".into(),
+        policy: policy(),
+    }
 }
 
 fn resolved(name: &str) -> Resolved {
@@ -82,6 +92,7 @@ impl Yard {
             resolved: resolved(name),
             run_dir: PathBuf::from(format!("/runs/{id}-{name}")),
             if_active: IfActive::Submit,
+            start: None,
             now: t(0),
         }
     }
@@ -90,7 +101,7 @@ impl Yard {
     pub(super) async fn accepted(&self, name: &str) -> RunId {
         let new = self.new_run(name).await;
         let id = new.id;
-        assert_eq!(self.store.accept(new).await.unwrap(), Acceptance::Recorded);
+        assert_eq!(self.store.accept(new).await.unwrap(), Acceptance::Recorded(None));
         id
     }
 
@@ -105,11 +116,9 @@ impl Yard {
             run: row.run,
             run_dir: format!("{id}-{}", row.name),
             owner: row.owner,
-            cluster: "local".into(),
-            token: Token::from_bits(bits),
-            host: "here".into(),
+            start: start(bits),
         };
-        self.store.intend(intending, policy(), now).await.unwrap().0
+        self.store.intend(intending, now).await.unwrap().0
     }
 
     /// Records what an event makes of a run.

@@ -95,8 +95,9 @@ pub(super) async fn new_runs(store: &Store, restarts_max: &[u32]) {
             resolved: resolved(*most),
             run_dir: PathBuf::from(format!("/runs/{id}-r")),
             if_active: IfActive::Submit,
+            start: None,
             now: at(0),
         };
-        assert_eq!(store.accept(new).await.unwrap(), Acceptance::Recorded);
+        assert_eq!(store.accept(new).await.unwrap(), Acceptance::Recorded(None));
     }
 }
