@@ -2,7 +2,7 @@
 //! for byte, adds nothing and changes nothing else.
 
 mod fields;
-mod payloads;
+pub(crate) mod payloads;
 mod runs;
 mod sbatch;
 mod scripts;

@@ -1,7 +1,7 @@
 //! What is fed: texts that mean something to bash, sbatch, TOML, terminals or file systems.
 
 /// A program that leaves a file behind. No text may start it.
-pub(super) const CANARY: &str = "ty-canary";
+pub(crate) const CANARY: &str = "ty-canary";
 
 /// Each of these goes into every field. None holds `/`: paths are told what they are made of elsewhere.
 const TEXTS: &[&str] = &[
@@ -96,7 +96,7 @@ const TEXTS: &[&str] = &[
 ];
 
 /// All texts of our own choice, the longest among them.
-pub(super) fn all() -> Vec<String> {
+pub(crate) fn all() -> Vec<String> {
     let mut all: Vec<String> = TEXTS.iter().map(|text| (*text).to_owned()).collect();
     all.extend(["x".repeat(64 << 10), "' ".repeat(32 << 10), "é".repeat(2_000), "x".repeat(200)]);
     all

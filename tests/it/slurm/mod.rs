@@ -5,6 +5,7 @@ mod cluster;
 mod cluster_keys;
 mod crowd;
 mod found;
+mod hostile;
 mod keys;
 mod latency;
 mod lives;
