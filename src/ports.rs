@@ -107,8 +107,14 @@ pub trait Scheduler: Send + Sync {
     /// Asks for all of them at once. What is neither seen, nor unchanged, nor unsure in a good answer is absent.
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>>;
 
-    /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look.
-    fn cancel<'a>(&'a self, job: &'a JobKey, grace: bool) -> BoxFuture<'a, Result<(), Silence>>;
+    /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look. A job under that id which is
+    /// not of the submission is left alone: schedulers give ids out again.
+    fn cancel<'a>(
+        &'a self,
+        job: &'a JobKey,
+        token: &'a Token,
+        grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>>;
 
     /// The run's end is recorded: what was kept to tell it may go.
     fn forget<'a>(&'a self, job: &'a JobKey) -> BoxFuture<'a, ()>;

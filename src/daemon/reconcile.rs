@@ -201,18 +201,19 @@ async fn deliver_again(world: &World, run: &Run, seen: &Seen) {
     let Some(job) = job.filter(|job| *job == shown.job) else { return };
     let delivered = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job);
     if !delivered {
-        perform(world, run, Act::Cancel { job, grace: true }).await;
+        let token = shown.token.clone();
+        perform(world, run, Act::Cancel { job, token, grace: true }).await;
     }
 }
 
 /// Does what was decided. What fails here is done again by the next pass.
 async fn perform(world: &World, run: &Run, act: Act) {
-    let Act::Cancel { job, grace } = act;
+    let Act::Cancel { job, token, grace } = act;
     let Some(scheduler) = world.schedulers.get(&job.cluster) else {
         error!(run.id = run.id.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");
         return;
     };
-    match scheduler.cancel(&job, grace).await {
+    match scheduler.cancel(&job, &token, grace).await {
         Ok(()) => {
             world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(job.clone());
             info!(run.id = run.id.0, job.key = %job, grace, "asked for the end of job {job} of run {}", run.id);

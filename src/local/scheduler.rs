@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use nix::sys::signal::Signal;
 
 use crate::chain;
-use crate::domain::ids::{JobKey, SubmissionId};
+use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::run::{Answer, Granted, Phase, Sighting};
 use crate::domain::units::Seconds;
 use crate::files::process;
@@ -127,7 +127,13 @@ impl Scheduler for LocalScheduler {
         })
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobKey, grace: bool) -> BoxFuture<'a, Result<(), Silence>> {
+    /// A job here has its submission's number, which is nobody else's ever.
+    fn cancel<'a>(
+        &'a self,
+        job: &'a JobKey,
+        _token: &'a Token,
+        grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
         let spool = self.0.spool_of(job);
         Box::pin(async move { self.blocking(move |_| cancel(&spool, grace)).await? })
     }

@@ -96,12 +96,7 @@ impl SlurmScheduler {
     async fn poll(&self, asked: &[Asked]) -> Result<LookAnswer, Silence> {
         let config = self.config().await?;
         let cluster = self.commands.tools.clusters.clone().or_else(|| config.cluster_name.clone());
-        let seer = Seer {
-            cluster: &self.name,
-            slurm_cluster: cluster.as_deref(),
-            user: &self.account.user,
-            uid: self.account.uid,
-        };
+        let seer = self.seer(cluster.as_deref());
         let nonce = self.nonce();
         let asked_at = Instant::now();
         let answer = self.commands.ask(Query::Squeue, squeue::args(&nonce)).await?;
@@ -184,6 +179,24 @@ impl SlurmScheduler {
         Ok(records)
     }
 
+    /// Whether a job is of the submission with that token, at this moment. A queue that does not show the job says nothing.
+    async fn is_still_of(&self, job: &JobKey, id: &str, token: &Token) -> Result<bool, Silence> {
+        let nonce = self.nonce();
+        let answer = self.commands.ask(Query::Squeue, squeue::args_of(id, &nonce)).await?;
+        let rows = squeue::parse(&answer, &nonce).rows;
+        let row = rows.iter().find(|row| row.key(&self.name) == *job);
+        let row = row.ok_or_else(|| Silence {
+            who: "squeue".to_owned(),
+            why: format!("it does not show job {job}"),
+        })?;
+        Ok(self.seer(None).shows(token, row))
+    }
+
+    fn seer<'a>(&'a self, slurm_cluster: Option<&'a str>) -> Seer<'a> {
+        let (cluster, user, uid) = (&self.name, &self.account.user, self.account.uid);
+        Seer { cluster, slurm_cluster, user, uid }
+    }
+
     /// Notes for the pace whether a poll has shown anything new.
     fn compare(&self, answer: &Result<LookAnswer, Silence>) {
         let mut changed = false;
@@ -252,15 +265,28 @@ impl Scheduler for SlurmScheduler {
         })
     }
 
+    /// The job is looked up right before, since scancel goes by the id alone: one that was given out again since the last
+    /// look is left to whoever has it now. scancel's own `--name` would have Slurm compare, but wants the whole name, which
+    /// plugins of the site may have changed, and before 23.11 loads all jobs for it.
+    ///
     /// On every release scancel asks first and kills after the cluster's own `KillWait`, whatever signal it is given:
     /// with and without grace are the same.
-    fn cancel<'a>(&'a self, job: &'a JobKey, _grace: bool) -> BoxFuture<'a, Result<(), Silence>> {
+    fn cancel<'a>(
+        &'a self,
+        job: &'a JobKey,
+        token: &'a Token,
+        _grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
             let id = match job.array_task {
                 Some(task) => format!("{}_{task}", job.job),
                 None => job.job.to_string(),
             };
-            self.commands.ask(Query::Scancel, vec![id]).await.map(drop)
+            if self.is_still_of(job, &id, token).await? {
+                return self.commands.ask(Query::Scancel, vec![id]).await.map(drop);
+            }
+            warn!(cluster.name = %self.name, "job {job} is another's by now: it is left alone");
+            Ok(())
         })
     }
 

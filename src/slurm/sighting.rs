@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::ids::Token;
 use crate::domain::nodelist;
 use crate::domain::run::{Digest, Granted, JobEnd, Phase, Sighting};
 use crate::domain::slurm_state::JobWord;
@@ -23,19 +24,23 @@ pub struct Seer<'a> {
 }
 
 impl Seer<'_> {
-    fn ours<'a>(&'a self, asked: &'a Asked) -> Ours<'a> {
-        Ours { cluster: self.slurm_cluster, token: &asked.token }
+    fn ours<'a>(&'a self, token: &'a Token) -> Ours<'a> {
+        Ours { cluster: self.slurm_cluster, token }
     }
 
-    /// The job of a submission that a row of squeue's shows; none where it is another's, or no job.
-    pub fn in_row(&self, asked: &Asked, row: &Row, digest: Digest) -> Option<Sighting> {
-        let is_ours = self.ours(asked).is(&Claimed {
+    /// Whether a row of squeue's shows a job of the submission with that token.
+    pub fn shows(&self, token: &Token, row: &Row) -> bool {
+        self.ours(token).is(&Claimed {
             cluster: row.cluster.as_deref(),
             is_our_user: row.uid == Some(self.uid),
             name: &row.name,
             submitted_at: row.submitted_at,
-        });
-        (is_ours && !is_ghost(row))
+        })
+    }
+
+    /// The job of a submission that a row of squeue's shows; none where it is another's, or no job.
+    pub fn in_row(&self, asked: &Asked, row: &Row, digest: Digest) -> Option<Sighting> {
+        (self.shows(&asked.token, row) && !is_ghost(row))
             .then(|| Sighting { digest: Some(digest), ..self.of_row(asked, row) })
     }
 
@@ -87,7 +92,7 @@ impl Seer<'_> {
                 && asked.job.as_ref() == Some(&record.key(self.cluster))
                 && asked.submitted_at.is_some()
                 && record.submitted_at == asked.submitted_at;
-            self.ours(asked).is(&Claimed {
+            self.ours(&asked.token).is(&Claimed {
                 cluster: record.cluster.as_deref(),
                 is_our_user: record.user.as_deref() == Some(self.user),
                 name: if is_known_start { asked.token.as_str() } else { &record.name },

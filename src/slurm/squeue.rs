@@ -105,6 +105,13 @@ pub fn args(nonce: &str) -> Vec<String> {
     ["-h", "-a", "--me", "-t", "all", "-O", &format].map(str::to_owned).into()
 }
 
+/// The words of the call that shows one job.
+pub fn args_of(job: &str, nonce: &str) -> Vec<String> {
+    let mut args = args(nonce);
+    args.push(format!("--jobs={job}"));
+    args
+}
+
 /// The lines of an answer.
 pub fn lines<'a>(text: &'a str, nonce: &str) -> impl Iterator<Item = Line<'a>> {
     let mark = format!("|{nonce}|");

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::ids::JobKey;
 use crate::domain::run::attempt::open_attempt;
 use crate::domain::run::decide::after;
-use crate::domain::run::decision::{Act, Decision};
+use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::refused_again;
 use crate::domain::run::state::{Call, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable};
 use crate::domain::run::step::{become_state, failed, impossible};
@@ -18,7 +18,6 @@ pub(super) fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestam
     {
         submission.job = Some(job.clone());
     }
-    let cancel = Act::Cancel { job: job.clone(), grace: false };
     match &run.state {
         State::Submitting { .. } => {
             if let Some(submission) = decision.run.submission.as_mut() {
@@ -36,9 +35,9 @@ pub(super) fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestam
         State::Stopping { .. } => {
             // The attempt is opened so that its end is recorded and charged.
             accept(&mut decision.run, job, notices, now);
-            decision.act(cancel)
+            decision.cancel(job.clone(), false)
         }
-        State::Final { .. } => Decision::stay(run).act(cancel),
+        State::Final { .. } => Decision::stay(run).cancel(job.clone(), false),
         State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
             impossible(run, "sbatch acknowledged")
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::JobKey;
+use crate::domain::ids::{JobKey, Token};
 use crate::domain::run::state::{Attempt, Run};
 
 /// The run as it is to be recorded, then what is to be done.
@@ -18,8 +18,9 @@ pub struct Decision {
 /// Something the daemon does after the decision is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
-    /// Ask the scheduler to end the job; `grace` lets it save first.
-    Cancel { job: JobKey, grace: bool },
+    /// Ask the scheduler to end the job if it is one of that token's: its id may have become another's since it was seen.
+    /// `grace` lets it save first.
+    Cancel { job: JobKey, token: Token, grace: bool },
 }
 
 /// A line of a run's history.
@@ -41,6 +42,15 @@ impl Decision {
     pub fn note(mut self, kind: &str, message: impl Into<String>) -> Self {
         self.notes.push(Note { kind: kind.to_owned(), message: message.into() });
         self
+    }
+
+    /// Asks for the end of a job of the submission under way.
+    #[must_use]
+    pub(super) fn cancel(self, job: JobKey, grace: bool) -> Self {
+        match self.run.submission.as_ref().map(|submission| submission.token.clone()) {
+            Some(token) => self.act(Act::Cancel { job, token, grace }),
+            None => self,
+        }
     }
 
     #[must_use]

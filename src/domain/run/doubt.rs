@@ -6,7 +6,7 @@ use crate::domain::ids::JobKey;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::attempt::{mark_started, open_attempt};
 use crate::domain::run::decide::after;
-use crate::domain::run::decision::{Act, Decision, Note};
+use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::finish::{conclude, stopped};
 use crate::domain::run::restart::requeued;
 use crate::domain::run::state::{
@@ -217,8 +217,7 @@ pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
         State::Stopping { .. } => {
             adopt_owner(&mut decision.run, job, now);
             let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
-            let cancel = Act::Cancel { job: job.clone(), grace: true };
-            if is_news { decision.act(cancel) } else { decision }
+            if is_news { decision.cancel(job.clone(), true) } else { decision }
         }
         State::Running | State::Finishing | State::Evaluating | State::Final { .. } => decision,
         State::Preparing | State::Pending { .. } | State::Backoff { .. } => {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::run::attempt::{open_attempt, take_over};
-use crate::domain::run::decision::{Act, Decision};
+use crate::domain::run::decision::Decision;
 use crate::domain::run::finish::judged;
 use crate::domain::run::seen::{Phase, Sighting};
 use crate::domain::run::sighted::{found, out_of_place};
@@ -19,7 +19,7 @@ pub(super) fn restart_grew(
     if let Some(decision) = out_of_place(run, sighting, "a restart was seen") {
         return decision;
     }
-    let again = Act::Cancel { job: sighting.job.clone(), grace: false };
+    let again = sighting.cancel(false);
     let is_stopping = matches!(run.state, State::Stopping { .. });
     let mut decision = Decision::stay(run);
     if let Some(submission) = decision.run.submission.as_mut() {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
+use crate::domain::run::decision::Act;
 use crate::domain::run::state::Reason;
 
 /// Everything that was seen of one run in one pass.
@@ -113,6 +114,13 @@ pub struct Sighting {
     pub granted: Granted,
     /// Stands for all of it, where the scheduler can tell at once that it shows the same again.
     pub digest: Option<Digest>,
+}
+
+impl Sighting {
+    /// To ask for the end of the job that is shown.
+    pub(super) fn cancel(&self, grace: bool) -> Act {
+        Act::Cancel { job: self.job.clone(), token: self.token.clone(), grace }
+    }
 }
 
 /// Stands for what a scheduler shows of a job; equal for what is equal. Kept with the attempt, in words of hexadecimal

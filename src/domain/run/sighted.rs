@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
 use crate::domain::run::decide::after;
-use crate::domain::run::decision::{Act, Decision};
+use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{conclude_by_script, settle_claim};
 use crate::domain::run::finish::close;
 use crate::domain::run::seen::{JobEnd, Phase, Sighting};
@@ -54,7 +54,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         // A word that nobody knows may be of a record that is late: the id may be another's by now.
         (Phase::Waiting { .. } | Phase::Running, State::Stopping { .. }) if !was_in_sight => {
             let grace = sighting.phase == Phase::Running;
-            decision = decision.act(Act::Cancel { job: sighting.job.clone(), grace });
+            decision = decision.act(sighting.cancel(grace));
         }
         (Phase::Waiting { .. } | Phase::Running, _) if is_superseded => {}
         (Phase::Waiting { why }, State::Submitting { .. } | State::Queued { .. }) => {
@@ -104,9 +104,9 @@ pub(super) fn twin(run: &Run, sighting: &Sighting) -> Decision {
     if matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown) {
         return Decision::stay(run);
     }
-    let job = sighting.job.clone();
+    let job = &sighting.job;
     let note = format!("job {job} belongs to the same submission as the run's: it is cancelled");
-    Decision::stay(run).act(Act::Cancel { job, grace: false }).note("doubt", note)
+    Decision::stay(run).act(sighting.cancel(false)).note("doubt", note)
 }
 
 /// A job that the run does not wait for: it is cancelled whenever it is met, since it can only be in the way.
@@ -122,8 +122,7 @@ pub(super) fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option
             .note("doubt", format!("job {} of an earlier submission is cancelled", sighting.job)),
         _ => Decision::stay(run),
     };
-    let cancel = Act::Cancel { job: sighting.job.clone(), grace: false };
-    Some(if is_alive { decision.act(cancel) } else { decision })
+    Some(if is_alive { decision.act(sighting.cancel(false)) } else { decision })
 }
 
 pub(super) fn script(run: &Run, event: &ScriptEvent) -> Decision {

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::run::decide::after;
-use crate::domain::run::decision::{Act, Decision};
+use crate::domain::run::decision::Decision;
 use crate::domain::run::state::{End, Ending, Policy, Reason, Run, State, Stop};
 use crate::domain::run::step::{become_state, failed, impossible};
 
@@ -136,7 +136,7 @@ fn cancel_job(decision: Decision, grace: bool) -> Decision {
     let is_shown = decision.run.is_in_sight() && decision.run.stale.is_none();
     let known = decision.run.open_attempt().filter(|_| is_shown);
     match known.map(|attempt| attempt.job.clone()) {
-        Some(job) => decision.act(Act::Cancel { job, grace }),
+        Some(job) => decision.cancel(job, grace),
         None => decision,
     }
 }

@@ -201,7 +201,7 @@ impl Yard {
     }
 
     pub(super) fn cancel(&self, job: &Job, grace: bool) {
-        self.runtime.block_on(self.scheduler.cancel(&job.key, grace)).unwrap();
+        self.runtime.block_on(self.scheduler.cancel(&job.key, &job.asked.token, grace)).unwrap();
     }
 
     /// Runs a supervisor to its end.

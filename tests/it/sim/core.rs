@@ -73,8 +73,6 @@ pub(super) struct World {
     people: Vec<(i64, usize, WishKind)>,
     resumes: u32,
     pub(super) local_running_max: u32,
-    /// When each run was last looked at, and what was shown of it.
-    pub(super) viewed: Vec<i64>,
 }
 
 /// Plays a history to its end.
@@ -111,9 +109,8 @@ impl World {
             }
         }
         let local_running_max = 1 + u32::try_from(model.chance.to(Draw::Scene, 2)).unwrap_or(0);
-        let viewed = vec![-1; rows.len()];
         let (process, calls, resumes) = (Process::default(), Vec::new(), 0);
-        Self { model, decide, rows, calls, process, people, resumes, local_running_max, viewed }
+        Self { model, decide, rows, calls, process, people, resumes, local_running_max }
     }
 
     fn is_quiet(&self) -> bool {
@@ -227,17 +224,10 @@ impl World {
         }
     }
 
-    pub(super) fn perform(&mut self, n: usize, act: Act) -> Result<(), Crash> {
-        let Act::Cancel { job, .. } = act;
+    pub(super) fn perform(&mut self, act: Act) -> Result<(), Crash> {
+        let Act::Cancel { job, token, .. } = act;
         self.effect("cancel a job")?;
-        let viewed = self.viewed[n];
-        let strangers = &self.model.strangers;
-        // Between the last look and now the id may have become another's; before that look it must not.
-        if strangers.iter().any(|(id, since)| *id == job.job && *since <= viewed) {
-            let key = job.to_string();
-            self.model.accuse(Rule::StrangerCancelled, |_| format!("run {}: {key}", n + 1));
-        }
-        if self.model.scancel(job.job).is_ok() && !self.process.cancelled.contains(&job) {
+        if self.model.scancel(&job, &token).is_ok() && !self.process.cancelled.contains(&job) {
             self.process.cancelled.push(job);
         }
         Ok(())
@@ -269,7 +259,7 @@ impl World {
             self.effect("record a decision")?;
             self.record(n, &decision);
             for act in decision.acts.clone() {
-                self.perform(n, act)?;
+                self.perform(act)?;
             }
             let current = decision.run.submission.as_ref().and_then(|known| known.job.clone());
             let is_final = decision.run.state.is_final();
@@ -300,7 +290,7 @@ impl World {
         if self.process.cancelled.contains(&job) {
             return Ok(());
         }
-        self.perform(n, Act::Cancel { job, grace: true })
+        self.perform(Act::Cancel { job, token: shown.token.clone(), grace: true })
     }
 }
 

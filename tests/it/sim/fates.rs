@@ -1,10 +1,12 @@
 //! What happens to jobs from outside: slurmctld forgets them, and people cancel them.
 
+use trainyard::domain::ids::{JobKey, Token};
 use trainyard::domain::run::JobEnd;
 
 use crate::sim::chance::{Draw, Fault};
-use crate::sim::jobs::{Next, Phase};
+use crate::sim::jobs::{Job, Next, Phase};
 use crate::sim::model::{Ctld, Model, NEVER};
+use crate::sim::truth::Rule;
 
 impl Model {
     /// slurmctld has died: does it still know the job, and that it started?
@@ -22,13 +24,10 @@ impl Model {
             self.next_id = self.next_id.min(id);
             if waits {
                 self.jobs[n].phase = Phase::Gone;
-                self.jobs[n].then(NEVER, Next::Kill);
+                self.jobs[n].then(NEVER, Next::Start);
             } else if self.jobs[n].phase != Phase::Completing {
                 // The nodes tell a slurmctld that is back of their jobs at once, and are told to end what it does not know.
-                let kill_at = back_at + self.chance.to(Draw::Job, 60);
-                if kill_at < self.jobs[n].next_at {
-                    self.jobs[n].then(kill_at, Next::Kill);
-                }
+                self.jobs[n].kill_at = back_at + self.chance.to(Draw::Job, 60);
             }
             if self.chance.strikes(Fault::IdGivenAway) {
                 let since = back_at + self.chance.to(Draw::Job, 30);
@@ -45,15 +44,23 @@ impl Model {
         }
     }
 
-    /// scancel comes through. Gives whether there was such a job.
-    pub(super) fn scancel(&mut self, id: u64) -> Result<(), ()> {
+    /// A job is looked up, and cancelled by its id if it is still of that token.
+    pub(super) fn scancel(&mut self, job: &JobKey, token: &Token) -> Result<(), ()> {
+        let id = job.job;
         if self.ctld != Ctld::Up || self.chance.strikes(Fault::ScancelFails) {
             self.tell(|_| format!("scancel {id} gets no answer"));
             return Err(());
         }
-        let known =
-            self.jobs.iter().position(|job| job.id == id && !job.is_forgotten && job.is_alive());
+        let is_its = |job: &Job| job.id == id && self.submitted[job.submitted].token == *token;
+        if !self.jobs.iter().any(is_its) {
+            self.accuse(Rule::StrangerCancelled, |_| format!("{id} never was a job of {token}"));
+        }
+        let known = self.jobs.iter().position(|job| job.id == id && job.is_in_queue());
         let Some(n) = known else { return Ok(()) };
+        if self.submitted[self.jobs[n].submitted].token != *token {
+            self.tell(|m| format!("{} is left alone: it is another's", m.jobs[n].shown()));
+            return Ok(());
+        }
         self.tell(|m| format!("{} is told to end", m.jobs[n].shown()));
         match self.jobs[n].phase {
             Phase::Waiting => self.over(n, JobEnd::Cancelled, 0),

@@ -45,8 +45,6 @@ pub(super) enum Next {
     },
     /// An administrator starts it again although it completed.
     StartAgain,
-    /// slurmd ends a job that slurmctld does not know.
-    Kill,
 }
 
 /// What accounting has of one start.
@@ -83,11 +81,22 @@ pub(super) struct Job {
     pub(super) records: Vec<Record>,
     pub(super) next_at: i64,
     pub(super) next: Next,
+    /// When slurmd ends it because slurmctld does not know it, whatever it is doing by then.
+    pub(super) kill_at: i64,
 }
 
 impl Job {
     pub(super) fn is_alive(&self) -> bool {
         !matches!(self.phase, Phase::Ended | Phase::Gone)
+    }
+
+    /// Whether slurmctld has it as one that is not over.
+    pub(super) fn is_in_queue(&self) -> bool {
+        self.is_alive() && !self.is_forgotten
+    }
+
+    pub(super) fn due_at(&self) -> i64 {
+        if self.is_alive() { self.next_at.min(self.kill_at) } else { self.next_at }
     }
 
     pub(super) fn shown(&self) -> String {
@@ -138,6 +147,7 @@ impl Model {
             records: vec![self.new_record()],
             next_at: start,
             next: Next::Start,
+            kill_at: NEVER,
         };
         self.tell(|_| format!("slurmctld makes {} of run {}", job.shown(), run + 1));
         self.jobs.push(job);
@@ -171,10 +181,14 @@ impl Model {
 
     /// What is due of a job happens.
     pub(super) fn live_on(&mut self, n: usize) {
+        if self.jobs[n].is_alive() && self.jobs[n].kill_at <= self.t {
+            self.kill(n);
+            return;
+        }
         let next = self.jobs[n].next;
         // What slurmctld does waits until it can.
-        let is_ctlds = !matches!(next, Next::Claim | Next::Exit { .. } | Next::Kill)
-            && !self.jobs[n].is_forgotten;
+        let is_ctlds =
+            !matches!(next, Next::Claim | Next::Exit { .. }) && !self.jobs[n].is_forgotten;
         if let (true, Some(later)) = (is_ctlds, self.ctld_later()) {
             self.jobs[n].next_at = later;
             return;
@@ -192,13 +206,14 @@ impl Model {
             }
             Next::Over { end, code } => self.over(n, end, code),
             Next::StartAgain => self.start_again(n),
-            Next::Kill => {
-                self.tell(|m| format!("slurmd ends {}, which nobody knows", m.jobs[n].shown()));
-                self.ends_training(n);
-                self.jobs[n].phase = Phase::Gone;
-                self.jobs[n].then(NEVER, Next::Kill);
-            }
         }
+    }
+
+    fn kill(&mut self, n: usize) {
+        self.tell(|m| format!("slurmd ends {}, which nobody knows", m.jobs[n].shown()));
+        self.ends_training(n);
+        self.jobs[n].phase = Phase::Gone;
+        self.jobs[n].then(NEVER, Next::Start);
     }
 
     fn start(&mut self, n: usize) {
@@ -338,7 +353,7 @@ impl Model {
         let t = self.t;
         let job = &mut self.jobs[n];
         (job.phase, job.ended) = (Phase::Ended, Some((end, code, t)));
-        job.then(NEVER, Next::Kill);
+        job.then(NEVER, Next::Start);
         self.tell(|m| format!("{} is over: {end:?} {code}", m.jobs[n].shown()));
         let job = &self.jobs[n];
         let record = job.records.last();

@@ -159,8 +159,8 @@ impl Model {
     /// Lets time pass: everything that is due happens, in its order.
     pub(super) fn advance(&mut self, to: i64) {
         loop {
-            let job = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.next_at);
-            let job = job.map_or((NEVER, 0), |(n, job)| (job.next_at, n));
+            let job = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.due_at());
+            let job = job.map_or((NEVER, 0), |(n, job)| (job.due_at(), n));
             let call = self.calls.iter().enumerate().min_by_key(|(_, call)| call.next_at());
             let call = call.map_or((NEVER, 0), |(n, call)| (call.next_at(), n));
             let back = self.ctld_until();

@@ -114,7 +114,6 @@ impl World {
                 self.model.tell(|_| format!("the look at run {}: {:?}", n + 1, seen.look));
                 continue;
             }
-            self.viewed[n] = self.model.t;
             let is_found = !are_of_others(&of_run, submission.job.as_ref());
             if !of_run.is_empty() && is_found {
                 self.found_jobs(&submission, of_run, seen);

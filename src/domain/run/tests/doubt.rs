@@ -299,7 +299,7 @@ fn a_cancelled_doubt_is_settled_by_its_claim() {
     assert_eq!(step(&run, &Event::Revoked, &policy(), t(11)).run.state.as_str(), "cancelled");
     // It did start: it is warned as a running job is, and its absence is counted.
     let claimed = step(&run, &Event::ClaimedBy(job(7)), &policy(), t(11));
-    assert_eq!(claimed.acts, vec![Act::Cancel { job: job(7), grace: true }]);
+    assert_eq!(claimed.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: true }]);
     assert_eq!((claimed.run.state.as_str(), claimed.run.attempts), ("stopping", 1));
     let gone = decide(&claimed.run, &absent(), &policy(), t(12)).run;
     let gone = decide(&gone, &absent(), &policy(), t(12 + 300)).run;
@@ -309,7 +309,7 @@ fn a_cancelled_doubt_is_settled_by_its_claim() {
     // It is found in the queue: there is somebody to cancel at last.
     for (found, grace) in [(waiting(), false), (running(), true)] {
         let found = step(&run, &Event::Found(found), &policy(), t(11));
-        assert_eq!(found.acts, vec![Act::Cancel { job: job(7), grace }]);
+        assert_eq!(found.acts, vec![Act::Cancel { job: job(7), token: token(1), grace }]);
         assert_eq!(found.run.state.as_str(), "stopping");
     }
 }
@@ -321,7 +321,11 @@ fn a_job_of_an_earlier_submission_is_cancelled_whenever_it_is_met() {
         let mut stray = running();
         (stray.token, stray.job) = (token(99), job(99));
         let decision = step(&before, &Event::Found(stray.clone()), &policy(), t(9));
-        assert_eq!(decision.acts, vec![Act::Cancel { job: job(99), grace: false }], "{state}");
+        assert_eq!(
+            decision.acts,
+            vec![Act::Cancel { job: job(99), token: token(99), grace: false }],
+            "{state}"
+        );
         assert_eq!(decision.run, before, "{state}");
         stray.phase = Phase::Ended { end: JobEnd::Completed, exit_code: Some(0), signal: None };
         let decision = step(&before, &Event::Found(stray), &policy(), t(9));

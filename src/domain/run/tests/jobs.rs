@@ -1,6 +1,6 @@
 //! Which of several jobs is the run's.
 
-use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, waiting};
+use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, token, waiting};
 use crate::domain::run::{
     Act, Decision, JobEnd, Look, Phase, Seen, Sighting, are_of_others, are_several, decide,
     sort_out,
@@ -77,7 +77,7 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     let twin = Sighting { job: job(8), ..*waiting() };
     let seen = Seen { look: Look::Job(running()), twins: vec![twin], ..Seen::default() };
     let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
-    assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), grace: false }]);
+    assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), token: token(1), grace: false }]);
     assert_eq!(decision.run.state.as_str(), "running");
     // The run's own job is over, and nobody can tell whether the other one lives: nothing is concluded.
     let unclear = Seen {

@@ -3,7 +3,7 @@
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
-    running, script_ended, t, waiting,
+    running, script_ended, t, token, waiting,
 };
 use crate::domain::run::{
     Act, AttemptState, Decision, Event, JobEnd, Look, Policy, Reason, Run, Seen, Sighting, State,
@@ -144,7 +144,7 @@ fn a_run_that_is_stopped_while_its_job_was_requeued_ends_with_that_job() {
     let stopping = run_in("stopping");
     let waits = step(&stopping, &grew(restarted(waiting(), 1)), &policy(), t(300));
     assert_eq!(waits.run.state.as_str(), "stopping");
-    assert_eq!(waits.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    assert_eq!(waits.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     // Nobody had looked in between: the job was requeued, and then cancelled as it was wished.
     let over = Look::Job(restarted(ended(JobEnd::Cancelled, 0), 1));
     for before in [&stopping, &waits.run] {
@@ -170,7 +170,7 @@ fn an_id_that_nobody_has_shown_is_not_cancelled() {
     let seen = step(&stopping.run, &Event::Found(waiting()), &policy(), t(91));
     let again = step(&seen.run, &Event::TimerDue, &policy(), t(200));
     for decision in [seen, again] {
-        assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+        assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     }
 }
 
@@ -180,7 +180,7 @@ fn one_restart_too_many_is_vetoed() {
     let event = grew(restarted(waiting(), 1));
     let decision = step(&before, &event, &policy(), t(300));
     assert_eq!(decision.run.state.as_str(), "stopping");
-    assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    assert_eq!(decision.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     assert_eq!(notes(&decision, "state"), vec!["running → stopping: restarted more than 3 times"]);
     let over = Event::Found(restarted(ended(JobEnd::Cancelled, 0), 1));
     let run = step(&decision.run, &over, &policy(), t(301)).run;
@@ -272,12 +272,12 @@ fn a_late_acknowledgement_ends_the_job_it_tells_of() {
     let run = after(&[admitted(1), cancel(), Event::Revoked]);
     assert_eq!(end(&run), ("cancelled", Some(Reason::CancelledByUser), "cancelled by anna"));
     let late = step(&run, &acknowledged(), &policy(), t(60));
-    assert_eq!(late.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    assert_eq!(late.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     assert_eq!(late.run, run);
     // Or it was not: the attempt is opened, so that its end is recorded.
     let stopping = after(&[admitted(1), cancel()]);
     let late = step(&stopping, &acknowledged(), &policy(), t(60));
-    assert_eq!(late.acts, vec![Act::Cancel { job: job(7), grace: false }]);
+    assert_eq!(late.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     assert_eq!((late.run.state.as_str(), late.run.attempts), ("stopping", 1));
 }
 

@@ -41,7 +41,7 @@ impl Story {
             let (n, state) = (attempt.n, attempt.state.as_str());
             writeln!(self.told, "{at:>4} attempt {n} is {state}").expect("memory");
         }
-        for Act::Cancel { job, grace } in acts {
+        for Act::Cancel { job, grace, .. } in acts {
             let how = if grace { "with grace" } else { "now" };
             writeln!(self.told, "{at:>4} cancel {job} {how}").expect("memory");
         }

@@ -3,7 +3,7 @@
 use crate::domain::inbox::ScriptEventKind;
 use crate::domain::run::tests::{
     acknowledged, admitted, cancel, ended, job, notes, policy, restarted, run_in, running, script,
-    script_ended, sighting, t, waiting,
+    script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{Act, Decision, Event, JobEnd, Phase, Policy, Reason, Run, State, step};
 
@@ -100,7 +100,7 @@ fn cell(row: &str, state: &str, event: &Event) -> String {
         (false, _) => run.state.as_str(),
     }];
     let is_revoking = |run: &Run| run.submission.as_ref().is_some_and(|s| s.revoking);
-    let scancel = |grace| acts.contains(&Act::Cancel { job: job(7), grace });
+    let scancel = |grace| acts.contains(&Act::Cancel { job: job(7), token: token(1), grace });
     let effects = [
         ("stale", run.stale.is_some()),
         ("closes", closed.len() == 1),

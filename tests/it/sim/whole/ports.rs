@@ -188,10 +188,15 @@ impl Scheduler for Ports {
         })
     }
 
-    fn cancel<'a>(&'a self, job: &'a JobKey, _grace: bool) -> BoxFuture<'a, Result<(), Silence>> {
+    fn cancel<'a>(
+        &'a self,
+        job: &'a JobKey,
+        token: &'a Token,
+        _grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
             self.effect("cancel a job").await;
-            let done = self.model().scancel(job.job);
+            let done = self.model().scancel(job, token);
             done.map_err(|()| Silence { who: "scancel".into(), why: "no answer".into() })
         })
     }
