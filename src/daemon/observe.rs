@@ -5,19 +5,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::{
-    Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, Wish,
-    are_of_others, are_several, sort_out,
+    Answer, Call, Look, Run, Seen, Sighting, State, Submission, Wish, are_of_others, has_others,
+    sort_out,
 };
-use crate::fault::point;
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
 use crate::store::{CallRecord, LiveRuns, RunRow, StoreError};
 
@@ -148,10 +148,13 @@ fn is_older_than_doubt(state: &State, asked_at: Timestamp, now: Timestamp) -> bo
     asked_at < doubt.since && doubt.since <= now
 }
 
-/// The scheduler shows jobs of the run's submission. Where they are several, the claim says whose the run is.
+/// The scheduler shows jobs of the run's submission. Where there is another than the run's, the claim says whose the run is,
+/// also when its owner is not shown any more: a job beside it can only be in the way.
 async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen: &mut Seen) {
+    let known = row.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
     let mut owner = None;
-    if are_several(&sightings)
+    if row.run.state.depends_on_scheduler()
+        && has_others(&sightings, known)
         && let Some(submission) = &row.run.submission
     {
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
@@ -164,8 +167,10 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
             }
         }
     }
-    let known = row.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
     sort_out(sightings, owner.as_ref(), known, seen);
+    if seen.look == Look::Absent {
+        seen.look = absent(world, row, seen).await;
+    }
 }
 
 /// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.
@@ -321,60 +326,4 @@ async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> 
     };
     let message = || "the daemon ended while the submission was under way".to_owned();
     (!may_still_submit).then(|| Answer::Lost { message: message() })
-}
-
-/// Whether a stopped run has no job that could still come into sight: sbatch says so, or is over, and as long after the wish
-/// as doubt takes a good answer knows of none.
-fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
-    let (State::Stopping { stop, .. }, Some(submission)) = (&row.run.state, &row.run.submission)
-    else {
-        return true;
-    };
-    if world.is_under_way(&submission.token) {
-        return false;
-    }
-    let answer = seen.and_then(|seen| seen.answer.as_ref());
-    if matches!(answer, Some(Answer::Refused { .. } | Answer::Unreachable { .. })) {
-        return true;
-    }
-    let wait = i64::try_from(world.policy(&row.resolved).in_doubt_wait.0).unwrap_or(i64::MAX);
-    let waited = world.clock.now().duration_since(stop.since) >= SignedDuration::from_secs(wait);
-    let has_ended = submission.job.is_some() || seen.is_some_and(|seen| seen.answer.is_some());
-    has_ended && waited && seen.is_some_and(|seen| matches!(seen.look, Look::Absent | Look::Job(_)))
-}
-
-/// Takes the claims that a recorded decision wants revoked.
-async fn settle_claims(world: &World, live: &LiveRuns, observed: &mut Observed) {
-    for row in live.values() {
-        let Some(submission) = row.run.submission.as_ref().filter(|submission| submission.revoking)
-        else {
-            continue;
-        };
-        // A job that came into sight keeps its claim; one that is over may have ended because it found none.
-        let is_over = match observed.seen.get(&row.run.id).map(|seen| &seen.look) {
-            Some(Look::Job(job)) if !matches!(job.phase, Phase::Ended { .. }) => continue,
-            Some(Look::Job(_)) => true,
-            Some(Look::NotAsked | Look::Silence { .. } | Look::Absent) | None => false,
-        };
-        let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
-        let revoke = move |hands: &dyn Hands| hands.revoke(&run_dir, &token);
-        let revoked = world.with_hands(&row.resolved.run_root, revoke).await;
-        point("claim_settled");
-        match revoked {
-            // A job may still come into sight that has to be cancelled.
-            Ok(Revocation::Won) if !is_settled(world, row, observed.seen.get(&row.run.id)) => {}
-            Ok(revocation) => {
-                let seen = observed.seen.entry(row.run.id).or_default();
-                if is_over && revocation == Revocation::Won {
-                    // It never had the claim: how it ended is nothing to the run.
-                    seen.look = Look::NotAsked;
-                }
-                seen.revocation = Some(revocation);
-            }
-            Err(silence) => warn!(
-                run.id = row.run.id.0,
-                "cannot settle the claim of run {}: {silence}", row.run.id
-            ),
-        }
-    }
 }

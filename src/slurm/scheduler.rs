@@ -184,12 +184,10 @@ impl SlurmScheduler {
         let nonce = self.nonce();
         let answer = self.commands.ask(Query::Squeue, squeue::args_of(id, &nonce)).await?;
         let rows = squeue::parse(&answer, &nonce).rows;
-        let row = rows.iter().find(|row| row.key(&self.name) == *job);
-        let row = row.ok_or_else(|| Silence {
+        is_still_of(job, token, &rows, &self.seer(None)).ok_or_else(|| Silence {
             who: "squeue".to_owned(),
             why: format!("it does not show job {job}"),
-        })?;
-        Ok(self.seer(None).shows(token, row))
+        })
     }
 
     fn seer<'a>(&'a self, slurm_cluster: Option<&'a str>) -> Seer<'a> {
@@ -306,6 +304,12 @@ impl Scheduler for SlurmScheduler {
     }
 }
 
+/// Whether the job that is shown is of the submission with that token; none where it is not shown.
+fn is_still_of(job: &JobKey, token: &Token, rows: &[squeue::Row], seer: &Seer<'_>) -> Option<bool> {
+    let row = rows.iter().find(|row| row.key(seer.cluster) == *job)?;
+    Some(seer.shows(token, row))
+}
+
 /// What identifies the submission stands on the command line, where it wins over the script and the environment.
 fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
     let run_dir = order.run_dir.to_str()?;
@@ -318,4 +322,39 @@ fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
         "--propagate=NONE".to_owned(),
         format!("--chdir={run_dir}"),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_still_of_its_submission_as_long_as_its_name_and_its_user_say_so() {
+        let seer = Seer { cluster: "main", slurm_cluster: None, user: "anna", uid: 1000 };
+        let (token, other) = (Token::from_bits(1), Token::from_bits(2));
+        let row = |id: &str, task: &str, uid: u32, name: &str| {
+            let columns =
+                format!("{id}|{task}|RUNNING|0|0|1795239000|1795239000|1795239001|N/A|n1");
+            let more = format!("cpu=1|10:00|debug|normal|lab|{uid}|priv");
+            format!("{id}|n0nce|{columns}|{more}|n0nce|None|n0nce|{name}|n0nce|\n")
+        };
+        let check = |job: &str, text: &str| {
+            let rows = squeue::parse(text.as_bytes(), "n0nce").rows;
+            is_still_of(&job.parse().unwrap(), &token, &rows, &seer)
+        };
+        let name = format!("site-42-llama.1.{token}");
+        assert_eq!(check("main:7", &row("7", "N/A", 1000, &name)), Some(true));
+        assert_eq!(check("main:7_3", &row("7", "3", 1000, &name)), Some(true));
+        // The id was given out again: to another run of ours, to a job of the user's own, to somebody else.
+        assert_eq!(
+            check("main:7", &row("7", "N/A", 1000, &format!("43-gpt.1.{other}"))),
+            Some(false)
+        );
+        assert_eq!(check("main:7", &row("7", "N/A", 1000, "bash")), Some(false));
+        assert_eq!(check("main:7", &row("7", "N/A", 1001, &name)), Some(false));
+        // A queue that does not show it says nothing.
+        assert_eq!(check("main:7", ""), None);
+        assert_eq!(check("main:7", &row("8", "N/A", 1000, &name)), None);
+        assert_eq!(check("main:7", &row("7", "3", 1000, &name)), None);
+    }
 }

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::domain::ids::JobKey;
-use crate::domain::inbox::{ScriptEvent, ScriptReason};
+use crate::domain::ids::{JobKey, SubmissionId};
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::seen::{Digest, Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
@@ -100,10 +100,54 @@ impl Run {
         }
     }
 
+    /// Whether a job may yet come of another call of the submission, and find its claim free.
+    pub(super) fn is_contested(&self) -> bool {
+        self.submission.as_ref().is_some_and(|submission| submission.contested)
+    }
+
     /// Whether the script of the attempt under way found its claim taken: nothing was trained by it.
     pub(super) fn is_superseded(&self) -> bool {
         let end = self.open_attempt().and_then(|attempt| attempt.script_end.as_ref());
         end.is_some_and(|end| end.reason == Some(ScriptReason::Superseded))
+    }
+}
+
+impl Attempt {
+    /// The attempt is another job's than it was taken for: what was recorded of that one is not its own.
+    pub(super) fn become_of(&mut self, job: &JobKey) {
+        let Self { n, submission, restart, submitted_at, .. } = *self;
+        *self = Self::new(n, submission, restart, job.clone(), submitted_at);
+    }
+
+    fn new(
+        n: u32,
+        submission: SubmissionId,
+        restart: u32,
+        job: JobKey,
+        submitted_at: Timestamp,
+    ) -> Self {
+        Self {
+            n,
+            submission,
+            restart,
+            job,
+            state: AttemptState::Queued,
+            slurm_state: None,
+            reason: None,
+            exit_code: None,
+            signal: None,
+            nodes: Vec::new(),
+            granted: Granted::default(),
+            notices: String::new(),
+            submitted_at,
+            eligible_at: None,
+            started_at: None,
+            ended_at: None,
+            absent_since: None,
+            script_end: None,
+            self_reported: false,
+            shown: None,
+        }
     }
 }
 
@@ -141,6 +185,8 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
     }
     if let Some(submission) = run.submission.as_mut() {
         submission.job.get_or_insert_with(|| event.job.clone());
+        // Only the owner of the claim begins; an end may be told by one that never came to it.
+        submission.contested &= event.event == ScriptEventKind::Ended;
     }
     if let Some(attempt) = run.attempt.as_mut()
         && attempt.nodes.is_empty()
@@ -172,26 +218,6 @@ pub(super) fn open_attempt(
     let n = submission.attempt_base.saturating_add(restart);
     run.restarts += restart.saturating_sub(run.known_restart());
     run.attempts = run.attempts.max(n);
-    run.attempt.replace(Attempt {
-        n,
-        submission: id,
-        restart,
-        job: job.clone(),
-        state: AttemptState::Queued,
-        slurm_state: None,
-        reason: None,
-        exit_code: None,
-        signal: None,
-        nodes: Vec::new(),
-        granted: Granted::default(),
-        notices: String::new(),
-        submitted_at: if restart == 0 { intent_at } else { at },
-        eligible_at: None,
-        started_at: None,
-        ended_at: None,
-        absent_since: None,
-        script_end: None,
-        self_reported: false,
-        shown: None,
-    })
+    let submitted_at = if restart == 0 { intent_at } else { at };
+    run.attempt.replace(Attempt::new(n, id, restart, job.clone(), submitted_at))
 }

@@ -123,5 +123,9 @@ pub(super) fn called_again(run: &Run) -> Decision {
     };
     // Until it answers, what it said last is all there is to say.
     let call = Call::Unreachable(Unreachable { why: why.clone(), again_at: None });
-    become_state(run, State::Submitting { call })
+    let mut decision = become_state(run, State::Submitting { call });
+    if let Some(submission) = decision.run.submission.as_mut() {
+        submission.contested = true;
+    }
+    decision
 }

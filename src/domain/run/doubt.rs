@@ -188,13 +188,11 @@ fn submit_again(decision: &mut Decision, reason: Reason, now: Timestamp) {
 }
 
 pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
+    // A script may tell of its end while the claim is settled that it never had.
+    let is_awaited = run.submission.as_ref().is_some_and(|submission| submission.revoking);
     match &run.state {
-        State::Submitting { .. } | State::Queued { .. } => {
-            let mut decision = Decision::stay(run);
-            let reason = if run.is_superseded() { Reason::Superseded } else { Reason::Lost };
-            submit_again(&mut decision, reason, now);
-            decision
-        }
+        State::Submitting { .. } | State::Queued { .. } => given_up(run, now),
+        State::Finishing if is_awaited => given_up(run, now),
         State::Stopping { stop, .. } => stopped(run, stop, now),
         State::Final { .. } => Decision::stay(run),
         State::Preparing
@@ -204,6 +202,13 @@ pub(super) fn revoked(run: &Run, now: Timestamp) -> Decision {
         | State::Evaluating
         | State::Backoff { .. } => impossible(run, "a claim was revoked"),
     }
+}
+
+fn given_up(run: &Run, now: Timestamp) -> Decision {
+    let mut decision = Decision::stay(run);
+    let reason = if run.is_superseded() { Reason::Superseded } else { Reason::Lost };
+    submit_again(&mut decision, reason, now);
+    decision
 }
 
 pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
@@ -219,6 +224,13 @@ pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
             let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
             if is_news { decision.cancel(job.clone(), true) } else { decision }
         }
+        State::Running | State::Finishing
+            if run.submission.as_ref().is_some_and(|known| known.job.as_ref() != Some(job)) =>
+        {
+            adopt_owner(&mut decision.run, job, now);
+            decision.run.state = State::Running;
+            decision.note("doubt", format!("job {job} owns the claim: it is the run's"))
+        }
         State::Running | State::Finishing | State::Evaluating | State::Final { .. } => decision,
         State::Preparing | State::Pending { .. } | State::Backoff { .. } => {
             impossible(run, "a claim was found")
@@ -228,29 +240,34 @@ pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
 
 /// The owner of a claim is the job of its submission, whatever was known before.
 fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
-    let was_superseded = run.is_superseded();
+    let known = run.open_attempt().map(|attempt| attempt.job.clone());
     // The scheduler has never shown it: it may have forgotten it for good.
-    let is_unseen = !run.has_open_attempt();
+    let is_unseen = known.as_ref() != Some(job);
     if let Some(submission) = run.submission.as_mut() {
-        submission.revoking = false;
+        (submission.revoking, submission.contested) = (false, false);
         submission.provisional |= is_unseen;
         submission.job = Some(job.clone());
     }
-    if !run.has_open_attempt() {
+    if known.is_none() {
         open_attempt(run, job, 0, now);
-    }
-    if let Some(attempt) = run.attempt.as_mut() {
-        attempt.job = job.clone();
-        attempt.script_end = attempt.script_end.take().filter(|_| !was_superseded);
+    } else if let Some(attempt) = run.attempt.as_mut() {
+        if is_unseen {
+            attempt.become_of(job);
+        }
+        attempt.script_end = attempt.script_end.take().filter(|end| end.job == *job);
     }
     mark_started(run, None);
 }
 
 /// A job that found its claim taken has trained nothing: who owns the claim decides what becomes of the run.
 ///
-/// It was revoked while the job came back into sight, or another job of the same submission is training.
+/// It was revoked while the job came back into sight, or another job of the same submission is training. So it is asked, too,
+/// where sbatch was called more than once and nobody has said that the job which ended was the owner. A run that is being
+/// stopped goes on being stopped.
 pub(super) fn settle_claim(run: &mut Run) {
-    run.state = State::Queued { why: Some("its claim is being settled".into()) };
+    if !matches!(run.state, State::Stopping { .. }) {
+        run.state = State::Queued { why: Some("its claim is being settled".into()) };
+    }
     if let Some(submission) = run.submission.as_mut() {
         submission.revoking = true;
     }

@@ -55,7 +55,7 @@ pub(super) fn conclude(
     now: Timestamp,
 ) {
     let is_stopping = matches!(decision.run.state, State::Stopping { .. });
-    if decision.run.is_superseded() && !is_stopping {
+    if decision.run.is_superseded() && !is_stopping || decision.run.is_contested() {
         settle_claim(&mut decision.run);
         return;
     }

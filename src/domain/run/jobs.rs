@@ -2,11 +2,12 @@
 //! that are over, and jobs that are in the way.
 
 use crate::domain::ids::JobKey;
-use crate::domain::run::seen::{Look, Phase, Seen, Sighting};
+use crate::domain::run::seen::{Look, Phase, Revocation, Seen, Sighting};
 
-/// Whether these are of more than one job. Then who owns the claim decides, and has to be looked up.
-pub fn are_several(sightings: &[Sighting]) -> bool {
-    sightings.windows(2).any(|pair| matches!(pair, [one, other] if one.job != other.job))
+/// Whether another job than the run's is among these, or it is not known which one that is. Then who owns the claim decides,
+/// and has to be looked up.
+pub fn has_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
+    sightings.iter().any(|sighting| known != Some(&sighting.job))
 }
 
 /// Whether none of these is the run's job, and none is known to live: then that job is what is missed. The others were
@@ -19,13 +20,20 @@ pub fn are_of_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
 }
 
 /// Puts the sightings of one submission into `seen`. The run's job is the one that owns the claim, else one that runs, else
-/// the oldest that waits, else the one that was the run's: `known`. `owner` is the owner where it was looked up.
+/// the oldest that waits, else the one that was the run's: `known`. `owner` is the owner where it was looked up; if it is not
+/// shown, it is what is missed, and all that is shown is beside it.
 pub fn sort_out(
     mut sightings: Vec<Sighting>,
     owner: Option<&JobKey>,
     known: Option<&JobKey>,
     seen: &mut Seen,
 ) {
+    if let Some(owner) = owner.filter(|owner| sightings.iter().all(|shown| shown.job != **owner)) {
+        seen.look = Look::Absent;
+        seen.revocation = Some(Revocation::ClaimedBy(owner.clone()));
+        seen.twins = sightings;
+        return;
+    }
     sightings.sort_by_key(|sighting| {
         (
             owner != Some(&sighting.job),

@@ -20,7 +20,7 @@ mod wishes;
 
 pub use decide::decide;
 pub use decision::{Act, Decision, Note};
-pub use jobs::{are_of_others, are_several, sort_out};
+pub use jobs::{are_of_others, has_others, sort_out};
 pub use seen::{
     Answer, Digest, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
 };

@@ -117,6 +117,7 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
                 job: None,
                 provisional: false,
                 revoking: false,
+                contested: false,
                 orphaned: false,
             });
             decision

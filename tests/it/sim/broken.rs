@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 
 use trainyard::domain::run::{
-    Call, Decision, JobEnd, Look, Phase, Policy, Revocation, Run, Seen, State, decide,
+    Act, Call, Decision, JobEnd, Look, Phase, Policy, Revocation, Run, Seen, State, decide,
 };
 
 use crate::sim::campaign::{histories, report};
@@ -76,6 +76,15 @@ fn restarts_have_no_limit(run: &Run, seen: &Seen, policy: &Policy, now: Timestam
     decide(run, seen, &Policy { max_restarts: 99, ..policy.clone() }, now)
 }
 
+/// What is to be cancelled is mixed up.
+fn others_are_cancelled(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decision {
+    let mut decision = decide(run, seen, policy, now);
+    for Act::Cancel { job, .. } in &mut decision.acts {
+        job.job += 1;
+    }
+    decision
+}
+
 /// A lost answer is a no.
 fn lost_is_refused(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decision {
     let mut decision = decide(run, seen, policy, now);
@@ -131,4 +140,9 @@ fn restarts_beyond_the_policy_are_caught() {
 #[test]
 fn a_lost_answer_taken_for_a_no_is_caught() {
     check(lost_is_refused, &[Rule::TwoTrainings, Rule::TrainedAgain, Rule::TooManyRestarts]);
+}
+
+#[test]
+fn a_cancel_of_a_job_that_never_was_the_runs_is_caught() {
+    check(others_are_cancelled, &[Rule::StrangerCancelled]);
 }

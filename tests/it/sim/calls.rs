@@ -148,12 +148,6 @@ impl Model {
         }
     }
 
-    /// Whether another job may yet come of a call for the submission.
-    pub(super) fn may_yet_be_made(&self, submitted: usize) -> bool {
-        let mut calls = self.calls.iter().filter(|call| call.submitted == submitted);
-        calls.any(|call| call.answer.is_none() || !call.makes.is_empty())
-    }
-
     /// Whether an sbatch of the submission still runs.
     pub(super) fn is_being_submitted(&self, submitted: usize) -> bool {
         let mut calls = self.calls.iter().filter(|call| call.submitted == submitted);

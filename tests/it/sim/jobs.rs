@@ -236,11 +236,6 @@ impl Model {
             let said = (Some(LAUNCH_FAILED), Some(ScriptReason::LaunchFailed));
             self.script_says(n, ScriptEventKind::Ended, said);
             self.complete(n, JobEnd::Failed, LAUNCH_FAILED);
-            if self.may_yet_be_made(self.jobs[n].submitted) {
-                // The claim is still free for what comes of that call.
-                let run = self.jobs[n].run;
-                self.runs[run].may_train_again = true;
-            }
             return;
         }
         let own = self.key(self.jobs[n].id);

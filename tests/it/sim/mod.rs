@@ -4,6 +4,7 @@
 //! the two pure functions in a loop in memory, [`whole`] the real reconciler over a real database. [`truth`] says what must hold, from what is true alone. A history that breaks
 //! a rule is taken apart by [`shrink`] and told line by line, with its seed.
 
+mod admission;
 mod broken;
 mod calls;
 mod campaign;

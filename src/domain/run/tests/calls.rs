@@ -1,10 +1,14 @@
 //! Calls of sbatch that are made again, and calls that nobody waited for.
 
+use crate::domain::inbox::ScriptEventKind;
 use crate::domain::run::state::VANISHED_MAX;
 use crate::domain::run::tests::{
-    acknowledged, admitted, after, cancel, notes, policy, run_in, running, t,
+    acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running, script,
+    script_ended, t,
 };
-use crate::domain::run::{Answer, Call, Decision, Event, Run, Seen, State, decide, step};
+use crate::domain::run::{
+    Answer, Call, Decision, Event, JobEnd, Run, Seen, State, Submission, decide, step,
+};
 
 #[test]
 fn a_no_to_a_later_call_says_nothing_of_the_earlier_one() {
@@ -61,7 +65,8 @@ fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
     assert_eq!(notes(&first, "unreachable").len(), 1);
     assert_eq!(away(6)(&first.run), Decision::stay(&first.run), "the same answer, read again");
     let again = called(&first.run);
-    assert_eq!(again.run.submission, submitting.submission);
+    let known = submitting.submission.clone().map(|known| Submission { contested: true, ..known });
+    assert_eq!(again.run.submission, known);
     assert_eq!(called(&again.run).run, again.run, "it is under way");
     let second = away(25)(&again.run);
     assert_eq!(notes(&second, "unreachable").len(), 0, "told once");
@@ -78,4 +83,39 @@ fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
     let doubt = step(&again.run, &lost, &policy(), t(40)).run;
     assert!(matches!(doubt.state, State::Submitting { call: Call::InDoubt(_) }));
     assert_eq!(step(&second.run, &lost, &policy(), t(40)).run, second.run, "nothing is under way");
+}
+
+#[test]
+fn the_end_of_a_job_without_the_claim_is_not_the_runs_while_another_call_may_make_a_job() {
+    let away = Event::Unreachable { message: "connect failure".into() };
+    let failed = || Event::Found(ended(JobEnd::Failed, 77));
+    let called_twice = [admitted(1), away, Event::CalledAgain];
+    let with = |more: &[Event]| after(&[called_twice.as_slice(), more].concat());
+    let is_revoking = |run: &Run| run.submission.as_ref().unwrap().revoking;
+    // Its end is heard, and then, late, what its script said.
+    let mut run = with(&[failed()]);
+    for more in [Event::Absent, Event::Script(script_ended(77))] {
+        assert!(!run.state.is_final() && is_revoking(&run), "{run:#?}");
+        run = step(&run, &more, &policy(), t(50)).run;
+    }
+    // Nobody has the claim, so that nobody can train any more.
+    assert_eq!(step(&run, &Event::Revoked, &policy(), t(60)).run.state.as_str(), "pending");
+    // Another job has it, which is the run's then; or that very job has it, whose end it is.
+    let other = step(&run, &Event::ClaimedBy(job(8)), &policy(), t(60)).run;
+    let attempt = other.attempt.as_ref().unwrap();
+    assert_eq!((other.state.as_str(), &attempt.job, attempt.exit_code), ("running", &job(8), None));
+    assert!(!is_revoking(&other));
+    let its = with(&[failed(), Event::ClaimedBy(job(7)), failed()]);
+    assert_eq!(end(&its).0, "failed");
+    // A script that began had the claim.
+    let began = with(&[Event::Script(script(ScriptEventKind::Started)), failed()]);
+    assert_eq!(end(&began).0, "failed");
+    // One that was told to end has ended, and may have been the wrong one.
+    let stopped =
+        with(&[Event::Found(running()), cancel(), Event::Found(ended(JobEnd::Cancelled, 0))]);
+    assert!(is_revoking(&stopped), "{stopped:#?}");
+    assert_eq!(stopped.state.as_str(), "stopping");
+    assert_eq!(end(&step(&stopped, &Event::Revoked, &policy(), t(60)).run).0, "cancelled");
+    // After one call there is nobody else.
+    assert_eq!(end(&after(&[admitted(1), acknowledged(), failed()])).0, "failed");
 }

@@ -2,8 +2,8 @@
 
 use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, token, waiting};
 use crate::domain::run::{
-    Act, Decision, JobEnd, Look, Phase, Seen, Sighting, are_of_others, are_several, decide,
-    sort_out,
+    Act, Decision, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others, decide,
+    has_others, sort_out,
 };
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
@@ -14,7 +14,6 @@ fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
 #[track_caller]
 fn check(sightings: &[Sighting], owner: Option<u64>, expected: u64, twins: &[u64]) {
     let mut seen = Seen::default();
-    assert_eq!(are_several(sightings), !twins.is_empty());
     sort_out(sightings.to_vec(), owner.map(job).as_ref(), Some(&job(8)), &mut seen);
     let Look::Job(kept) = &seen.look else { panic!("{seen:?}") };
     let others: Vec<u64> = seen.twins.iter().map(|twin| twin.job.job).collect();
@@ -32,13 +31,39 @@ fn the_owner_of_the_claim_is_kept_then_who_runs_then_the_oldest() {
     check(&[of(7, 1, &runs), of(8, 2, &waits), of(9, 3, &runs)], Some(9), 9, &[7, 8]);
     check(&[of(7, 1, &over), of(8, 2, &runs)], Some(7), 7, &[8]);
     check(&[of(7, 1, &over), of(8, 2, &waits)], None, 8, &[7]);
-    check(&[of(7, 1, &waits), of(8, 2, &waits)], Some(99), 7, &[8]);
     check(&[of(7, 1, &over), of(8, 2, &over)], None, 8, &[7]);
     check(&[of(7, 1, &over), of(9, 2, &over)], None, 7, &[9]);
     let unknown = sighting(Phase::Unknown);
     check(&[of(7, 1, &unknown), of(8, 2, &unknown)], None, 8, &[7]);
     check(&[of(7, 1, &unknown), of(8, 2, &over)], None, 7, &[8]);
     check(&[of(8, 1, &over), of(9, 2, &unknown)], None, 9, &[8]);
+}
+
+#[test]
+fn where_the_owner_of_the_claim_is_not_shown_all_that_is_shown_is_beside_it() {
+    let (waits, over) = (waiting(), ended(JobEnd::Failed, 77));
+    assert!(!has_others(&[of(8, 1, &waits)], Some(&job(8))));
+    assert!(has_others(&[of(9, 1, &waits)], Some(&job(8))), "its own may have left the queue");
+    assert!(has_others(&[of(8, 1, &waits)], None), "whose it is nobody knows");
+    let mut seen = Seen::default();
+    sort_out(vec![of(9, 1, &waits), of(10, 2, &over)], Some(&job(7)), None, &mut seen);
+    assert_eq!((&seen.look, seen.twins.len()), (&Look::Absent, 2));
+    assert_eq!(seen.revocation, Some(Revocation::ClaimedBy(job(7))));
+    for state in ["submitting", "queued"] {
+        let decision = decide(&run_in(state), &seen, &policy(), t(9));
+        assert_eq!(decision.run.state.as_str(), "running", "{state}");
+        assert_eq!(decision.run.submission.unwrap().job, Some(job(7)), "{state}");
+        let cancel = Act::Cancel { job: job(9), token: token(1), grace: false };
+        assert_eq!(decision.acts, vec![cancel], "{state}");
+    }
+    // Nor does another one stay the run's that was taken for it.
+    for state in ["running", "finishing"] {
+        let seen = Seen { revocation: Some(Revocation::ClaimedBy(job(8))), ..seen.clone() };
+        let run = decide(&run_in(state), &seen, &policy(), t(9)).run;
+        assert_eq!((run.state.as_str(), run.submission.unwrap().job), ("running", Some(job(8))));
+        let attempt = run.attempt.unwrap();
+        assert_eq!((attempt.job, attempt.script_end, attempt.nodes), (job(8), None, vec![]));
+    }
 }
 
 #[test]
