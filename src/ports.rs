@@ -52,7 +52,7 @@ pub struct Asked {
     pub eager: bool,
     /// It was accepted, and was never seen since: there is little to ask about in its first seconds.
     pub unseen: bool,
-    /// The scheduler may not have saved it: one that dies forgets it as if it had never been.
+    /// The scheduler may not have saved it: one that dies forgets it as if it had never been. It is asked about regularly.
     pub provisional: bool,
     /// The start that is known, from 0; those from here on are told.
     pub restart: u32,

@@ -59,8 +59,7 @@ fn expects_news(run: &Run) -> bool {
         State::Submitting { call: Call::UnderWay | Call::InDoubt(_) }
         | State::Finishing
         | State::Stopping { .. } => true,
-        // One that slurmctld may not have saved is looked for until it must have.
-        State::Queued { .. } | State::Running => run.is_unseen() || run.is_provisional(),
+        State::Queued { .. } | State::Running => run.is_unseen(),
         State::Submitting { call: Call::Unreachable(_) }
         | State::Evaluating
         | State::Preparing

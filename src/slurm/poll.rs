@@ -81,18 +81,22 @@ impl Poll {
         !age.is_negative() && age < settled.min(self.pace.interval)
     }
 
-    /// Whether Slurm is to be asked now, given the submissions that somebody waits for. If so, the call is paid.
-    pub fn is_due(&mut self, eager: BTreeSet<SubmissionId>, now: Timestamp) -> bool {
+    /// Whether Slurm is to be asked now, given the submissions that somebody waits for. If so, the call is paid. As long as
+    /// one is `provisional` the calls do not become rarer: what is forgotten has to be missed. To ask sooner would not help,
+    /// since what is missed is believed only after it was missed for some time.
+    pub fn is_due(
+        &mut self,
+        eager: BTreeSet<SubmissionId>,
+        provisional: bool,
+        now: Timestamp,
+    ) -> bool {
         self.earn(now);
         if eager.difference(&self.eager).next().is_some() {
             self.eager_wait = SOONEST;
         }
         self.eager = eager;
-        let wait = if self.eager.is_empty() {
-            self.calm_wait
-        } else {
-            self.eager_wait.min(self.calm_wait)
-        };
+        let calm_wait = if provisional { self.pace.interval } else { self.calm_wait };
+        let wait = if self.eager.is_empty() { calm_wait } else { self.eager_wait.min(calm_wait) };
         let waited = self.last.is_none_or(|last| now.duration_since(last) >= wait || now < last);
         if !waited || self.tokens == 0 {
             return false;
@@ -155,7 +159,8 @@ mod tests {
         let eager: BTreeSet<SubmissionId> = eager.iter().copied().map(SubmissionId).collect();
         seconds
             .filter(|second| {
-                let due = poll.is_due(eager.clone(), Timestamp::from_second(*second).unwrap());
+                let now = Timestamp::from_second(*second).unwrap();
+                let due = poll.is_due(eager.clone(), false, now);
                 if due {
                     poll.answered(changed);
                 }
@@ -188,7 +193,7 @@ mod tests {
             let mut called = 0;
             for second in 0..3_600 {
                 let eager = BTreeSet::from([SubmissionId(second)]);
-                if poll.is_due(eager, Timestamp::from_second(second).unwrap()) {
+                if poll.is_due(eager, true, Timestamp::from_second(second).unwrap()) {
                     poll.answered(true);
                     called += 1;
                 }
@@ -196,6 +201,45 @@ mod tests {
             let most = i64::from(burst) + 3_600 / 30;
             assert!(called <= most && called >= most - 1, "{called} calls, {most} allowed");
         }
+    }
+
+    #[test]
+    fn calls_do_not_become_rarer_while_a_job_may_be_forgotten_nor_urgent() {
+        let mut poll = Poll::new(pace(30, 4));
+        let mut called = Vec::new();
+        for second in 0..200 {
+            let now = Timestamp::from_second(second).unwrap();
+            if poll.is_due(BTreeSet::new(), second < 100, now) {
+                poll.answered(false);
+                called.push(second);
+            }
+        }
+        // By then it has long been calm.
+        assert_eq!(called, [0, 30, 60, 90]);
+    }
+
+    #[test]
+    fn a_submission_every_five_seconds_costs_no_more_than_four_calls_a_minute() {
+        let mut poll = Poll::new(pace(30, 4));
+        let mut called = vec![-1_000];
+        for second in 0..600 {
+            let now = Timestamp::from_second(second).unwrap();
+            let last = *called.last().unwrap();
+            let submitted = (0..=second).step_by(5);
+            // Shown first by the last call, at an age at which it may still be forgotten.
+            let provisional = submitted.clone().any(|at| at <= last && last - at < 10);
+            let unseen = submitted.filter(|at| *at > last);
+            let fresh = |at: &i64| poll.is_fresh(Timestamp::from_second(*at).unwrap(), now);
+            let eager: BTreeSet<SubmissionId> =
+                unseen.filter(|at| !fresh(at)).map(SubmissionId).collect();
+            if poll.is_due(eager, provisional, now) {
+                poll.answered(true);
+                called.push(second);
+            }
+        }
+        called.remove(0);
+        let most = called.windows(5).map(|five| five[4] - five[0]).min().unwrap();
+        assert!(most >= 60, "five calls in {most} s: {called:?}");
     }
 
     #[test]

@@ -249,7 +249,8 @@ impl Scheduler for SlurmScheduler {
                     .filter(|asked| asked.eager && !is_fresh(asked))
                     .map(|asked| asked.submission)
                     .collect();
-                !asked.iter().all(|asked| is_fresh(&asked)) && poll.is_due(eager, now)
+                let provisional = asked.iter().any(|asked| asked.provisional);
+                !asked.iter().all(|asked| is_fresh(&asked)) && poll.is_due(eager, provisional, now)
             };
             if !is_due {
                 return Ok(LookAnswer::NotDue);
