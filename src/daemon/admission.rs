@@ -9,7 +9,7 @@ use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use crate::domain::ids::JobName;
-use crate::domain::run::{Call, Event, State, Unreachable, step};
+use crate::domain::run::{Call, Event, State, step};
 use crate::fault::point;
 use crate::store::{Intending, Intent, LiveRuns, RunRow, StoreError};
 
@@ -35,7 +35,7 @@ pub(super) async fn admit_waiting(
                 owner: waiting.owner.clone(),
                 cluster: row.resolved.compute.target.cluster().to_owned(),
                 waits_for: waiting.waits_for.clone(),
-                refused: refusal(&row.run.state, now),
+                refused: refusal(world, row, now),
             })
         })
         .collect();
@@ -63,13 +63,10 @@ pub(super) async fn admit_waiting(
 }
 
 /// The refusal that a run still has to wait after, in the scheduler's words.
-fn refusal(state: &State, now: Timestamp) -> Option<String> {
-    if let State::Pending { why, not_before: Some(at) } = state
-        && now < *at
-    {
-        return Some(why.clone().unwrap_or_default());
-    }
-    None
+fn refusal(world: &World, row: &RunRow, now: Timestamp) -> Option<String> {
+    let State::Pending { why, not_before: Some(_) } = &row.run.state else { return None };
+    let is_held_off = row.run.is_held_off(&world.policy(&row.resolved), now);
+    is_held_off.then(|| why.clone().unwrap_or_default())
 }
 
 /// Records why a run waits, when that is news.
@@ -120,22 +117,21 @@ async fn call_again(
     let mut called = 0;
     let mut tried: HashSet<&str> = HashSet::new();
     for row in rows.values() {
-        let State::Submitting { call: Call::Unreachable(Unreachable { again_at, .. }) } =
-            &row.run.state
-        else {
+        let State::Submitting { call: Call::Unreachable(unreachable) } = &row.run.state else {
             continue;
         };
         let Some(submission) = &row.run.submission else { continue };
         let cluster = submission.cluster.as_str();
-        let is_first = tried.insert(cluster);
-        let is_due = again_at.is_some_and(|at| at <= now || world.is_reachable(cluster));
-        let Some(scheduler) = world.schedulers.get(cluster).filter(|_| is_due) else { continue };
-        if !is_first && !world.is_reachable(cluster) {
+        let is_reachable = world.is_reachable(cluster);
+        if !tried.insert(cluster) && !is_reachable {
             continue;
         }
+        let policy = world.policy(&row.resolved);
+        let waits = unreachable.again_at.is_some();
+        let is_due = waits && (is_reachable || unreachable.is_due(&policy, now));
+        let Some(scheduler) = world.schedulers.get(cluster).filter(|_| is_due) else { continue };
         let token = submission.token.clone();
         let under_way = UnderWay::begin(world, &token);
-        let policy = world.policy(&row.resolved);
         if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
             world.changed();
             let attempt_base = submission.attempt_base;

@@ -26,7 +26,9 @@ fn is_settled(world: &World, row: &RunRow, seen: Option<&Seen>) -> bool {
         return true;
     }
     let wait = i64::try_from(world.policy(&row.resolved).in_doubt_wait.0).unwrap_or(i64::MAX);
-    let waited = world.clock.now().duration_since(stop.since) >= SignedDuration::from_secs(wait);
+    // A stop of the future is one of a clock that was set back since.
+    let waited = world.clock.now().duration_since(stop.since);
+    let waited = waited.is_negative() || waited >= SignedDuration::from_secs(wait);
     let has_ended = submission.job.is_some() || seen.is_some_and(|seen| seen.answer.is_some());
     has_ended && waited && seen.is_some_and(|seen| matches!(seen.look, Look::Absent | Look::Job(_)))
 }

@@ -136,8 +136,12 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
     let at = world.clock.now();
     let nothing = Seen::default();
     let seen = observed.seen.get(&row.run.id);
-    let seen = seen.or_else(|| row.run.is_due(at).then_some(&nothing))?;
-    let decision = decide(&row.run, seen, &world.policy(&row.resolved), at);
+    if seen.is_none() && !row.run.has_timer() {
+        return None;
+    }
+    let policy = world.policy(&row.resolved);
+    let seen = seen.or_else(|| row.run.is_due(&policy, at).then_some(&nothing))?;
+    let decision = decide(&row.run, seen, &policy, at);
     let wishes: Vec<i64> = seen.wishes.iter().map(|wish| wish.id).collect();
     if decision.run.state.is_final() {
         // Before the end is told: who waits for it finds all metrics.

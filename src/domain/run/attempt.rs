@@ -57,22 +57,6 @@ impl Run {
         attempt.filter(|_| follows && is_settled && self.stale.is_none())?.shown
     }
 
-    /// Whether something is due for the run at this time, whatever is seen.
-    pub fn is_due(&self, now: Timestamp) -> bool {
-        match self.state {
-            State::Backoff { until } => until <= now,
-            State::Stopping { escalate_at, .. } => escalate_at <= now,
-            State::Preparing
-            | State::Pending { .. }
-            | State::Submitting { .. }
-            | State::Queued { .. }
-            | State::Running
-            | State::Finishing
-            | State::Evaluating
-            | State::Final { .. } => false,
-        }
-    }
-
     /// Whether only sbatch and the script have spoken of the job.
     pub fn is_unseen(&self) -> bool {
         let waits_or_runs = matches!(self.state, State::Queued { .. } | State::Running);

@@ -47,7 +47,7 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
             },
         );
     }
-    if total.run.is_due(now) {
+    if total.run.is_due(policy, now) {
         apply(&mut total, Event::TimerDue);
     }
     total

@@ -16,6 +16,7 @@ mod seen;
 mod sighted;
 mod state;
 mod step;
+mod timers;
 mod wishes;
 
 pub use decide::decide;

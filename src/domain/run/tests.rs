@@ -9,6 +9,7 @@ mod restarts;
 mod scripts;
 mod stories;
 mod table;
+mod timers;
 
 use jiff::{SignedDuration, Timestamp};
 

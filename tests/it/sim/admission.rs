@@ -2,7 +2,7 @@
 
 use trainyard::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use trainyard::domain::ids::{RunId, SubmissionId, Token};
-use trainyard::domain::run::{Call, Event, State, Unreachable, step};
+use trainyard::domain::run::{Call, Event, State, step};
 use trainyard::domain::site::LOCAL;
 
 use crate::sim::core::{CallRecord, Crash, World};
@@ -19,9 +19,9 @@ impl World {
         for row in self.rows.iter().filter(|row| !row.run.state.is_final()) {
             let (run, owner) = (row.run.id, "anna".to_owned());
             let cluster = self.model.cluster.clone();
-            if let State::Pending { why, not_before } = &row.run.state {
-                let is_refused = not_before.is_some_and(|at| now < at);
-                let refused = is_refused.then(|| why.clone().unwrap_or_default());
+            if let State::Pending { why, .. } = &row.run.state {
+                let is_held_off = row.run.is_held_off(&row.policy, now);
+                let refused = is_held_off.then(|| why.clone().unwrap_or_default());
                 let waits_for = row.waits_for.filter(|run| !is_over(*run)).into_iter().collect();
                 waiting.push(Waiting { run, owner, cluster, waits_for, refused });
             } else {
@@ -95,9 +95,7 @@ impl World {
         let (now, mut is_first) = (self.model.now(), true);
         for n in 0..self.rows.len() {
             let row = &self.rows[n];
-            let State::Submitting { call: Call::Unreachable(Unreachable { again_at, .. }) } =
-                &row.run.state
-            else {
+            let State::Submitting { call: Call::Unreachable(unreachable) } = &row.run.state else {
                 continue;
             };
             let Some(id) = row.run.submission.as_ref().map(|submission| submission.id) else {
@@ -105,7 +103,8 @@ impl World {
             };
             let tries = std::mem::take(&mut is_first);
             let is_reachable = self.process.is_reachable;
-            let is_due = again_at.is_some_and(|at| at <= now || is_reachable);
+            let waits = unreachable.again_at.is_some();
+            let is_due = waits && (is_reachable || unreachable.is_due(&row.policy, now));
             if !is_due || !tries && !is_reachable {
                 continue;
             }

@@ -245,7 +245,8 @@ impl World {
             return true;
         }
         let wait = SignedDuration::from_secs(row.policy.in_doubt_wait.0.cast_signed());
-        let waited = self.model.now().duration_since(stop.since) >= wait;
+        let waited = self.model.now().duration_since(stop.since);
+        let waited = waited.is_negative() || waited >= wait;
         let has_ended = submission.job.is_some() || seen.answer.is_some();
         has_ended && waited && matches!(seen.look, Look::Absent | Look::Job(_))
     }
