@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::{JobKey, SubmissionId};
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
+use crate::domain::run::claim::Claim;
 use crate::domain::run::seen::{Digest, Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
@@ -82,11 +83,6 @@ impl Run {
             | State::Backoff { .. }
             | State::Final { .. } => false,
         }
-    }
-
-    /// Whether a job may yet come of another call of the submission, and find its claim free.
-    pub(super) fn is_contested(&self) -> bool {
-        self.submission.as_ref().is_some_and(|submission| submission.contested)
     }
 
     /// Whether the script of the attempt under way found its claim taken: nothing was trained by it.
@@ -170,7 +166,9 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
     if let Some(submission) = run.submission.as_mut() {
         submission.job.get_or_insert_with(|| event.job.clone());
         // Only the owner of the claim begins; an end may be told by one that never came to it.
-        submission.contested &= event.event == ScriptEventKind::Ended;
+        if event.event != ScriptEventKind::Ended {
+            submission.claim = Claim::Owned;
+        }
     }
     if let Some(attempt) = run.attempt.as_mut()
         && attempt.nodes.is_empty()

@@ -125,7 +125,7 @@ pub(super) fn called_again(run: &Run) -> Decision {
     let call = Call::Unreachable(Unreachable { why: why.clone(), again_at: None });
     let mut decision = become_state(run, State::Submitting { call });
     if let Some(submission) = decision.run.submission.as_mut() {
-        submission.contested = true;
+        submission.claim.contest();
     }
     decision
 }

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::domain::ids::JobKey;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::attempt::{mark_started, open_attempt};
+use crate::domain::run::claim::Claim;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::finish::{conclude, stopped};
@@ -244,7 +245,7 @@ fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
     // The scheduler has never shown it: it may have forgotten it for good.
     let is_unseen = known.as_ref() != Some(job);
     if let Some(submission) = run.submission.as_mut() {
-        (submission.revoking, submission.contested) = (false, false);
+        (submission.revoking, submission.claim) = (false, Claim::Owned);
         submission.provisional |= is_unseen;
         submission.job = Some(job.clone());
     }
@@ -262,7 +263,7 @@ fn adopt_owner(run: &mut Run, job: &JobKey, now: Timestamp) {
 /// A job that found its claim taken has trained nothing: who owns the claim decides what becomes of the run.
 ///
 /// It was revoked while the job came back into sight, or another job of the same submission is training. So it is asked, too,
-/// where sbatch was called more than once and nobody has said that the job which ended was the owner. A run that is being
+/// where there is or may be another job and nobody has said that the one which ended was the owner. A run that is being
 /// stopped goes on being stopped.
 pub(super) fn settle_claim(run: &mut Run) {
     if !matches!(run.state, State::Stopping { .. }) {

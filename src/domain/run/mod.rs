@@ -6,6 +6,7 @@
 
 mod attempt;
 mod call;
+mod claim;
 mod decide;
 mod decision;
 mod doubt;
@@ -19,6 +20,7 @@ mod step;
 mod timers;
 mod wishes;
 
+pub use claim::Claim;
 pub use decide::decide;
 pub use decision::{Act, Decision, Note};
 pub use jobs::{are_of_others, has_others, sort_out};

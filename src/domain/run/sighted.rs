@@ -101,12 +101,16 @@ fn is_unsettled(sighting: &Sighting, policy: &Policy, now: Timestamp) -> bool {
 /// Two jobs of one submission: a plug-in, a retry of sbatch's own, or an answer that came too late. One of them is the
 /// run's, the others go.
 pub(super) fn twin(run: &Run, sighting: &Sighting) -> Decision {
+    let mut decision = Decision::stay(run);
+    if let Some(submission) = decision.run.submission.as_mut().filter(|_| run.awaits_job()) {
+        submission.claim.contest();
+    }
     if matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown) {
-        return Decision::stay(run);
+        return decision;
     }
     let job = &sighting.job;
     let note = format!("job {job} belongs to the same submission as the run's: it is cancelled");
-    Decision::stay(run).act(sighting.cancel(false)).note("doubt", note)
+    decision.act(sighting.cancel(false)).note("doubt", note)
 }
 
 /// A job that the run does not wait for: it is cancelled whenever it is met, since it can only be in the way.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
+use crate::domain::run::claim::Claim;
 use crate::domain::run::seen::{Digest, Granted};
 use crate::domain::units::Seconds;
 
@@ -177,7 +178,6 @@ choice! {
 
 /// One sbatch call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a doubt of its own")]
 pub struct Submission {
     pub id: SubmissionId,
     pub token: Token,
@@ -190,9 +190,8 @@ pub struct Submission {
     pub provisional: bool,
     /// The claim is to be taken with `revoked`, so that no job of this submission can ever train.
     pub revoking: bool,
-    /// sbatch was called more than once, and no job is known to have the claim: another one may yet come and train.
     #[serde(default)]
-    pub contested: bool,
+    pub claim: Claim,
     /// The daemon ended before sbatch had answered: nothing may have been called at all.
     #[serde(default)]
     pub orphaned: bool,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::run::call::{acknowledged, called_again, refused, unreachable};
+use crate::domain::run::claim::Claim;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{
     absent, absent_past_grace, answer_lost, claimed, orphaned, revoked,
@@ -117,7 +118,7 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
                 job: None,
                 provisional: false,
                 revoking: false,
-                contested: false,
+                claim: Claim::default(),
                 orphaned: false,
             });
             decision

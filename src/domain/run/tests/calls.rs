@@ -4,10 +4,10 @@ use crate::domain::inbox::ScriptEventKind;
 use crate::domain::run::state::VANISHED_MAX;
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running, script,
-    script_ended, t,
+    script_ended, t, waiting,
 };
 use crate::domain::run::{
-    Answer, Call, Decision, Event, JobEnd, Run, Seen, State, Submission, decide, step,
+    Answer, Call, Claim, Decision, Event, JobEnd, Run, Seen, State, Submission, decide, step,
 };
 
 #[test]
@@ -65,7 +65,8 @@ fn a_scheduler_that_cannot_be_reached_is_called_again_under_the_same_token() {
     assert_eq!(notes(&first, "unreachable").len(), 1);
     assert_eq!(away(6)(&first.run), Decision::stay(&first.run), "the same answer, read again");
     let again = called(&first.run);
-    let known = submitting.submission.clone().map(|known| Submission { contested: true, ..known });
+    let known =
+        submitting.submission.clone().map(|known| Submission { claim: Claim::Contested, ..known });
     assert_eq!(again.run.submission, known);
     assert_eq!(called(&again.run).run, again.run, "it is under way");
     let second = away(25)(&again.run);
@@ -116,6 +117,11 @@ fn the_end_of_a_job_without_the_claim_is_not_the_runs_while_another_call_may_mak
     assert!(is_revoking(&stopped), "{stopped:#?}");
     assert_eq!(stopped.state.as_str(), "stopping");
     assert_eq!(end(&step(&stopped, &Event::Revoked, &policy(), t(60)).run).0, "cancelled");
+    // A second job was seen, which may have trained and left.
+    let twice = after(&[admitted(1), acknowledged(), Event::Twin(waiting()), failed()]);
+    assert_eq!(twice.state.as_str(), "queued");
+    let twice = step(&twice, &Event::ClaimedBy(job(7)), &policy(), t(60)).run;
+    assert_eq!(end(&step(&twice, &failed(), &policy(), t(61)).run).0, "failed");
     // After one call there is nobody else.
     assert_eq!(end(&after(&[admitted(1), acknowledged(), failed()])).0, "failed");
 }
