@@ -3,7 +3,8 @@
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::request::IfActive;
 use crate::domain::run::{
-    Answer, Call, Event, Granted, JobEnd, Phase, Reason, Sighting, State, WishKind, step,
+    Answer, Call, Claim, Event, Granted, JobEnd, Phase, Reason, Sighting, State, Submission,
+    WishKind, step,
 };
 use crate::store::tests::world::{Yard, job, policy, start, t};
 use crate::store::{Acceptance, Filter, NewRun, StoreError};
@@ -298,7 +299,8 @@ async fn a_call_that_came_to_nobody_is_made_again_under_the_same_submission() {
         (after.answer, after.host.as_deref(), after.called_at),
         (None, Some("there"), t(13))
     );
-    assert_eq!(yard.row(id).await.run.submission, intended.submission);
+    let known = Submission { claim: Claim::Contested, ..submission.clone() };
+    assert_eq!(yard.row(id).await.run.submission, Some(known));
     assert!(!again(t(14)).await, "it is under way again");
 }
 
