@@ -134,7 +134,9 @@ impl Attempt {
 /// Copies what the scheduler says about an attempt; what it does not say is kept.
 pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
     attempt.absent_since = None;
-    attempt.shown = sighting.digest;
+    // An end that did not end the run waits for something else to be settled, and is news again then.
+    let is_over = matches!(sighting.phase, Phase::Ended { .. });
+    attempt.shown = sighting.digest.filter(|_| !is_over);
     // A record from before the start that is known is older news.
     let is_waiting = matches!(sighting.phase, Phase::Waiting { .. });
     if is_waiting && attempt.state != AttemptState::Queued {

@@ -6,7 +6,7 @@ use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
-use crate::domain::run::doubt::{conclude_by_script, settle_claim};
+use crate::domain::run::doubt::{claimed, conclude_by_script, settle_claim};
 use crate::domain::run::finish::close;
 use crate::domain::run::seen::{JobEnd, Phase, Sighting};
 use crate::domain::run::state::{AttemptState, Policy, Run, State};
@@ -129,11 +129,14 @@ pub(super) fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option
     Some(if is_alive { decision.act(sighting.cancel(false)) } else { decision })
 }
 
-pub(super) fn script(run: &Run, event: &ScriptEvent) -> Decision {
+pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
     use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
+    if is_of_another_job(run, event) && run.awaits_job() {
+        return script_of_another(run, event, now);
+    }
     let mut decision = Decision::stay(run);
-    if let Some(why) = not_of_this_start(run, event) {
-        return decision.note("script", why);
+    if not_of_this_start(run, event).is_some() {
+        return of_nothing(run, event);
     }
     let at = Timestamp::from_second(event.at).ok();
     let gave_way = event.reason == Some(ScriptReason::Superseded);
@@ -187,6 +190,44 @@ fn remember_end(run: &mut Run, event: &ScriptEvent) {
     if let Some(attempt) = run.attempt.as_mut() {
         attempt.script_end = Some(event.clone());
     }
+}
+
+/// What a second job of the submission tells.
+fn script_of_another(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
+    use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
+    match event.event {
+        // Only the owner of the claim begins: the run's job is this one.
+        Started | Launched => {
+            let mut decision = claimed(run, &event.job, now);
+            let Decision { run, acts, notes, .. } = script(&decision.run, event, now);
+            decision.run = run;
+            decision.acts.extend(acts);
+            decision.notes.extend(notes);
+            decision
+        }
+        // It may have been the owner, whose beginning nobody heard of.
+        Ended if event.reason != Some(ScriptReason::Superseded) => {
+            let mut decision = of_nothing(run, event);
+            if let Some(submission) = decision.run.submission.as_mut() {
+                submission.claim.contest();
+            }
+            decision
+        }
+        Ended | Warned | Unknown => of_nothing(run, event),
+    }
+}
+
+/// An event of another start is only written down.
+fn of_nothing(run: &Run, event: &ScriptEvent) -> Decision {
+    let why = not_of_this_start(run, event).unwrap_or_default();
+    Decision::stay(run).note("script", why)
+}
+
+/// Whether it is of a second job of the submission under way.
+fn is_of_another_job(run: &Run, event: &ScriptEvent) -> bool {
+    let submission = run.submission.as_ref().filter(|submission| submission.token == event.token);
+    let known = submission.and_then(|submission| submission.job.as_ref());
+    known.is_some_and(|known| *known != event.job)
 }
 
 /// Why an event does not belong to the start under way, if it does not. A requeued job keeps its token.

@@ -5,7 +5,7 @@ use crate::domain::run::tests::{
     acknowledged, admitted, after, end, ended, grew, job, notes, policy, restarted, run_in,
     running, script, script_ended, sighting, t, token, waiting,
 };
-use crate::domain::run::{Event, JobEnd, Phase, Reason, State, step};
+use crate::domain::run::{Claim, Event, JobEnd, Look, Phase, Reason, Seen, State, decide, step};
 
 #[test]
 fn a_script_is_heard_before_the_scheduler_is() {
@@ -26,7 +26,10 @@ fn a_script_is_heard_before_the_scheduler_is() {
 fn an_event_of_another_start_is_noted_and_believed_of_nothing() {
     let foreign = [
         ("an earlier submission", ScriptEvent { token: token(9), ..script_ended(0) }),
-        ("another job", ScriptEvent { job: job(9), ..script_ended(0) }),
+        (
+            "another job",
+            ScriptEvent { job: job(9), reason: Some(ScriptReason::Superseded), ..script_ended(76) },
+        ),
         ("a restart nobody told of", ScriptEvent { restart: 1, ..script_ended(0) }),
     ];
     for state in State::WORDS {
@@ -46,6 +49,26 @@ fn an_event_of_another_start_is_noted_and_believed_of_nothing() {
     let second = step(&run_in("running"), &requeued, &policy(), t(210)).run;
     let late = step(&second, &Event::Script(script_ended(143)), &policy(), t(211));
     assert_eq!(late.run, second);
+}
+
+#[test]
+fn the_job_whose_script_begins_is_the_runs_whatever_was_taken_for_it() {
+    let began = Event::Script(ScriptEvent { job: job(9), ..script(ScriptEventKind::Started) });
+    let over = Event::Script(ScriptEvent { job: job(9), ..script_ended(0) });
+    for state in ["queued", "running", "finishing", "stopping"] {
+        let run = step(&run_in(state), &began, &policy(), t(99)).run;
+        let expected = if state == "stopping" { state } else { "running" };
+        assert_eq!(run.state.as_str(), expected, "{state}");
+        assert_eq!(run.attempt.as_ref().unwrap().job, job(9), "{state}");
+        // The end of the other one is no news then.
+        let seen = Seen { look: Look::Job(ended(JobEnd::Failed, 77)), ..Seen::default() };
+        let run = decide(&run, &seen, &policy(), t(100)).run;
+        assert_eq!(run.state.as_str(), expected, "{state}");
+        assert_eq!(run.submission.unwrap().claim, Claim::Owned, "{state}");
+    }
+    // An end alone does not say whose the claim was.
+    let run = step(&run_in("queued"), &over, &policy(), t(99)).run;
+    assert_eq!((run.state.as_str(), run.submission.unwrap().claim), ("queued", Claim::Contested));
 }
 
 #[test]
