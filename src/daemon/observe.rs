@@ -16,7 +16,7 @@ use crate::domain::ids::{RunId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::{
     Answer, Call, Look, Run, Seen, Sighting, State, Submission, Wish, are_of_others, has_others,
-    sort_out,
+    is_end_of_anybody, sort_out,
 };
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
 use crate::store::{CallRecord, LiveRuns, RunRow, StoreError};
@@ -153,8 +153,8 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
     let known = row.run.submission.as_ref().and_then(|submission| submission.job.as_ref());
     let mut owner = None;
     if row.run.state.depends_on_scheduler()
-        && has_others(&sightings, known)
         && let Some(submission) = &row.run.submission
+        && (has_others(&sightings, known) || is_end_of_anybody(&sightings, submission.claim))
     {
         let (run_dir, token) = (row.run_dir.clone(), submission.token.clone());
         let ask = move |hands: &dyn Hands| hands.claim_owner(&run_dir, &token);

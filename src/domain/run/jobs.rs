@@ -2,12 +2,20 @@
 //! that are over, and jobs that are in the way.
 
 use crate::domain::ids::JobKey;
+use crate::domain::run::claim::Claim;
 use crate::domain::run::seen::{Look, Phase, Revocation, Seen, Sighting};
 
 /// Whether another job than the run's is among these, or it is not known which one that is. Then who owns the claim decides,
 /// and has to be looked up.
 pub fn has_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
     sightings.iter().any(|sighting| known != Some(&sighting.job))
+}
+
+/// Whether the run's job is over, and nobody has said that it was the owner of the claim: that may be a job which was never
+/// seen. Then, too, it has to be looked up.
+pub fn is_end_of_anybody(sightings: &[Sighting], claim: Claim) -> bool {
+    claim != Claim::Owned
+        && sightings.iter().any(|sighting| matches!(sighting.phase, Phase::Ended { .. }))
 }
 
 /// Whether none of these is the run's job, and none is known to live: then that job is what is missed. The others were

@@ -330,3 +330,21 @@ fn no_history_breaks_a_promise() {
         assert!(tally.struck.contains_key(fault), "{fault:?} never struck");
     }
 }
+
+/// Seeds of histories that once broke a promise, each of another kind.
+#[test]
+fn histories_that_once_broke_a_promise_do_not_any_more() {
+    for seed in [
+        4_295_393_695,
+        4_296_427_728,
+        4_295_738_068,
+        4_295_167_593,
+        4_296_385_076,
+        4_296_335_378,
+        4_298_700_753,
+        4_298_480_739,
+    ] {
+        let (_, violation) = play(&Plan::of(seed), decide, false);
+        assert_eq!(violation, None, "{seed}");
+    }
+}

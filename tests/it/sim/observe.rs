@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use trainyard::domain::ids::{SubmissionId, Token};
 use trainyard::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, are_of_others,
-    has_others, sort_out,
+    has_others, is_end_of_anybody, sort_out,
 };
 use trainyard::ports::{Asked, LookAnswer};
 
@@ -146,7 +146,9 @@ impl World {
     ) {
         let mut owner = None;
         let known = submission.job.as_ref();
-        if self.rows[n].run.state.depends_on_scheduler() && has_others(&found, known) {
+        if self.rows[n].run.state.depends_on_scheduler()
+            && (has_others(&found, known) || is_end_of_anybody(&found, submission.claim))
+        {
             match self.model.claim_owner(&submission.token) {
                 Ok(found) => owner = found,
                 Err(silence) => {

@@ -2,8 +2,8 @@
 
 use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, token, waiting};
 use crate::domain::run::{
-    Act, Decision, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others, decide,
-    has_others, sort_out,
+    Act, Claim, Decision, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others, decide,
+    has_others, is_end_of_anybody, sort_out,
 };
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
@@ -45,6 +45,11 @@ fn where_the_owner_of_the_claim_is_not_shown_all_that_is_shown_is_beside_it() {
     assert!(!has_others(&[of(8, 1, &waits)], Some(&job(8))));
     assert!(has_others(&[of(9, 1, &waits)], Some(&job(8))), "its own may have left the queue");
     assert!(has_others(&[of(8, 1, &waits)], None), "whose it is nobody knows");
+    // Its own end alone may be that of a job without the claim, beside one that nobody has seen.
+    for (claim, expected) in [(Claim::Owned, false), (Claim::Unrivalled, true)] {
+        assert_eq!(is_end_of_anybody(&[of(8, 1, &over)], claim), expected);
+        assert!(!is_end_of_anybody(&[of(8, 1, &waits)], claim));
+    }
     let mut seen = Seen::default();
     sort_out(vec![of(9, 1, &waits), of(10, 2, &over)], Some(&job(7)), None, &mut seen);
     assert_eq!((&seen.look, seen.twins.len()), (&Look::Absent, 2));
