@@ -234,7 +234,7 @@ async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, Stor
         let (name, resolved, run_dir) = (&resolved.name, &resolved, &run_dir);
         let submitted = Submitted { run, name, resolved, run_dir, scheduler };
         calls::begin(under_way, &submitted, intent.clone());
-    } else {
+    } else if matches!(acceptance, Acceptance::Recorded(_)) {
         world.nudge.notify_one();
     }
     Ok(acceptance)

@@ -97,8 +97,8 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
     };
     let start = calls::start(world, &row.resolved);
     let under_way = UnderWay::begin(world, &start.token);
-    let (run, owner) = (row.run.clone(), row.owner.clone());
-    let intending = Intending { run, run_dir: run_dir_name(row), owner, start };
+    let (run, run_dir, owner) = (row.run.clone(), row.run_dir.clone(), row.owner.clone());
+    let intending = Intending { run, run_dir, owner, start };
     point("run_admitted");
     let (_, intent) = world.store.intend(intending, world.clock.now()).await?;
     point("intent_recorded");
@@ -134,16 +134,11 @@ async fn call_again(
         let under_way = UnderWay::begin(world, &token);
         if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
             world.changed();
-            let attempt_base = submission.attempt_base;
-            let job_name = JobName { run_dir: run_dir_name(row), attempt_base, token };
+            let job_name = JobName::of(&row.run_dir, submission.attempt_base, token);
             let intent = Intent { submission: submission.id, job_name };
             calls::begin(under_way, &Submitted::of(row, scheduler), intent);
             called += 1;
         }
     }
     Ok(called)
-}
-
-fn run_dir_name(row: &RunRow) -> String {
-    row.run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

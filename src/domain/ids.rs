@@ -1,6 +1,7 @@
 //! How runs, submissions and jobs are named.
 
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -124,6 +125,14 @@ pub struct JobName {
     /// The attempt number of restart 0.
     pub attempt_base: u32,
     pub token: Token,
+}
+
+impl JobName {
+    /// Of a submission of the run with this directory.
+    pub fn of(run_dir: &Path, attempt_base: u32, token: Token) -> Self {
+        let run_dir = run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { run_dir, attempt_base, token }
+    }
 }
 
 impl fmt::Display for JobName {

@@ -80,9 +80,13 @@ impl Store {
                     wishes::insert(&tx, *other, WishKind::Cancel, &new.owner, new.now)?;
                 }
             }
-            let start = new.start.clone().filter(|_| others.is_empty());
-            let intent = start.map(|start| intend(&tx, intending(run, &new, start), new.now));
-            let intent = intent.transpose()?.map(|(_, intent)| intent);
+            let intent = match new.start {
+                Some(start) if others.is_empty() => {
+                    let NewRun { run_dir, owner, now, .. } = new;
+                    Some(intend(&tx, Intending { run, run_dir, owner, start }, now)?.1)
+                }
+                Some(_) | None => None,
+            };
             point("acceptance_written");
             tx.commit().during("accept a run")?;
             Ok(Acceptance::Recorded(intent))
@@ -137,11 +141,6 @@ fn wait_for(tx: &Transaction<'_>, run: RunId, others: &[RunId]) -> Result<(), St
         change(tx, "record what a run waits for", sql, params![run.0, other.0])?;
     }
     Ok(())
-}
-
-fn intending(run: Run, new: &NewRun, start: Start) -> Intending {
-    let run_dir = new.run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Intending { run, run_dir, owner: new.owner.clone(), start }
 }
 
 fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {

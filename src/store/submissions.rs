@@ -1,6 +1,7 @@
 //! Submissions: the intent is on disk before the act, the answer before it is taken.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -23,8 +24,7 @@ pub struct Intent {
 #[derive(Debug, Clone)]
 pub struct Intending {
     pub run: Run,
-    /// Name of the run directory below the run root.
-    pub run_dir: String,
+    pub run_dir: PathBuf,
     pub owner: String,
     pub start: Start,
 }
@@ -111,8 +111,8 @@ impl Store {
         .await
     }
 
-    /// Records how a submission was answered and what that makes of its run, where the run still waits for that. A power
-    /// cut may take both back: the answer was lost then, and the job is found by its token.
+    /// Records how a submission was answered and what that makes of its run, where the run still waits for that: no act
+    /// comes of it then. A power cut may take both back: the answer was lost then, and the job is found by its token.
     pub async fn heard(
         &self,
         run: RunId,
@@ -203,7 +203,7 @@ pub(super) fn intend(
     let Intending { run, run_dir, owner, start } = intending;
     let Start { cluster, token, host, policy } = start;
     let attempt_base = run.attempts + 1;
-    let job_name = JobName { run_dir, attempt_base, token: token.clone() };
+    let job_name = JobName::of(&run_dir, attempt_base, token.clone());
     change(
         tx,
         "record a submission",

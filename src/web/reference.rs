@@ -5,12 +5,12 @@ use crate::daemon::World;
 use crate::domain::ids::RunId;
 use crate::web::error::ApiError;
 
-/// Finds the run that `reference` names. A name means its only run that is not final, else its only run.
 pub(super) fn missing(reference: &str) -> ApiError {
     let message = format!("there is no run `{}`", reference.escape_debug());
     ApiError::new(ErrorCode::NotFound, message).hint("`trainyard list` shows the newest runs")
 }
 
+/// Finds the run that `reference` names. A name means its only run that is not final, else its only run.
 pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, ApiError> {
     let missing = || missing(reference);
     if let Ok(number) = reference.parse::<i64>() {

@@ -115,7 +115,7 @@ async fn an_intent_is_one_transaction_and_its_token_is_given_once() {
     let row = yard.row(two).await;
     let again = crate::store::Intending {
         run: row.run.clone(),
-        run_dir: "2-y".into(),
+        run_dir: row.run_dir.clone(),
         owner: "ada".into(),
         start: start(1),
     };

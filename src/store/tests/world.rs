@@ -112,12 +112,8 @@ impl Yard {
     /// Records the intent to submit a run.
     pub(super) async fn intend(&self, id: RunId, bits: u128, now: Timestamp) -> Decision {
         let row = self.row(id).await;
-        let intending = Intending {
-            run: row.run,
-            run_dir: format!("{id}-{}", row.name),
-            owner: row.owner,
-            start: start(bits),
-        };
+        let intending =
+            Intending { run: row.run, run_dir: row.run_dir, owner: row.owner, start: start(bits) };
         self.store.intend(intending, now).await.unwrap().0
     }
 
