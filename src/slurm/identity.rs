@@ -1,5 +1,5 @@
 //! Whose a record is. A job id is no identity: Slurm gives ids out again. The token is: nobody knew it before the intent, so
-//! the times of a record prove nothing beside it, and a clock that was wrong at the intent, here or there, does no harm.
+//! the times of a record prove little beside it, and a clock that was wrong at the intent, here or there, does no harm.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -7,6 +7,10 @@ use crate::domain::ids::Token;
 
 /// By how much the clocks of Slurm and of this machine are expected to differ.
 const SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// By how much the clock of an intent may have been ahead at most. A record from before that is a broken one, and must not
+/// pass for an earlier start of the job.
+const WRONG_CLOCK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// What a record of a submission must agree with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +33,11 @@ impl Ours<'_> {
     /// From when on a job of a submission with that intent is looked for.
     pub fn earliest(intent_at: Timestamp) -> Timestamp {
         intent_at.checked_sub(SKEW).unwrap_or(Timestamp::MIN)
+    }
+
+    /// Whether a record's Submit can be one of a job of a submission with that intent.
+    pub fn is_in_time(submitted_at: Timestamp, intent_at: Timestamp) -> bool {
+        intent_at.checked_sub(WRONG_CLOCK).is_ok_and(|oldest| submitted_at >= oldest)
     }
 
     /// Plugins of the site may rename a job, so its name only has to contain the token. A record without Submit is not whole.

@@ -86,6 +86,7 @@ impl Seer<'_> {
 
     /// The records of a submission, by job and in the order of Submit.
     fn ours_in(&self, asked: &Asked, records: &[&Record]) -> Vec<Record> {
+        let in_time = |at: Timestamp| Ours::is_in_time(at, asked.intent_at);
         let is_ours = |record: &&Record| {
             // One without a name is of the start that is known, if it was submitted in that very second under that id.
             let is_known_start = !record.is_named
@@ -96,7 +97,7 @@ impl Seer<'_> {
                 cluster: record.cluster.as_deref(),
                 is_our_user: record.user.as_deref() == Some(self.user),
                 name: if is_known_start { asked.token.as_str() } else { &record.name },
-                submitted_at: record.submitted_at,
+                submitted_at: record.submitted_at.filter(|at| in_time(*at)),
             })
         };
         let mut ours: Vec<Record> = records.iter().copied().filter(is_ours).cloned().collect();
@@ -315,6 +316,10 @@ mod tests {
         assert_eq!(found(0, &requeued), ["0 Preempted", "1 Completed"]);
         // Its script has told of the second start, which nobody had seen.
         assert_eq!(found(1, &requeued), ["1 Completed"]);
+        // A record of years before is a broken one, and no start of the job; the clock may have been set in between.
+        let years_ago = [("COMPLETED", -9 * 366 * 86_400), ("COMPLETED", 10)];
+        assert_eq!(found(0, &years_ago), ["0 Completed"]);
+        assert_eq!(found(0, &[("FAILED", -86_400)]), ["0 Failed"]);
     }
 
     #[test]
