@@ -11,6 +11,7 @@ use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::world::World;
 use crate::domain::admit::takes_no_room;
 use crate::domain::ids::{RunId, run_dir_name};
+use crate::domain::inputs::Inputs;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
@@ -143,6 +144,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
+        inputs: Inputs { request: Some(spec), code: None },
         run_dir,
         if_active,
         start: None,

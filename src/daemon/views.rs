@@ -24,7 +24,7 @@ pub async fn list_views(world: &World, filter: Filter) -> Result<Vec<RunView>, S
 }
 
 fn view(run: &WholeRun, now: Timestamp) -> RunView {
-    let WholeRun { row, attempts, progress, metrics } = run;
+    let WholeRun { row, inputs, attempts, progress, metrics } = run;
     let metrics: BTreeMap<_, _> = metrics
         .iter()
         .map(|(name, point)| {
@@ -42,6 +42,7 @@ fn view(run: &WholeRun, now: Timestamp) -> RunView {
         run_dir: &row.run_dir,
         spec_digest: &row.spec_digest,
         resolved: &row.resolved,
+        inputs,
         attempts,
         progress: *progress,
         metrics: &metrics,

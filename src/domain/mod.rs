@@ -15,6 +15,7 @@ pub mod spec;
 
 pub mod ids;
 pub mod inbox;
+pub mod inputs;
 
 pub mod request;
 pub mod resolve;

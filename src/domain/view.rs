@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Run};
@@ -83,13 +84,40 @@ pub struct MetricView {
     pub at: Timestamp,
 }
 
-/// The code is used in place; it has no digest until it is captured.
+/// Where the code was taken from, and what was captured of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeView {
     pub path: PathBuf,
+    /// None for runs from before code was captured: theirs was used in place.
     pub digest: Option<String>,
+    #[serde(default)]
+    pub files: Option<u64>,
+    #[serde(default)]
+    pub bytes: Option<u64>,
     pub commit: Option<String>,
+    #[serde(default)]
+    pub branch: Option<String>,
+    #[serde(default)]
+    pub remote: Option<String>,
+    /// Whether the work tree differed from the commit; none without git.
     pub dirty: Option<bool>,
+}
+
+impl CodeView {
+    fn of(resolved: &Resolved, inputs: &Inputs) -> Self {
+        let code = inputs.code.as_ref();
+        let git = code.and_then(|code| code.git.clone());
+        Self {
+            path: resolved.code.path.clone(),
+            digest: code.map(|code| code.digest.to_string()),
+            files: code.map(|code| code.files),
+            bytes: code.map(|code| code.bytes),
+            dirty: git.as_ref().map(|git| git.changes.is_some()),
+            commit: git.as_ref().and_then(|git| git.commit.clone()),
+            branch: git.as_ref().and_then(|git| git.branch.clone()),
+            remote: git.and_then(|git| git.remote),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,6 +165,7 @@ pub struct Recorded<'a> {
     pub run_dir: &'a std::path::Path,
     pub spec_digest: &'a str,
     pub resolved: &'a Resolved,
+    pub inputs: &'a Inputs,
     pub attempts: &'a [Attempt],
     pub progress: Progress,
     pub metrics: &'a BTreeMap<String, MetricView>,
@@ -205,12 +234,7 @@ impl RunView {
             run_dir: recorded.run_dir.to_owned(),
             key: recorded.key.map(str::to_owned),
             spec_digest: recorded.spec_digest.to_owned(),
-            code: CodeView {
-                path: resolved.code.path.clone(),
-                digest: None,
-                commit: None,
-                dirty: None,
-            },
+            code: CodeView::of(resolved, recorded.inputs),
             datasets: Vec::new(),
             attempts: Some(attempts),
         }

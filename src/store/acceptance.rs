@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::domain::ids::RunId;
+use crate::domain::inputs::Inputs;
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Note, Run, WishKind};
@@ -25,6 +26,7 @@ pub struct NewRun {
     pub spec_digest: String,
     pub spec: String,
     pub resolved: Resolved,
+    pub inputs: Inputs,
     pub run_dir: PathBuf,
     /// What the owner's active runs of the same name mean for it.
     pub if_active: IfActive,
@@ -149,7 +151,7 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
         tx,
         "record a new run",
         "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
-         resolved, spec) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+         resolved, spec, inputs) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             new.id.0,
             new.resolved.name,
@@ -163,6 +165,7 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
             to_json(&run, "a new run")?,
             to_json(&new.resolved, "a resolved spec")?,
             new.spec,
+            to_json(&new.inputs, "the inputs of a run")?,
         ],
     )?;
     let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };

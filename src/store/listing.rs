@@ -7,6 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use crate::domain::ids::RunId;
+use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::run::Attempt;
 use crate::store::handle::{During, Store, StoreError};
@@ -31,6 +32,7 @@ pub struct Filter {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WholeRun {
     pub row: RunRow,
+    pub inputs: Inputs,
     /// Oldest first.
     pub attempts: Vec<Attempt>,
     pub progress: Progress,
@@ -61,7 +63,8 @@ impl Store {
 fn whole(connection: &Connection, row: RunRow) -> Result<WholeRun, StoreError> {
     let attempts = runs::attempts(connection, row.run.id)?;
     let (progress, metrics) = metrics::newest(connection, row.run.id)?;
-    Ok(WholeRun { row, attempts, progress, metrics })
+    let inputs = runs::inputs(connection, row.run.id)?;
+    Ok(WholeRun { row, inputs, attempts, progress, metrics })
 }
 
 fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {

@@ -16,6 +16,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/001-frame.sql")),
     M::up(include_str!("migrations/002-calls.sql")),
     M::up(include_str!("migrations/003-writer.sql")),
+    M::up(include_str!("migrations/004-inputs.sql")),
 ];
 
 /// How changes reach the disk.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::domain::ids::RunId;
+use crate::domain::inputs::Inputs;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::fault::point;
@@ -110,6 +111,13 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(
     })
 }
 
+pub(super) fn inputs(connection: &Connection, id: RunId) -> Result<Inputs, StoreError> {
+    let sql = "SELECT inputs FROM run WHERE id = ?1";
+    let mut statement = connection.prepare_cached(sql).during("read what a run was given")?;
+    let found = statement.query_row([id.0], |row| json(row, 0)).optional();
+    Ok(found.during("read what a run was given")?.unwrap_or_default())
+}
+
 pub(super) fn to_json(value: &impl serde::Serialize, what: &str) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|source| StoreError::Record { what: what.to_owned(), source })
@@ -118,6 +126,11 @@ pub(super) fn to_json(value: &impl serde::Serialize, what: &str) -> Result<Strin
 impl Store {
     pub async fn run(&self, id: RunId) -> Result<Option<RunRow>, StoreError> {
         self.call(move |connection| find(connection, id)).await
+    }
+
+    /// What a run was given; nothing for one that there is not.
+    pub async fn inputs(&self, id: RunId) -> Result<Inputs, StoreError> {
+        self.call(move |connection| inputs(connection, id)).await
     }
 
     /// Runs of a name, newest first; of one owner when given.

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
 use crate::domain::ids::{JobKey, RunId, Token};
+use crate::domain::inputs::Inputs;
 use crate::domain::request::{IfActive, SpecRequest};
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::Resolved;
@@ -90,6 +91,7 @@ impl Yard {
             spec_digest: "digest".into(),
             spec: "as asked".into(),
             resolved: resolved(name),
+            inputs: Inputs::default(),
             run_dir: PathBuf::from(format!("/runs/{id}-{name}")),
             if_active: IfActive::Submit,
             start: None,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use trainyard::daemon::{Paths, StateDir, WorldParts};
 use trainyard::domain::document::parse;
+use trainyard::domain::inputs::Inputs;
 use trainyard::domain::problem::{Source, Sources};
 use trainyard::domain::request::{IfActive, SpecRequest};
 use trainyard::domain::resolve::Asker;
@@ -93,6 +94,7 @@ pub(super) async fn new_runs(store: &Store, restarts_max: &[u32]) {
             spec_digest: "digest".into(),
             spec: SPEC.into(),
             resolved: resolved(*most),
+            inputs: Inputs::default(),
             run_dir: PathBuf::from(format!("/runs/{id}-r")),
             if_active: IfActive::Submit,
             start: None,
