@@ -15,8 +15,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use crate::domain::code::Capture;
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
+use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 
@@ -187,8 +189,41 @@ pub struct NewRunDir {
     pub resolved: String,
     /// `job.sh`: what is submitted.
     pub script: String,
-    /// Directory whose top-level entries `work/` links to.
-    pub code: PathBuf,
+    /// What `work/` is made of.
+    pub code: CodeLinks,
+    /// `code.patch`: what a git work tree had beside its commit.
+    pub patch: Option<Vec<u8>>,
+}
+
+/// How a run directory leads to its captured code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeLinks {
+    /// What `code` in the run directory links to.
+    pub tree: PathBuf,
+    /// The names in it that `work/` links to; none where `work/` is to be a copy that the first job makes.
+    pub names: Option<Vec<String>>,
+}
+
+/// What is to be captured, for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeOrder {
+    pub capture: Capture,
+    /// Its store keeps the code.
+    pub run_root: PathBuf,
+    /// Of the store's directories.
+    pub mode: u32,
+    /// Of the user: git looks for its settings there.
+    pub home: PathBuf,
+}
+
+/// Code that was captured.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenCode {
+    pub code: CapturedCode,
+    /// Whether the program that is to be started is among it.
+    pub has_entry_point: bool,
+    /// What a git work tree had beside its commit.
+    pub patch: Option<Vec<u8>>,
 }
 
 /// Text read from a file at an offset.
@@ -219,6 +254,13 @@ pub trait Hands: Send + Sync {
 
     /// Starts a program that outlives this process; it is not waited for.
     fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
+
+    /// Captures code. What is wrong with the code itself, and not with the machine, is an error of the kind
+    /// [`ErrorKind::InvalidData`].
+    fn capture_code(&self, order: &CodeOrder) -> std::io::Result<TakenCode>;
+
+    /// Whether captured code is still in a run root's store; notes that it is used.
+    fn use_code(&self, run_root: &Path, digest: &CodeDigest) -> std::io::Result<bool>;
 
     /// Makes a run directory with everything that is known before the submission, durably. `false` when there is one of
     /// that name.

@@ -77,7 +77,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let (key, if_active) = (args.key.clone(), args.if_active);
-        let request = SubmitRequest { spec, key, if_active, meant };
+        let request = SubmitRequest { spec, key, if_active, meant, code: None };
         let answer: SubmitAnswer =
             client.post("/runs", &request).await.map_err(|error| of_older_site(error, &site))?;
         if !context.global.json {

@@ -8,17 +8,20 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
+use crate::daemon::capture::obtain_code;
 use crate::daemon::world::World;
 use crate::domain::admit::takes_no_room;
 use crate::domain::ids::{RunId, run_dir_name};
-use crate::domain::inputs::Inputs;
+use crate::domain::inputs::{CapturedCode, CodeDigest, Inputs};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::{Resolved, Target};
+use crate::domain::spec::WorkStyle;
 use crate::fault::point;
 use crate::files::{verify, verify_commands};
-use crate::ports::{Hands, NewRunDir, Silence};
+use crate::hands::from_run_dir;
+use crate::ports::{CodeLinks, Hands, NewRunDir, Silence, TakenCode};
 use crate::script::render;
 use crate::store::{Acceptance, NewRun, StoreError};
 
@@ -31,6 +34,9 @@ pub struct SubmitRequest {
     /// Where the client, which knows the site as it is now, says that the run executes.
     #[serde(default)]
     pub meant: Option<Destination>,
+    /// The code of an earlier run: taken from the store, wherever it came from.
+    #[serde(default)]
+    pub code: Option<CapturedCode>,
 }
 
 /// Where a run executes, in the words that a site has for it.
@@ -95,15 +101,17 @@ pub enum AcceptError {
     Store(#[from] StoreError),
     #[error("cannot look at the files that the spec names")]
     Files(#[source] Silence),
+    #[error("the captured code {digest} is not in the store of {} any more", run_root.display())]
+    CodeGone { digest: CodeDigest, run_root: PathBuf },
     #[error("cannot write the resolved spec")]
     Record(#[from] serde_json::Error),
 }
 
 /// Accepts a run. The key is looked up before anything else.
 pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accepted, AcceptError> {
-    let SubmitRequest { spec, key, if_active, meant } = request;
+    let SubmitRequest { spec, key, if_active, meant, code } = request;
     let owner = world.asker.user.clone();
-    let Checked { sources, outcome, digest, recorded } = spec.check(&world.site.site, &world.asker);
+    let Checked { sources, outcome, digest } = spec.check(&world.site.site, &world.asker);
     if let Some(key) = &key {
         check_key(key)?;
         if let Some(known) = world.store.with_key(owner.clone(), key.clone()).await? {
@@ -113,14 +121,19 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     let choice = outcome.choice;
     let mut problems = outcome.problems;
     // The user's files may lie on a mount that hangs.
-    let (base, expectations) = (spec.base.clone(), outcome.expectations);
+    let (base, mut expectations) = (spec.base.clone(), outcome.expectations);
+    if code.is_some() {
+        expectations.retain(|expected| !expected.what.is_of_code());
+    }
     let look = move |_: &dyn Hands| Ok(verify(&expectations));
     let (looked, no_sbatch) = tokio::join!(
         world.with_hands(&base, look),
         missing_sbatch(world, outcome.resolved.as_ref())
     );
     problems.extend(looked.map_err(AcceptError::Files)?);
-    let (Some(resolved), true) = (outcome.resolved, problems.is_empty()) else {
+    let (Some(resolved), Some(capture), true) =
+        (outcome.resolved, outcome.capture, problems.is_empty())
+    else {
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
     check_place(world, choice, &resolved, meant)?;
@@ -135,7 +148,11 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         let sources = Box::new(world.site.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
-    let (id, run_dir) = make_run_dir(world, &resolved, &recorded).await?;
+    let taken = obtain_code(world, &resolved, &capture, code).await;
+    let taken = taken.map_err(|error| error.told(sources))?;
+    let request = spec.without_secrets(&capture);
+    let recorded = request.recorded();
+    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &taken).await?;
     point("run_dir_made");
     let new = NewRun {
         id,
@@ -144,7 +161,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
-        inputs: Inputs { request: Some(spec), code: None },
+        inputs: Inputs { request: Some(request), code: Some(taken.code) },
         run_dir,
         if_active,
         start: None,
@@ -203,6 +220,7 @@ async fn make_run_dir(
     world: &World,
     resolved: &Resolved,
     spec: &str,
+    taken: &TakenCode,
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// A state directory that was begun anew counts from 1 again.
     const NUMBERS_MAX: u32 = 1_000;
@@ -210,7 +228,7 @@ async fn make_run_dir(
         let id = world.store.next_number().await?;
         point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
-        let order = run_dir_files(resolved, path.clone(), spec)?;
+        let order = run_dir_files(resolved, path.clone(), spec, taken)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
             return Ok((id, path));
@@ -277,13 +295,19 @@ fn run_dir_files(
     resolved: &Resolved,
     path: PathBuf,
     spec: &str,
+    taken: &TakenCode,
 ) -> Result<NewRunDir, serde_json::Error> {
+    let is_linked = resolved.code.work == WorkStyle::Link;
     Ok(NewRunDir {
         path,
         mode: resolved.run_dir_mode.0,
         spec: spec.to_owned(),
         resolved: serde_json::to_string_pretty(resolved)?,
         script: render(resolved),
-        code: resolved.code.path.clone(),
+        code: CodeLinks {
+            tree: from_run_dir(&taken.code.digest),
+            names: is_linked.then(|| taken.code.top.clone()),
+        },
+        patch: taken.patch.clone(),
     })
 }

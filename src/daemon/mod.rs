@@ -7,6 +7,7 @@
 mod accept;
 mod admission;
 mod calls;
+mod capture;
 mod claims;
 mod collect;
 mod inboxes;

@@ -217,6 +217,16 @@ impl World {
         root: &Path,
         job: impl FnOnce(&dyn Hands) -> std::io::Result<T> + Send + 'static,
     ) -> Result<T, Silence> {
+        self.with_hands_within(root, FILE_DEADLINE, job).await
+    }
+
+    /// As [`World::with_hands`], for what may take longer.
+    pub async fn with_hands_within<T: Send + 'static>(
+        &self,
+        root: &Path,
+        deadline: Duration,
+        job: impl FnOnce(&dyn Hands) -> std::io::Result<T> + Send + 'static,
+    ) -> Result<T, Silence> {
         let silence = |why: String| Silence { who: root.display().to_string(), why };
         let mount = {
             let mut mounts = self.mounts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,13 +253,13 @@ impl World {
             drop(permit);
             answer
         });
-        match tokio::time::timeout(FILE_DEADLINE, call).await {
+        match tokio::time::timeout(deadline, call).await {
             Ok(Ok(Ok(value))) => Ok(value),
             Ok(Ok(Err(error))) => Err(silence(error.to_string())),
             Ok(Err(error)) => Err(silence(error.to_string())),
             Err(_) => {
                 self.fell_silent(root);
-                Err(silence(format!("no answer within {} s", FILE_DEADLINE.as_secs())))
+                Err(silence(format!("no answer within {} s", deadline.as_secs())))
             }
         }
     }

@@ -13,6 +13,7 @@ pub mod units;
 pub mod site;
 pub mod spec;
 
+pub mod code;
 pub mod ids;
 pub mod inbox;
 pub mod inputs;
@@ -20,6 +21,7 @@ pub mod inputs;
 pub mod request;
 pub mod resolve;
 pub mod resolved;
+pub mod tree;
 pub mod word;
 
 pub mod metrics;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::{Capture, CodeSource};
 use crate::domain::document::{Table, parse, parse_value};
 use crate::domain::keys::choice;
 use crate::domain::problem::{Place, Problem, Source, Sources};
@@ -56,8 +57,6 @@ pub struct Checked {
     pub outcome: Outcome,
     /// Digest of what was asked: the spec after its changes, whatever its order and comments.
     pub digest: String,
-    /// The spec as it is recorded: its text, with its changes as comments.
-    pub recorded: String,
 }
 
 impl SpecRequest {
@@ -73,10 +72,34 @@ impl SpecRequest {
         let digest = blake3::hash(table.canonical().to_string().as_bytes()).to_hex().to_string();
         let context = Context { site, asker, base: &self.base, stem: &self.stem };
         let outcome = resolve(&table, problems, context);
-        Checked { sources, outcome, digest, recorded: self.recorded() }
+        Checked { sources, outcome, digest }
     }
 
-    fn recorded(&self) -> String {
+    /// As it may be recorded: without the query of an address that code is taken from.
+    #[must_use]
+    pub fn without_secrets(&self, capture: &Capture) -> Self {
+        let mut request = self.clone();
+        let CodeSource::Address { url, .. } = &capture.source else { return request };
+        let Some(place) = capture.place else { return request };
+        let shown = url.to_string();
+        // The sources are the file and then each change, in order.
+        match usize::from(place.source.0).checked_sub(1) {
+            None => {
+                let written = serde_json::Value::from(shown).to_string();
+                request.text.replace_range(place.start..place.end, &written);
+            }
+            Some(change) => {
+                if let Some(change) = request.changes.get_mut(change) {
+                    change.shown = format!("--set {}={shown}", change.key);
+                    change.value = shown;
+                }
+            }
+        }
+        request
+    }
+
+    /// Its text, with its changes as comments.
+    pub fn recorded(&self) -> String {
         let mut text = self.text.clone();
         for change in &self.changes {
             // A line break inside a value must not end the comment.

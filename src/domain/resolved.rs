@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::SourceKind;
 use crate::domain::run::Reason;
 use crate::domain::site::Mode;
-use crate::domain::spec::Launcher;
+use crate::domain::spec::{Launcher, WorkStyle};
 use crate::domain::units::{Seconds, TimeLimit};
 use crate::domain::word::Word;
 
@@ -35,8 +36,12 @@ pub struct Resolved {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Code {
-    /// Absolute directory of the code.
+    /// Where the code was taken from: an absolute directory or archive, or an address without what is secret in it.
     pub path: PathBuf,
+    #[serde(default)]
+    pub kind: SourceKind,
+    #[serde(default)]
+    pub work: WorkStyle,
     pub program: Program,
     /// The spelled-out `[args]`.
     pub args: Vec<Word>,

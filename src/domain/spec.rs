@@ -36,8 +36,15 @@ keys! {
 keys! {
     /// What to run.
     pub struct Code {
-        /// Directory of the code, relative to the spec's own file. Default: the spec's directory.
+        /// A directory, relative to the spec's own file (default: the spec's directory), or an archive: `.tar.gz`, `.tgz`
+        /// or `.zip`, by path or by http(s) address. It is captured when the run is submitted.
         path: At<String>,
+        /// Globs of files that are captured although git ignores them, or `exclude` leaves them out.
+        include: Vec<At<String>>,
+        /// Globs of files that are not captured.
+        exclude: Vec<At<String>>,
+        /// What the archive must hash to: `sha256:…` or `blake3:…`.
+        digest: At<String>,
         /// The program to start, relative to `path`: a `.py` file is run by Python, a `.sh` file by bash.
         entry_point: At<String>,
         /// A whole command line instead of `entry_point`.
@@ -47,7 +54,7 @@ keys! {
         /// How `[args]` are spelled.
         args_style: At<ArgsStyle>,
     }
-    later { "include", "exclude", "digest" }
+    later {}
 }
 
 keys! {
@@ -163,11 +170,15 @@ keys! {
 
 choice! {
     /// How `work/` gets the code.
+    #[derive(Default)]
     pub enum WorkStyle {
-        /// A link to each top-level entry of the code.
+        /// A link to each top-level entry of the captured code, which cannot be written to.
+        #[default]
         Link = "link",
+        /// A copy of the captured code, made by the first job.
+        Copy = "copy",
     }
-    later { "copy" }
+    later {}
 }
 
 choice! {

@@ -162,6 +162,32 @@ fn from_text<T>(
     parsed
 }
 
+/// A number of bytes as people read it: `512 B`, `1.5 GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+        let Self(bytes) = self;
+        let mut rest = *bytes;
+        let mut unit = None;
+        for next in UNITS {
+            if rest < 1024 {
+                break;
+            }
+            unit = Some((next, rest));
+            rest /= 1024;
+        }
+        match unit {
+            None => write!(f, "{bytes} B"),
+            Some((unit, before)) => {
+                write!(f, "{}.{} {unit}", before / 1024, before % 1024 * 10 / 1024)
+            }
+        }
+    }
+}
+
 impl FromNode for Seconds {
     fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
         from_text(node, path, problems, ("duration", "\"90s\", \"5m\" or \"1d12h\""), Self::parse)
@@ -256,6 +282,19 @@ mod tests {
             assert_eq!(TimeLimit::parse(&limit.slurm()), Some(limit));
         }
         assert_eq!(TimeLimit(Seconds(129_600)).slurm(), "1-12:00:00");
+    }
+
+    #[test]
+    fn bytes_are_short() {
+        for (bytes, shown) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (u64::MAX, "16383.9 PiB"),
+        ] {
+            assert_eq!(Bytes(bytes).to_string(), shown);
+        }
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
     let shown = path.display();
     let fine = match expectation.what {
         Expected::CodeDirectory => path.is_dir(),
-        Expected::EntryPoint => path.is_file(),
+        Expected::EntryPoint | Expected::CodeArchive => path.is_file(),
         Expected::Venv => path.join("bin/activate").is_file(),
     };
     if fine {
@@ -71,6 +71,10 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
             format!("the code's directory is a file: {shown}")
         }
         Expected::CodeDirectory => format!("there is no directory {shown}"),
+        Expected::CodeArchive if path.exists() => {
+            format!("the archive of code is no file: {shown}")
+        }
+        Expected::CodeArchive => format!("there is no file {shown}"),
         Expected::EntryPoint if path.exists() => format!("the entry point is no file: {shown}"),
         Expected::EntryPoint => format!("there is no file {shown}"),
         Expected::Venv if path.exists() => {
@@ -83,7 +87,9 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
         Expected::EntryPoint => {
             "write it, or name another: it is relative to `code.path`, which is relative to the spec's own file"
         }
-        Expected::CodeDirectory | Expected::Venv => "relative paths start at the spec's own file",
+        Expected::CodeDirectory | Expected::CodeArchive | Expected::Venv => {
+            "relative paths start at the spec's own file"
+        }
     };
     Some(problem.help(help))
 }

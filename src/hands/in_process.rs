@@ -10,10 +10,13 @@ use tokio::runtime::Handle;
 
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
+use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Revocation;
 use crate::files::process;
-use crate::hands::{claim, inbox, program, regular, run_dir};
-use crate::ports::{Hands, InboxItem, NewRunDir, Output, Program, ProgramError, Stretch};
+use crate::hands::{claim, code, inbox, program, regular, run_dir};
+use crate::ports::{
+    CodeOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, Stretch, TakenCode,
+};
 
 /// Does everything as this process.
 #[derive(Debug, Clone)]
@@ -39,6 +42,14 @@ impl Hands for InProcess {
 
     fn launch(&self, program: &Program) -> Result<u32, ProgramError> {
         program::launch(&self.runtime, program)
+    }
+
+    fn capture_code(&self, order: &CodeOrder) -> io::Result<TakenCode> {
+        code::capture(&self.runtime, order)
+    }
+
+    fn use_code(&self, run_root: &Path, digest: &CodeDigest) -> io::Result<bool> {
+        code::use_stored(run_root, digest)
     }
 
     fn make_run_dir(&self, order: &NewRunDir) -> io::Result<bool> {

@@ -7,6 +7,7 @@
 mod background;
 mod claim;
 mod clock;
+mod code;
 mod in_process;
 mod inbox;
 mod program;
@@ -16,6 +17,7 @@ mod session;
 
 pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;
+pub use code::from_run_dir;
 pub use in_process::InProcess;
 pub use run_dir::WORK_ENTRIES_MAX;
 pub use session::{ScriptStart, start_script};

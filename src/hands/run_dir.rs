@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::files::durable;
-use crate::ports::NewRunDir;
+use crate::ports::{CodeLinks, NewRunDir};
 
 /// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
 pub const WORK_ENTRIES_MAX: usize = 10_000;
@@ -25,9 +25,6 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
     let Some(run_root) = order.path.parent() else {
         return Err(invalid(format!("`{}` is no place for a run", order.path.display())));
     };
-    if !order.code.is_absolute() {
-        return Err(invalid(format!("the code's path `{}` is relative", order.code.display())));
-    }
     durable::create_dir_all(&run_root.join(".inbox"), RUN_ROOT_MODE)?;
     match make_directory(&order.path, order.mode) {
         Ok(()) => {}
@@ -42,21 +39,26 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
 }
 
 fn fill(order: &NewRunDir) -> io::Result<()> {
-    for name in ["claims", "exits", "logs", "output", "checkpoints", "work"] {
+    // A copy of the code is known to be whole by its being there.
+    let work = order.code.names.is_some().then_some("work");
+    for name in ["claims", "exits", "logs", "output", "checkpoints"].into_iter().chain(work) {
         make_directory(&order.path.join(name), order.mode)?;
     }
-    link_code(&order.code, &order.path.join("work"))?;
+    link_code(&order.code, &order.path)?;
     let readable = order.mode & 0o666;
+    if let Some(patch) = &order.patch {
+        write(&order.path.join("code.patch"), patch, readable)?;
+    }
     let runnable = 0o700 | (order.mode & 0o777);
     // Copies of what the database holds.
-    write(&order.path.join("run.toml"), &order.spec, readable)?;
-    write(&order.path.join("resolved.json"), &order.resolved, readable)?;
-    write(&order.path.join("job.sh"), &order.script, runnable)
+    write(&order.path.join("run.toml"), order.spec.as_bytes(), readable)?;
+    write(&order.path.join("resolved.json"), order.resolved.as_bytes(), readable)?;
+    write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
 }
 
-fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(bytes)?;
     match other_than(&file.metadata()?, mode) {
         Some(permissions) => file.set_permissions(permissions),
         None => Ok(()),
@@ -66,9 +68,12 @@ fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
 /// What must be there after a power cut: the script that is submitted, and every name. All are waited for at once: a
 /// journaling file system makes one commit of what it is asked for together.
 fn sync(order: &NewRunDir, run_root: &Path) -> io::Result<()> {
-    let names = [order.path.join("work"), order.path.clone(), run_root.to_owned()];
+    let work = order.code.names.is_some().then(|| order.path.join("work"));
+    let names = [order.path.clone(), run_root.to_owned()];
     std::thread::scope(|scope| {
-        let syncing = names.map(|directory| scope.spawn(move || durable::sync(&directory)));
+        let all = names.into_iter().chain(work);
+        let syncing: Vec<_> =
+            all.map(|directory| scope.spawn(move || durable::sync(&directory))).collect();
         let script = durable::sync(&order.path.join("job.sh"));
         let died = |_| Err(io::Error::other("the thread that synced it died"));
         let names = syncing.into_iter().map(|thread| thread.join().unwrap_or_else(died));
@@ -93,22 +98,18 @@ fn other_than(made: &std::fs::Metadata, mode: u32) -> Option<std::fs::Permission
     (made.permissions().mode() & ALL != mode).then(|| std::fs::Permissions::from_mode(mode))
 }
 
-fn link_code(code: &Path, work: &Path) -> io::Result<()> {
-    let mut linked = 0;
-    for entry in fs_err::read_dir(code)? {
-        let name = entry?.file_name();
-        // Tools that find a repository would write into the user's own.
-        if name == ".git" {
-            continue;
-        }
-        linked += 1;
-        if linked > WORK_ENTRIES_MAX {
-            return Err(invalid(format!(
-                "`{}` has more than {WORK_ENTRIES_MAX} entries: it is no directory of code",
-                code.display()
-            )));
-        }
-        fs_err::os::unix::fs::symlink(code.join(&name), work.join(&name))?;
+/// `code` leads to the captured tree, `work/` to what is in it, through `code`: the tree is made when a job needs it.
+fn link_code(code: &CodeLinks, path: &Path) -> io::Result<()> {
+    fs_err::os::unix::fs::symlink(&code.tree, path.join("code"))?;
+    let Some(names) = &code.names else { return Ok(()) };
+    if names.len() > WORK_ENTRIES_MAX {
+        return Err(invalid(format!(
+            "the code has more than {WORK_ENTRIES_MAX} entries at its top: it is no directory of code"
+        )));
+    }
+    let work = path.join("work");
+    for name in names {
+        fs_err::os::unix::fs::symlink(Path::new("../code").join(name), work.join(name))?;
     }
     Ok(())
 }
@@ -123,15 +124,17 @@ mod tests {
 
     use super::*;
 
-    fn order(path: PathBuf, code: PathBuf) -> NewRunDir {
+    fn order(path: PathBuf, names: &[&str]) -> NewRunDir {
         let text = str::to_owned;
+        let names = Some(names.iter().map(|name| text(name)).collect());
         NewRunDir {
             path,
             mode: 0o700,
             spec: text("spec"),
             resolved: text("{}"),
             script: text("true"),
-            code,
+            code: CodeLinks { tree: PathBuf::from("../.store/code/DIGEST"), names },
+            patch: None,
         }
     }
 
@@ -149,18 +152,15 @@ mod tests {
     #[test]
     fn it_holds_what_is_known_and_links_to_the_code() {
         let dir = tempfile::tempdir().unwrap();
-        let code = dir.path().join("code");
-        for name in ["code", "code/.git", "code/pkg"] {
-            fs_err::create_dir(dir.path().join(name)).unwrap();
-        }
-        fs_err::write(code.join("train.py"), "print()").unwrap();
-        fs_err::write(code.join(".env"), "").unwrap();
-        let order = order(dir.path().join("root/deep/1-x"), code.clone());
+        let order = order(dir.path().join("root/deep/1-x"), &[".env", "pkg", "train.py"]);
+        let order = NewRunDir { patch: Some(b"diff".into()), ..order };
         assert!(make(&order).unwrap());
         insta::assert_debug_snapshot!(names_in(&order.path), @r#"
         [
             "checkpoints",
             "claims",
+            "code",
+            "code.patch",
             "exits",
             "job.sh",
             "logs",
@@ -171,13 +171,17 @@ mod tests {
         ]
         "#);
         assert_eq!(names_in(&order.path.join("work")), [".env", "pkg", "train.py"]);
-        let link = fs_err::read_link(order.path.join("work/train.py")).unwrap();
-        assert_eq!(link, code.join("train.py"));
+        let tree = dir.path().join("root/deep/.store/code/DIGEST");
+        fs_err::create_dir_all(&tree).unwrap();
+        fs_err::write(tree.join("train.py"), "print()").unwrap();
+        let through = fs_err::read_to_string(order.path.join("work/train.py")).unwrap();
+        assert_eq!(through, "print()");
         for (name, mode) in [
             ("", 0o700),
             ("logs", 0o700),
             ("run.toml", 0o600),
             ("resolved.json", 0o600),
+            ("code.patch", 0o600),
             ("job.sh", 0o700),
             ("../.inbox", 0o700),
         ] {
@@ -188,14 +192,22 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_the_code_is_left_to_the_job() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut order = order(dir.path().join("1-x"), &[]);
+        order.code.names = None;
+        assert!(make(&order).unwrap());
+        assert!(!order.path.join("work").exists());
+        assert!(order.path.join("code").is_symlink());
+    }
+
+    #[test]
     fn a_group_can_read_where_the_site_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         fs_err::create_dir(&root).unwrap();
         fs_err::set_permissions(&root, std::fs::Permissions::from_mode(0o2770)).unwrap();
-        let code = dir.path().join("code");
-        fs_err::create_dir(&code).unwrap();
-        let order = NewRunDir { mode: 0o770, ..order(root.join("1-x"), code) };
+        let order = NewRunDir { mode: 0o770, ..order(root.join("1-x"), &[]) };
         assert!(make(&order).unwrap());
         for (name, mode) in [("", 0o2770), ("logs", 0o2770), ("run.toml", 0o660), ("job.sh", 0o770)]
         {
@@ -207,21 +219,11 @@ mod tests {
     fn a_failure_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1-x");
-        let error = make(&order(path.clone(), dir.path().join("nowhere"))).unwrap_err();
-        assert!(error.to_string().contains("nowhere"), "{error}");
-        assert!(!path.exists());
-
-        let crowded = dir.path().join("crowded");
-        fs_err::create_dir(&crowded).unwrap();
-        for n in 0..=WORK_ENTRIES_MAX {
-            fs_err::os::unix::fs::symlink("x", crowded.join(n.to_string())).unwrap();
-        }
-        let error = make(&order(path.clone(), crowded)).unwrap_err();
+        let many: Vec<String> = (0..=WORK_ENTRIES_MAX).map(|n| n.to_string()).collect();
+        let mut crowded = order(path.clone(), &[]);
+        crowded.code.names = Some(many);
+        let error = make(&crowded).unwrap_err();
         assert!(error.to_string().contains("more than 10000 entries"), "{error}");
-        assert!(!path.exists());
-
-        let relative = make(&order(path.clone(), PathBuf::from("code"))).unwrap_err();
-        assert!(relative.to_string().contains("relative"), "{relative}");
         assert!(!path.exists());
     }
 }

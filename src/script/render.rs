@@ -8,9 +8,11 @@ use std::path::Path;
 
 use askama::Template;
 
+use crate::domain::code::SourceKind;
 use crate::domain::resolved::{Program, Resolved, Target};
 use crate::domain::site::Mode;
-use crate::domain::spec::Launcher;
+use crate::domain::spec::{Launcher, WorkStyle};
+use crate::domain::tree::FILES_TIME;
 use crate::script::directive::Directive;
 use crate::script::shell::{
     Comment, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord, SiteCode,
@@ -54,7 +56,7 @@ struct Job<'a> {
     launcher: &'static str,
     umask: Octal,
     run_root: ShellWord<'a>,
-    code_path: ShellWord<'a>,
+    code: Code<'a>,
     prologue: Vec<SiteCode<'a>>,
     epilogue: Vec<SiteCode<'a>>,
     modules: Vec<ShellWord<'a>>,
@@ -96,7 +98,12 @@ impl<'a> Job<'a> {
             launcher: distributed.launcher.as_str(),
             umask: Octal(script.umask),
             run_root: ShellWord(run_root),
-            code_path: ShellWord(code_path),
+            code: Code {
+                path: ShellWord(code_path),
+                is_directory: code.kind == SourceKind::Directory,
+                is_copied: code.work == WorkStyle::Copy,
+                time: FILES_TIME,
+            },
             prologue: site_code(&script.prologue),
             epilogue: site_code(&script.epilogue),
             modules: words(&environment.modules),
@@ -122,6 +129,16 @@ impl<'a> Job<'a> {
             launch_failed_exit: LAUNCH_FAILED_EXIT,
         }
     }
+}
+
+/// Where the code is.
+struct Code<'a> {
+    /// For a job that was submitted by hand.
+    path: ShellWord<'a>,
+    is_directory: bool,
+    is_copied: bool,
+    /// Of all captured files, in seconds since 1970.
+    time: u64,
 }
 
 /// Which of the launch templates starts the training.

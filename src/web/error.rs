@@ -77,6 +77,9 @@ impl From<AcceptError> for ApiError {
             AcceptError::Elsewhere { .. } => Self::new(ErrorCode::Conflict, told).hint(OLDER_SITE),
             AcceptError::SlurmSilent(_) => Self::new(ErrorCode::SlurmUnreachable, told)
                 .hint("`--target local` runs it on this machine"),
+            AcceptError::CodeGone { .. } => Self::new(ErrorCode::Conflict, told).hint(
+                "its run root deletes what is not used; submit the spec again where its code lies",
+            ),
             AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
             AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")

@@ -20,6 +20,8 @@
 
 {% include "sbatch/parts/identity.sh" %}
 
+{% include "sbatch/parts/code.sh" %}
+
 {% include "sbatch/parts/environment.sh" %}
 
 {% include "sbatch/parts/place.sh" %}
@@ -51,6 +53,8 @@ main() {
   [[ -z $ty_token ]] || ty_claim
   ty_emit started
   ty_directories
+  ty_find_code
+  ty_get_code
   ty_environment
   ty_find_nodes
   ty_make_scratch

@@ -2,12 +2,14 @@
 //!
 //! Pure: what must be looked up in a file system is returned as [`Expectation`]s, which the caller verifies.
 
+mod code;
 mod compute;
 mod program;
 pub(super) mod sbatch_options;
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::domain::code::Capture;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
 use crate::domain::problem::{At, Place, Problem, SourceId, limited};
@@ -52,10 +54,22 @@ pub struct Expectation {
 pub enum Expected {
     /// A directory of code.
     CodeDirectory,
+    /// An archive of code.
+    CodeArchive,
     /// A program of the code.
     EntryPoint,
     /// A virtual environment with `bin/activate`.
     Venv,
+}
+
+impl Expected {
+    /// Whether it is where code is taken from.
+    pub fn is_of_code(self) -> bool {
+        match self {
+            Self::CodeDirectory | Self::CodeArchive | Self::EntryPoint => true,
+            Self::Venv => false,
+        }
+    }
 }
 
 /// How a spec came to where it executes: what a caller must know who is not sure to know the whole site.
@@ -76,6 +90,8 @@ pub struct Outcome {
     pub resolved: Option<Resolved>,
     pub choice: Choice,
     pub expectations: Vec<Expectation>,
+    /// What is to be captured when the run is accepted.
+    pub capture: Option<Capture>,
     pub problems: Vec<Problem>,
 }
 
@@ -91,12 +107,13 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
         is_readable,
         problems,
         expectations: Vec::new(),
+        capture: None,
         choice: Choice::Made,
     };
     let resolved = resolver.resolve();
-    let Resolver { problems, expectations, choice, .. } = resolver;
+    let Resolver { problems, expectations, capture, choice, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
-    Outcome { resolved, choice, expectations, problems: limited(problems) }
+    Outcome { resolved, choice, expectations, capture, problems: limited(problems) }
 }
 
 /// Collects problems while it works through a spec; each step gives its best value and goes on.
@@ -107,6 +124,7 @@ struct Resolver<'a> {
     is_readable: bool,
     problems: Vec<Problem>,
     expectations: Vec<Expectation>,
+    capture: Option<Capture>,
     choice: Choice,
 }
 

@@ -1,16 +1,13 @@
-//! What is run: code, command line, environment.
+//! What is run: command line and environment.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::compute::Chosen;
 use crate::domain::resolve::{Expectation, Expected, PATH_BYTES_MAX, Resolver};
-use crate::domain::resolved::{Code, Environment, Program};
+use crate::domain::resolved::{Environment, Program};
 use crate::domain::spec::{ArgValue, ArgsStyle};
 use crate::domain::word::{WORD_BYTES_MAX, Word, WordError};
-
-/// Linux gives a new program about 2 MiB for arguments and environment; half of it is left for what others add.
-const COMMAND_BYTES_MAX: usize = 1 << 20;
 
 impl Resolver<'_> {
     /// The entry point or the command, whichever was given.
@@ -77,43 +74,7 @@ impl Resolver<'_> {
         ))
     }
 
-    pub(super) fn code(&mut self, program: Option<Program>) -> Option<Code> {
-        let spec = self.spec.code.as_ref();
-        let asked = spec.and_then(|code| code.path.as_ref());
-        let path = self.beside_spec(asked.map_or(".", |path| path.value.as_str()));
-        if asked.is_some_and(|path| is_archive_or_url(&path.value)) {
-            if let Some(asked) = asked {
-                self.problems
-                    .push(crate::domain::keys::not_supported(asked, "an archive as `code.path`"));
-            }
-        } else {
-            let place = asked.map(|path| path.place);
-            self.expectations.push(Expectation {
-                place,
-                what: Expected::CodeDirectory,
-                path: path.clone(),
-            });
-        }
-        if let Some(Program::EntryPoint(entry_point)) = &program {
-            let place = spec.and_then(|code| code.entry_point.as_ref()).map(|entry| entry.place);
-            let path = path.join(entry_point);
-            self.expectations.push(Expectation { place, what: Expected::EntryPoint, path });
-        }
-        let style = spec
-            .and_then(|code| code.args_style.as_ref())
-            .map_or(ArgsStyle::Flags, |style| style.value);
-        let args = self.args(style);
-        let bytes: usize = args.iter().map(|word| word.to_string().len() + 1).sum();
-        if bytes > COMMAND_BYTES_MAX {
-            let message = format!(
-                "`args` are {bytes} bytes long, more than the {COMMAND_BYTES_MAX} a program can be given"
-            );
-            self.problems.push(Problem::nowhere(message));
-        }
-        Some(Code { path, program: program?, args })
-    }
-
-    fn args(&mut self, style: ArgsStyle) -> Vec<Word> {
+    pub(super) fn args(&mut self, style: ArgsStyle) -> Vec<Word> {
         let mut words = Vec::new();
         for (key, value) in self.spec.args.iter().flat_map(|args| &args.0) {
             if key.value.is_empty()
@@ -260,7 +221,7 @@ impl Resolver<'_> {
     }
 
     /// A path of the spec: relative ones start beside the spec file, `~` is the asker's home.
-    fn beside_spec(&self, path: &str) -> PathBuf {
+    pub(super) fn beside_spec(&self, path: &str) -> PathBuf {
         let joined = match path.strip_prefix("~/") {
             Some(rest) => self.context.asker.home.join(rest),
             None => self.context.base.join(path),
@@ -295,12 +256,6 @@ fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>, is_list: bool) -> Vec
             vec![Word(pieces)]
         }
     }
-}
-
-fn is_archive_or_url(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
-    lower.contains("://")
-        || [".tar.gz", ".tgz", ".zip"].iter().any(|ending| lower.ends_with(ending))
 }
 
 /// Whether a variable may be set by a spec or a class.

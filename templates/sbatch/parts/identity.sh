@@ -38,7 +38,9 @@ ty_identify() {
 
 # Submitted by hand: no claim, no events, a directory for this job alone.
 ty_by_hand() {
-  local ty_code_dir={{ code_path }} ty_entry
+{%- if code.is_directory %}
+  local ty_code_dir={{ code.path }} ty_entry
+{%- endif %}
   ty_run_id=0
   ty_attempt=1
 {%- if !on_slurm %}
@@ -47,11 +49,15 @@ ty_by_hand() {
   ty_run_dir=$ty_run_root/by-hand/$ty_job_id
   ty_say "not submitted by Trainyard: this job works in $ty_run_dir"
   mkdir -p -- "$ty_run_dir/work" || ty_fail "cannot make $ty_run_dir on $ty_host"
+{%- if code.is_directory %}
   [[ -d $ty_code_dir ]] || ty_fail "there is no directory $ty_code_dir on $ty_host"
   for ty_entry in "$ty_code_dir"/* "$ty_code_dir"/.[!.]* "$ty_code_dir"/..?*; do
     [[ -e $ty_entry || -L $ty_entry ]] || continue
     [[ -L $ty_run_dir/work/${ty_entry##*/} ]] || ln -sn -- "$ty_entry" "$ty_run_dir/work/${ty_entry##*/}"
   done
+{%- else %}
+  ty_fail "the code of this script is an archive, which only Trainyard unpacks: submit its spec"
+{%- endif %}
 }
 
 # One job per submission may train: the one whose key the claim's link holds. Judged by what the link says, not by

@@ -9,7 +9,7 @@ project = "nobody"
 [code]
 path = "no-such-directory"
 entry_point = "train.py"
-work = "copy"
+work = "move"
 
 [args]
 output = "{outptu}"

@@ -16,7 +16,8 @@ use trainyard::files::process::ProcessId;
 use trainyard::hands::InProcess;
 use trainyard::local::{LocalScheduler, Record, SUPERVISOR_VERB, Spool};
 use trainyard::ports::{
-    Asked, Clock, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence, SubmitOrder,
+    Asked, Clock, CodeLinks, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence,
+    SubmitOrder,
 };
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
@@ -113,15 +114,14 @@ impl Yard {
     ) -> (SubmitOrder, Job) {
         let name = format!("{number}-x");
         let run_dir = self.dir.path().join("runs").join(&name);
-        let code = self.dir.path().join("code");
-        fs_err::create_dir_all(&code).unwrap();
         let new = NewRunDir {
             path: run_dir.clone(),
             mode: 0o700,
             spec: String::new(),
             resolved: String::new(),
             script: script.to_owned(),
-            code,
+            code: CodeLinks { tree: PathBuf::from("../code"), names: Some(Vec::new()) },
+            patch: None,
         };
         self.hands().make_run_dir(&new).unwrap();
         let token = Token::from_bits(u128::from(number.unsigned_abs()));

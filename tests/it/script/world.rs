@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use trainyard::domain::code::SourceKind;
 use trainyard::domain::inbox::{ScriptEvent, ScriptEventKind};
 use trainyard::domain::resolved::{
     Code, Compute, Distributed, Environment, Failure, Program, Resolved, SbatchOption, Script,
     Target,
 };
 use trainyard::domain::site::Mode;
-use trainyard::domain::spec::Launcher;
+use trainyard::domain::spec::{Launcher, WorkStyle};
 use trainyard::domain::units::Seconds;
 use trainyard::domain::word::Word;
 use trainyard::script::render;
@@ -31,6 +32,8 @@ pub(super) fn spec() -> Resolved {
         project: None,
         experiment: None,
         code: Code {
+            kind: SourceKind::Directory,
+            work: WorkStyle::Link,
             path: "/home/ada/code".into(),
             program: Program::EntryPoint("train.sh".into()),
             args: Vec::new(),

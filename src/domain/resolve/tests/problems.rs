@@ -79,7 +79,6 @@ fn what_is_not_built_yet_is_refused_as_such() {
         let spec = format!("{CODE}[distributed]\nlauncher = '{launcher}'\n");
         check_later(&spec, "4:12", &format!("distributed.launcher = \"{launcher}\""));
     }
-    check_later(&format!("{CODE}work = 'copy'\n"), "3:8", "code.work = \"copy\"");
 }
 
 #[test]

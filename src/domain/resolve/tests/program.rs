@@ -1,5 +1,6 @@
 //! Code, command line and environment.
 
+use crate::domain::code::CodeSource;
 use crate::domain::resolve::Expected;
 use crate::domain::resolve::tests::{
     CODE, LOCAL_ONLY, SITE, check_problems, check_problems_at, outcome, resolved,
@@ -113,10 +114,37 @@ fn code_is_found_beside_the_spec() {
             (Expected::EntryPoint, "/home/anna/llama/src/train.py".into()),
         ]
     );
-    for archive in ["code.tar.gz", "Code.TGZ", "a.zip", "https://example.org/a"] {
-        let message = "2:8 `an archive as `code.path`` is not supported by this version";
-        check_problems(&code(archive), &[message]);
+}
+
+#[test]
+fn an_archive_is_known_by_its_ending_and_an_address_by_its_scheme() {
+    let code = |keys: &str| format!("[code]\n{keys}\nentry_point = 'train.py'\n");
+    let hex = "a".repeat(64);
+    for name in ["code.tar.gz", "Code.TGZ", "a.zip"] {
+        let outcome = outcome(SITE, &code(&format!("path = '{name}'\ndigest = 'sha256:{hex}'")));
+        let expected = &outcome.expectations[0];
+        assert_eq!(expected.what, Expected::CodeArchive);
+        assert_eq!(expected.path.display().to_string(), format!("/home/anna/llama/{name}"));
+        let source = outcome.capture.unwrap().source;
+        assert!(matches!(source, CodeSource::Archive { digest: Some(_), .. }), "{source:?}");
     }
+    let spec = code("path = 'https://me:pw@example.org/a.zip?sig=secret'");
+    let outcome = outcome(SITE, &spec);
+    assert_eq!(outcome.expectations, []);
+    let resolved = outcome.resolved.unwrap();
+    assert_eq!(resolved.code.path.display().to_string(), "https://example.org/a.zip");
+    let all = format!("{resolved:?} {}", serde_json::to_string(&resolved).unwrap());
+    assert!(!all.contains("secret") && !all.contains("pw@"), "{all}");
+    for (keys, problem) in [
+        ("path = 'ftp://h/a.zip'", "2:8 only http:// and https:// addresses are supported"),
+        ("path = 'a.zip'\ndigest = 'sha256:1'", "3:10 `sha256:1` is no digest"),
+        ("exclude = ['a[']", "2:12 `a[` is no glob: unclosed character class; missing ']'"),
+    ] {
+        check_problems(&code(keys), &[problem]);
+    }
+    let digest = format!("digest = 'blake3:{hex}'");
+    let message = "2:10 `code.digest` is of an archive, and `code.path` is a directory";
+    check_problems(&code(&digest), &[message]);
 }
 
 #[test]

@@ -11,11 +11,12 @@ use tokio::sync::{Notify, watch};
 
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
+use trainyard::domain::inputs::CodeDigest;
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
-    Asked, Clock, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program, ProgramError,
-    Scheduler, Silence, Stretch, SubmitOrder,
+    Asked, Clock, CodeOrder, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program,
+    ProgramError, Scheduler, Silence, Stretch, SubmitOrder, TakenCode,
 };
 use trainyard::store::Store;
 
@@ -226,6 +227,14 @@ impl Hands for Ports {
 
     fn launch(&self, program: &Program) -> Result<u32, ProgramError> {
         Err(ProgramError::Deadline { path: program.path.clone(), deadline: program.deadline })
+    }
+
+    fn capture_code(&self, _order: &CodeOrder) -> IoResult<TakenCode> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn use_code(&self, _run_root: &Path, _digest: &CodeDigest) -> IoResult<bool> {
+        Err(ErrorKind::Unsupported.into())
     }
 
     fn make_run_dir(&self, _order: &NewRunDir) -> IoResult<bool> {

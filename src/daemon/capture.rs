@@ -1,0 +1,129 @@
+//! The code of a new run: captured from where it lies, or found in the store.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::daemon::accept::AcceptError;
+use crate::daemon::world::World;
+use crate::domain::code::{Capture, SourceKind};
+use crate::domain::inputs::{CapturedCode, CodeDigest};
+use crate::domain::problem::{Problem, Sources};
+use crate::domain::resolved::Resolved;
+use crate::ports::{CodeOrder, Hands, Silence, TakenCode};
+
+/// A large tree on a slow file system, or an archive from far away.
+const CAPTURE_DEADLINE: Duration = Duration::from_mins(15);
+
+/// Why code was not captured.
+pub(super) enum CaptureError {
+    /// What is asked for cannot be captured.
+    Refused(Box<Problem>),
+    /// An earlier run's code is kept no longer.
+    Gone {
+        digest: CodeDigest,
+        run_root: PathBuf,
+    },
+    Silent(Silence),
+}
+
+impl CaptureError {
+    /// As an acceptance says it.
+    pub(super) fn told(self, sources: Sources) -> AcceptError {
+        match self {
+            Self::Refused(problem) => {
+                AcceptError::Invalid { sources: Box::new(sources), problems: vec![*problem] }
+            }
+            Self::Gone { digest, run_root } => AcceptError::CodeGone { digest, run_root },
+            Self::Silent(silence) => AcceptError::Files(silence),
+        }
+    }
+}
+
+/// Captures the code of a run; takes that of an earlier one where it is given.
+pub(super) async fn obtain_code(
+    world: &World,
+    resolved: &Resolved,
+    capture: &Capture,
+    stored: Option<CapturedCode>,
+) -> Result<TakenCode, CaptureError> {
+    match stored {
+        Some(code) => stored_code(world, resolved, code).await,
+        None => capture_code(world, resolved, capture).await,
+    }
+}
+
+async fn capture_code(
+    world: &World,
+    resolved: &Resolved,
+    capture: &Capture,
+) -> Result<TakenCode, CaptureError> {
+    let order = CodeOrder {
+        capture: capture.clone(),
+        run_root: resolved.run_root.clone(),
+        mode: resolved.run_dir_mode.0,
+        home: world.asker.home.clone(),
+    };
+    let take = move |hands: &dyn Hands| match hands.capture_code(&order) {
+        Err(error) if is_about_the_code(&error) => Ok(Err(error.to_string())),
+        other => other.map(Ok),
+    };
+    let taken = world.with_hands_within(&resolved.code.path, CAPTURE_DEADLINE, take).await;
+    let taken = taken.map_err(CaptureError::Silent)?.map_err(|why| {
+        let message = format!("cannot capture the code of {}: {why}", resolved.code.path.display());
+        let help = match resolved.code.kind {
+            SourceKind::Directory => {
+                "leave out what is no code with `exclude = [\"…\"]` under [code], or name another directory"
+            }
+            SourceKind::Archive | SourceKind::Address => {
+                "`code.path` is to be an archive of plain files, directories and links"
+            }
+        };
+        CaptureError::Refused(Box::new(Problem::new(capture.place, message).help(help)))
+    })?;
+    match &capture.entry_point {
+        Some((entry_point, place)) if !taken.has_entry_point => {
+            let message = format!(
+                "the entry point `{}` is not among the captured code",
+                entry_point.escape_debug()
+            );
+            let problem =
+                Problem::new(*place, message).help(help_for_entry_point(resolved, &taken.code));
+            Err(CaptureError::Refused(Box::new(problem)))
+        }
+        _ => Ok(taken),
+    }
+}
+
+fn help_for_entry_point(resolved: &Resolved, code: &CapturedCode) -> String {
+    match (resolved.code.kind, code.top.as_slice()) {
+        (SourceKind::Directory, _) => {
+            "git ignores it, or `exclude` leaves it out: name it in `include = [\"…\"]` under [code]".into()
+        }
+        (_, [only]) => format!("everything in the archive lies below `{only}/`"),
+        (_, names) => {
+            const NAMES_TOLD: usize = 8;
+            let names: Vec<&str> = names.iter().take(NAMES_TOLD).map(String::as_str).collect();
+            format!("at the top of the archive are {}", names.join(", "))
+        }
+    }
+}
+
+/// Whether trying again would not help.
+fn is_about_the_code(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{InvalidData, NotFound, PermissionDenied};
+    matches!(error.kind(), InvalidData | NotFound | PermissionDenied)
+}
+
+async fn stored_code(
+    world: &World,
+    resolved: &Resolved,
+    code: CapturedCode,
+) -> Result<TakenCode, CaptureError> {
+    let (run_root, digest) = (resolved.run_root.clone(), code.digest.clone());
+    let holds = move |hands: &dyn Hands| hands.use_code(&run_root, &digest);
+    if world.with_hands(&resolved.run_root, holds).await.map_err(CaptureError::Silent)? {
+        return Ok(TakenCode { code, has_entry_point: true, patch: None });
+    }
+    let run_root = resolved.run_root.clone();
+    Err(CaptureError::Gone { digest: code.digest, run_root })
+}

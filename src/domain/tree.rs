@@ -1,0 +1,220 @@
+//! A tree of code as it is kept: what counts of it, what it may have, and how it is written down.
+//!
+//! Counted are names, contents, links and whether a file may be executed; not times, owners or other permissions, so that
+//! the same code has the same digest wherever it was taken from.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::domain::inputs::CodeDigest;
+use crate::domain::units::Bytes;
+
+/// Files, links and empty directories of one tree.
+pub const ENTRIES_MAX: usize = 100_000;
+/// Of all files together.
+pub const BYTES_MAX: u64 = 1 << 30;
+/// Of a path in the tree; what is longer fits below no run root.
+pub const PATH_BYTES_MAX: usize = 1024;
+/// The time of all captured files, 2000-01-01 00:00 UTC, in seconds since 1970. The zip format knows nothing before 1980,
+/// and tools that make wheels of a tree stop there.
+pub const FILES_TIME: u64 = 946_684_800;
+/// What is not told one by one.
+const LARGEST_TOLD: usize = 5;
+
+/// Something in a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Relative to the tree, with `/`.
+    pub path: String,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    File {
+        size: u64,
+        executable: bool,
+        hash: blake3::Hash,
+    },
+    /// Where it points to, as it is written.
+    Link(String),
+    EmptyDirectory,
+}
+
+/// Why a tree cannot be captured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TreeError {
+    #[error("it has more than {ENTRIES_MAX} files")]
+    TooMany,
+    #[error("it has {}, more than {}; the largest: {}", Bytes(*bytes), Bytes(BYTES_MAX), Largest(largest))]
+    TooLarge { bytes: u64, largest: Vec<(String, u64)> },
+    #[error("`{}` cannot be captured: {why}", path.escape_debug())]
+    Name { path: String, why: &'static str },
+}
+
+struct Largest<'a>(&'a [(String, u64)]);
+
+impl fmt::Display for Largest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (path, bytes)) in self.0.iter().enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{} ({})", path.escape_debug(), Bytes(*bytes))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path may be in a tree, and fit into its list, a line each.
+pub fn check_path(path: &str) -> Result<(), TreeError> {
+    let why = if path.len() > PATH_BYTES_MAX {
+        "its path is longer than 1024 bytes"
+    } else if path.chars().any(char::is_control) {
+        "its name has a line break or another control character"
+    } else {
+        return Ok(());
+    };
+    Err(TreeError::Name { path: path.to_owned(), why })
+}
+
+/// Whether a tree of files of these sizes may be captured.
+pub fn check_size<'a>(
+    files: impl Iterator<Item = (&'a str, u64)> + Clone,
+) -> Result<(), TreeError> {
+    let mut count = 0;
+    let mut bytes = 0_u64;
+    for (_, size) in files.clone() {
+        count += 1;
+        bytes = bytes.saturating_add(size);
+    }
+    if count > ENTRIES_MAX {
+        return Err(TreeError::TooMany);
+    }
+    if bytes <= BYTES_MAX {
+        return Ok(());
+    }
+    let mut largest: Vec<(String, u64)> =
+        files.map(|(path, size)| (path.to_owned(), size)).collect();
+    largest.sort_by_key(|(path, size)| (std::cmp::Reverse(*size), path.clone()));
+    largest.truncate(LARGEST_TOLD);
+    Err(TreeError::TooLarge { bytes, largest })
+}
+
+/// Whether a link leads to somewhere in the tree. `..` counts only where its text begins: behind a name it may be taken
+/// from where another link leads, which is anywhere.
+pub fn stays_inside(path: &str, target: &str) -> bool {
+    let above = path.split('/').count() - 1;
+    let parts = || target.split('/').filter(|part| !matches!(*part, "" | "."));
+    let climbs = parts().take_while(|part| *part == "..").count();
+    !target.starts_with('/') && climbs <= above && parts().skip(climbs).all(|part| part != "..")
+}
+
+/// The digest of a tree; its entries in the order of their paths.
+pub fn digest(entries: &[Entry]) -> CodeDigest {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |text: &str| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text.as_bytes());
+    };
+    text("trainyard code 1");
+    for entry in entries {
+        text(&entry.path);
+        match &entry.kind {
+            Kind::File { executable: false, hash, .. } => text(&format!("file {hash}")),
+            Kind::File { executable: true, hash, .. } => text(&format!("program {hash}")),
+            Kind::Link(target) => text(&format!("link {target}")),
+            Kind::EmptyDirectory => text("directory"),
+        }
+    }
+    CodeDigest::of(hasher.finalize())
+}
+
+/// The names at the top of a tree.
+pub fn top(entries: &[Entry]) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        entries.iter().filter_map(|entry| entry.path.split('/').next()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The tree as lines that a job script compares with what `find` says, in the order of `sort` in the C locale.
+pub fn list(entries: &[Entry]) -> String {
+    let mut lines: Vec<String> = entries
+        .iter()
+        .map(|Entry { path, kind }| match kind {
+            Kind::File { size, .. } => format!("f {size} {path}\n"),
+            Kind::Link(target) => format!("l {path} -> {target}\n"),
+            Kind::EmptyDirectory => format!("d {path}\n"),
+        })
+        .collect();
+    lines.sort_unstable();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, text: &str, executable: bool) -> Entry {
+        let kind =
+            Kind::File { size: text.len() as u64, executable, hash: blake3::hash(text.as_bytes()) };
+        Entry { path: path.into(), kind }
+    }
+
+    #[test]
+    fn the_digest_is_of_names_contents_links_and_modes() {
+        let base = || vec![file("a", "1", false), file("b/c", "2", false)];
+        let with = |change: fn(&mut Vec<Entry>)| {
+            let mut entries = base();
+            change(&mut entries);
+            digest(&entries)
+        };
+        let all = [
+            with(|_| {}),
+            with(|tree| tree[0].path = "z".into()),
+            with(|tree| tree[0] = file("a", "3", false)),
+            with(|tree| tree[0] = file("a", "1", true)),
+            with(|tree| tree[0].kind = Kind::Link("1".into())),
+            with(|tree| tree[0].kind = Kind::EmptyDirectory),
+            with(|tree| tree.truncate(1)),
+        ];
+        let distinct: BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+        assert_eq!(digest(&base()), all[0]);
+    }
+
+    #[test]
+    fn a_tree_has_limits_that_name_what_is_over_them() {
+        let sizes = [("small", 1), ("weights/model.pt", BYTES_MAX), ("data.bin", 5 << 20)];
+        let error = check_size(sizes.into_iter()).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "it has 1.0 GiB, more than 1.0 GiB; the largest: weights/model.pt (1.0 GiB), data.bin (5.0 MiB), small (1 B)"
+        );
+        assert_eq!(check_size(sizes[..1].iter().copied()), Ok(()));
+        let many = std::iter::repeat_n(("x", 0), ENTRIES_MAX + 1);
+        assert_eq!(check_size(many), Err(TreeError::TooMany));
+        assert_eq!(check_path("a b/ü"), Ok(()));
+        assert!(check_path("a\nb").is_err() && check_path(&"x".repeat(1025)).is_err());
+    }
+
+    #[test]
+    fn links_are_followed_by_their_text() {
+        for (path, target) in [("a", "b"), ("d/a", "../b"), ("d/e/a", "./../../b"), ("d/a", "..")] {
+            assert!(stays_inside(path, target), "{path} -> {target}");
+        }
+        for (path, target) in [("a", ".."), ("a", "/b"), ("d/a", "../../b"), ("a", "a/a/../..")] {
+            assert!(!stays_inside(path, target), "{path} -> {target}");
+        }
+    }
+
+    #[test]
+    fn the_list_is_sorted_as_bytes() {
+        let tree = [
+            file("b", "12", false),
+            file("a c", "", true),
+            Entry { path: "l".into(), kind: Kind::Link("b".into()) },
+            Entry { path: "e/f".into(), kind: Kind::EmptyDirectory },
+        ];
+        assert_eq!(list(&tree), "d e/f\nf 0 a c\nf 2 b\nl l -> b\n");
+        assert_eq!(top(&tree), ["a c", "b", "e", "l"]);
+    }
+}

@@ -1,0 +1,295 @@
+//! Captured code: what a directory or an archive holds at the moment of submission, kept once for all runs of it.
+
+mod archive;
+mod fetch;
+mod git;
+mod globs;
+mod index;
+mod listing;
+mod pack;
+mod store;
+
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use tempfile::NamedTempFile;
+use tokio::runtime::Handle;
+
+use crate::domain::code::{Capture, CodeSource};
+use crate::domain::inputs::{CapturedCode, CodeDigest, GitState};
+use crate::domain::tree::{self, Entry, Kind};
+use crate::files::durable;
+use crate::hands::code::git::Found;
+use crate::hands::code::globs::Globs;
+use crate::hands::code::index::{Index, Look};
+use crate::hands::code::listing::{Listing, Place, refused};
+use crate::hands::code::pack::{Candidate, What};
+use crate::hands::code::store::CodeStore;
+use crate::ports::{CodeOrder, TakenCode};
+
+/// Captures the code that an order names, or finds that it is captured already.
+pub(super) fn capture(runtime: &Handle, order: &CodeOrder) -> io::Result<TakenCode> {
+    let store = CodeStore::at(&order.run_root);
+    store.make(order.mode)?;
+    let Capture { source, include, exclude, .. } = &order.capture;
+    let globs = Globs::new(include, exclude)?;
+    let taking = Taking { store: &store, order, globs: &globs };
+    match source {
+        CodeSource::Directory(path) => {
+            // A link may be turned to another directory tomorrow; what it leads to now is captured.
+            let path = fs_err::canonicalize(path)?;
+            let found = git::ask(runtime, taking.place(&path), &order.home)?;
+            taking.take(&path, found, &path)
+        }
+        CodeSource::Archive { path, digest } => {
+            let unpacked = archive::unpack_file(path, digest.as_ref(), &store.root)?;
+            taking.take(unpacked.path(), None, path)
+        }
+        CodeSource::Address { url, digest } => {
+            let file = fetch::fetch(url, &store.root)?;
+            let unpacked = archive::unpack_file(file.path(), digest.as_ref(), &store.root)?;
+            taking.take(unpacked.path(), None, Path::new(url.secret()))
+        }
+    }
+}
+
+/// Whether a digest's archive is there; notes that it is used.
+pub(super) fn use_stored(run_root: &Path, digest: &CodeDigest) -> io::Result<bool> {
+    let store = CodeStore::at(run_root);
+    let holds = store.holds(digest)?;
+    if holds {
+        store.touch(digest)?;
+    }
+    Ok(holds)
+}
+
+/// Where the tree of a digest is, or will be made, as seen from a run directory.
+pub fn from_run_dir(digest: &CodeDigest) -> PathBuf {
+    Path::new("..").join(store::PLACE).join(digest.as_str())
+}
+
+/// What is the same for all of one order.
+#[derive(Clone, Copy)]
+struct Taking<'a> {
+    store: &'a CodeStore,
+    order: &'a CodeOrder,
+    globs: &'a Globs,
+}
+
+impl<'a> Taking<'a> {
+    fn place(self, directory: &'a Path) -> Place<'a> {
+        Place { directory, run_root: &self.order.run_root, globs: self.globs }
+    }
+
+    /// Takes a directory into the store. `named` is what it stands for: where an archive of it was.
+    fn take(self, directory: &Path, found: Option<Found>, named: &Path) -> io::Result<TakenCode> {
+        let place = Place { directory, run_root: &self.order.run_root, globs: self.globs };
+        let (mut listing, untracked, state, patch) = match found {
+            Some(Found { listing, untracked, state, patch }) => {
+                (listing, untracked, Some(state), patch)
+            }
+            None => (listing::everything(place)?, Vec::new(), None, None),
+        };
+        if self.globs.asks_for_more() {
+            for path in listing::included(place)?.files {
+                listing.add(path)?;
+            }
+        }
+        let mut candidates = candidates(directory, &listing)?;
+        let sizes = candidates.iter().filter_map(|candidate| match &candidate.what {
+            What::File { look, .. } => Some((candidate.path.as_str(), look.size)),
+            What::Link(_) | What::EmptyDirectory => None,
+        });
+        tree::check_size(sizes).map_err(refused)?;
+        let index = self.store.index(&self.index_key(named));
+        let (digest, entries) = keep(self.store, &mut candidates, &index)?;
+        let (mut files, mut bytes) = (0, 0);
+        for entry in &entries {
+            if let Kind::File { size, .. } = entry.kind {
+                (files, bytes) = (files + 1, bytes + size);
+            }
+        }
+        let git = state.map(|state| with_digest(state, patch.as_deref(), &untracked, &entries));
+        let top = tree::top(&entries);
+        let code = CapturedCode { digest, files, bytes, top, git };
+        Ok(TakenCode { code, has_entry_point: self.has_entry_point(&entries), patch })
+    }
+
+    /// One index for each source, and for each way to choose from it.
+    fn index_key(self, source: &Path) -> blake3::Hash {
+        let Capture { include, exclude, .. } = &self.order.capture;
+        blake3::hash(format!("{} {include:?} {exclude:?}", source.display()).as_bytes())
+    }
+
+    fn has_entry_point(self, entries: &[Entry]) -> bool {
+        let Some((asked, _)) = &self.order.capture.entry_point else { return true };
+        let parts = Path::new(asked).components();
+        let path: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
+        let is_it =
+            |entry: &Entry| entry.kind != Kind::EmptyDirectory && Path::new(&entry.path) == path;
+        entries.iter().any(is_it)
+    }
+}
+
+/// How each file looks now. What is gone since it was listed is left out, as is what is no file.
+fn candidates(directory: &Path, listing: &Listing) -> io::Result<Vec<Candidate>> {
+    let paths: Vec<&String> = listing.files.iter().collect();
+    let looked = pack::in_parallel(&paths, |path| candidate(directory, path))?;
+    let empty = listing.empty.iter().map(|path| Candidate {
+        path: path.clone(),
+        absolute: directory.join(path),
+        what: What::EmptyDirectory,
+    });
+    let mut candidates: Vec<Candidate> = looked.into_iter().flatten().chain(empty).collect();
+    candidates.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(candidates)
+}
+
+fn candidate(directory: &Path, path: &str) -> io::Result<Option<Candidate>> {
+    const EXECUTABLE: u32 = 0o100;
+    let absolute = directory.join(path);
+    let metadata = match fs_err::symlink_metadata(&absolute) {
+        // Tracked by git and deleted.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        found => found?,
+    };
+    let what = if metadata.is_symlink() {
+        What::Link(link(path, &absolute)?)
+    } else if metadata.is_file() {
+        let executable = metadata.permissions().mode() & EXECUTABLE != 0;
+        What::File { look: Look::of(&metadata), executable, hash: None }
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(Candidate { path: path.to_owned(), absolute, what }))
+}
+
+/// Where a link leads; one that leads out of the tree leads there from anywhere.
+fn link(path: &str, absolute: &Path) -> io::Result<String> {
+    let target = fs_err::read_link(absolute)?;
+    let text = target.to_str().filter(|target| tree::check_path(target).is_ok());
+    let Some(text) = text else {
+        return Err(refused(format!("`{path}` cannot be captured: it leads to no plain path")));
+    };
+    if target.is_absolute() || tree::stays_inside(path, text) {
+        return Ok(text.to_owned());
+    }
+    let above = absolute.parent().unwrap_or(absolute);
+    Ok(above.join(&target).to_string_lossy().into_owned())
+}
+
+/// Puts a tree into the store, unless it is there, and says what it is.
+fn keep(
+    store: &CodeStore,
+    candidates: &mut [Candidate],
+    index_file: &Path,
+) -> io::Result<(CodeDigest, Vec<Entry>)> {
+    let index = Index::read(index_file);
+    let mut unknown = 0;
+    for Candidate { path, what, .. } in candidates.iter_mut() {
+        if let What::File { look, hash, .. } = what {
+            *hash = index.hash_of(path, look);
+            unknown += usize::from(hash.is_none());
+        }
+    }
+    // What was never captured is not there; everything is read once, for hashes and archive.
+    if !index.is_empty() {
+        let hashes = pack::in_parallel(candidates, |candidate| match candidate.what {
+            What::File { hash: None, .. } => pack::hash(candidate).map(Some),
+            What::File { .. } | What::Link(_) | What::EmptyDirectory => Ok(None),
+        })?;
+        for (candidate, read) in candidates.iter_mut().zip(hashes) {
+            if let What::File { hash: hash @ None, .. } = &mut candidate.what {
+                *hash = read;
+            }
+        }
+        let entries: Vec<Entry> = candidates.iter().filter_map(entry).collect();
+        let digest = tree::digest(&entries);
+        if store.holds(&digest)? {
+            store.touch(&digest)?;
+            if unknown > 0 {
+                remember(index_file, candidates, &entries)?;
+            }
+            return Ok((digest, entries));
+        }
+    }
+    let (digest, entries) = pack_into(store, candidates)?;
+    remember(index_file, candidates, &entries)?;
+    Ok((digest, entries))
+}
+
+/// What a candidate is, where its hash is known.
+fn entry(candidate: &Candidate) -> Option<Entry> {
+    let kind = match &candidate.what {
+        What::File { look, executable, hash } => {
+            Kind::File { size: look.size, executable: *executable, hash: (*hash)? }
+        }
+        What::Link(target) => Kind::Link(target.clone()),
+        What::EmptyDirectory => Kind::EmptyDirectory,
+    };
+    Some(Entry { path: candidate.path.clone(), kind })
+}
+
+/// Writes the archive of a tree and its list, durably.
+fn pack_into(store: &CodeStore, candidates: &[Candidate]) -> io::Result<(CodeDigest, Vec<Entry>)> {
+    const BUFFER_BYTES: usize = 1 << 20;
+    const MODE: u32 = 0o444;
+    let file = NamedTempFile::with_prefix_in(".new-", &store.root)?;
+    let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, file);
+    let (entries, packed) = pack::pack(candidates, &mut out)?;
+    out.flush()?;
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    let digest = tree::digest(&entries);
+    if store.holds(&digest)? {
+        store.touch(&digest)?;
+        return Ok((digest, entries));
+    }
+    file.as_file().set_permissions(std::fs::Permissions::from_mode(MODE))?;
+    file.as_file().sync_all()?;
+    file.persist(store.archive(&digest)).map_err(|error| error.error)?;
+    let list = packed.line() + &tree::list(&entries);
+    durable::write(&store.list(&digest), list.as_bytes(), MODE)?;
+    Ok((digest, entries))
+}
+
+fn remember(index_file: &Path, candidates: &[Candidate], entries: &[Entry]) -> io::Result<()> {
+    let above = index_file.parent().unwrap_or(index_file);
+    let now = Look::of(&NamedTempFile::new_in(above)?.as_file().metadata()?).modified;
+    let files = candidates.iter().zip(entries).filter_map(|(candidate, entry)| {
+        match (&candidate.what, &entry.kind) {
+            (What::File { look, .. }, Kind::File { hash, .. }) => {
+                Some((candidate.path.as_str(), *look, *hash))
+            }
+            _ => None,
+        }
+    });
+    Index::write(index_file, files, now);
+    Ok(())
+}
+
+/// The state of a work tree, with the digest of what differs from its commit.
+fn with_digest(
+    mut state: GitState,
+    patch: Option<&[u8]>,
+    untracked: &[String],
+    entries: &[Entry],
+) -> GitState {
+    if let Some(changes) = state.changes.as_mut() {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(patch.unwrap_or_default());
+        for path in untracked {
+            let found = entries.binary_search_by(|entry| entry.path.cmp(path));
+            if let Some(Entry { kind: Kind::File { hash, .. }, .. }) =
+                found.ok().and_then(|at| entries.get(at))
+            {
+                hasher.update(path.as_bytes()).update(hash.as_bytes());
+            }
+        }
+        changes.digest = hasher.finalize().to_hex().to_string();
+    }
+    state
+}
+
+#[cfg(test)]
+mod tests;

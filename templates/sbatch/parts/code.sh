@@ -1,0 +1,77 @@
+# --- The code: what was captured at submission, whole and unchanged
+
+# ty_find_code: the run directory's `code` leads to the tree; beside that are the archive it is made from and its list.
+ty_find_code() {
+  local ty_link
+  ty_tree=''
+  [[ -L $ty_run_dir/code ]] || return 0 # submitted by hand
+  ty_link=$(readlink -- "$ty_run_dir/code")
+  ty_store=$ty_run_dir/${ty_link%/*}
+  ty_tree=$ty_store/${ty_link##*/}
+}
+
+# ty_is_whole TREE: whether everything that the list names is there as it was captured. What lies there beside it does
+# no harm. All captured files have one time: 2000-01-01 00:00 UTC.
+ty_is_whole() {
+  local ty_missing
+  [[ -d $1 && -r $ty_tree.list ]] || return 1
+  ty_missing=$(
+    export LC_ALL=C
+    comm -13 <(
+      cd -- "$1" && find . -mindepth 1 \( -type d -printf 'd %P\n' \) -o \( -type l -printf 'l %P -> %l\n' \) -o \
+        \( -type f -newermt @{{ code.time - 1 }} ! -newermt @{{ code.time }} -printf 'f %s %P\n' \) | sort
+    ) <(tail -n +2 -- "$ty_tree.list") 2>&1 | head -n 1
+  )
+  [[ -z $ty_missing ]]
+}
+
+# Several jobs may need the same tree at once: one makes it, the others wait for that. Where files cannot be locked each
+# makes its own, and the first to put it in place has made it.
+ty_get_code() {
+  local ty_lock
+  [[ -n $ty_tree ]] || return 0
+  # Sites delete what was not used for long.
+  touch -c -- "$ty_tree.tar" "$ty_tree.list" 2>/dev/null
+  if ! ty_is_whole "$ty_tree"; then
+    { exec {ty_lock}>>"$ty_tree.lock"; } 2>/dev/null && flock -w 900 "$ty_lock" 2>/dev/null
+    ty_is_whole "$ty_tree" || ty_unpack_code
+    [[ -z ${ty_lock:-} ]] || exec {ty_lock}>&-
+  fi
+{%- if code.is_copied %}
+  ty_copy_code
+{%- endif %}
+}
+
+ty_unpack_code() {
+  local ty_new=$ty_store/.new-$ty_host-$$ ty_size ty_sum
+  [[ -r $ty_tree.tar && -r $ty_tree.list ]] ||
+    ty_fail "the captured code is gone: $ty_tree.tar cannot be read on $ty_host"
+  read -r _ ty_size ty_sum <"$ty_tree.list"
+  [[ $(sha256sum <"$ty_tree.tar") == "$ty_sum  -" ]] ||
+    ty_fail "the captured code is damaged: $ty_tree.tar is not the archive of $ty_size bytes that was written"
+  if ! mkdir -- "$ty_new" || ! tar -x -C "$ty_new" --no-same-owner --no-same-permissions -f "$ty_tree.tar" ||
+    ! chmod a-w -- "$ty_new"; then
+    ty_remove_tree "$ty_new"
+    ty_fail "the captured code cannot be unpacked in $ty_store on $ty_host"
+  fi
+  # One that was there is not whole; somebody may still work in it.
+  [[ ! -e $ty_tree ]] || mv -T -- "$ty_tree" "$ty_new.old"
+  mv -T -- "$ty_new" "$ty_tree" 2>/dev/null
+  ty_remove_tree "$ty_new" "$ty_new.old"
+  ty_is_whole "$ty_tree" || ty_fail "the captured code cannot be made whole in $ty_tree on $ty_host"
+}
+
+# Its directories cannot be written to.
+ty_remove_tree() { { chmod -R u+w -- "$@" && rm -rf -- "$@"; } 2>/dev/null; }
+{%- if code.is_copied %}
+
+# The copy is made once, and is there for all attempts.
+ty_copy_code() {
+  local ty_new=$ty_run_dir/.work-$ty_host-$$
+  [[ ! -d $ty_run_dir/work ]] || return 0
+  if ! cp -RP -- "$ty_tree" "$ty_new" || ! chmod -R u+w -- "$ty_new" || ! mv -T -- "$ty_new" "$ty_run_dir/work"; then
+    ty_remove_tree "$ty_new"
+    ty_fail "the captured code cannot be copied to $ty_run_dir/work on $ty_host"
+  fi
+}
+{%- endif %}
