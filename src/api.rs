@@ -1,10 +1,14 @@
 //! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::inputs::Inputs;
 use crate::domain::keys::choice;
 use crate::domain::problem::{Problem, Sources};
+use crate::domain::resolved::Resolved;
 use crate::domain::view::RunView;
+use crate::store::HistoryEvent;
 
 /// A request body may hold a spec, its `--set` flags and little else.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
@@ -106,6 +110,33 @@ pub struct DaemonStatus {
     pub state_dir: String,
     pub version: String,
     pub host: String,
+}
+
+/// What the format of [`RunRecord`] is called; another one gets another name.
+pub const RECORD_FORMAT: &str = "trainyard-run-1";
+
+/// The whole record of a run, as one document: enough to submit it again wherever its code is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunRecord {
+    /// `trainyard-run-1`; a format that cannot be read as this one has another name.
+    #[schemars(regex(pattern = "^trainyard-run-1$"))]
+    pub format: String,
+    /// Of the program that wrote it.
+    pub version: String,
+    pub exported_at: Timestamp,
+    /// As `show --json` gives it: states, attempts, charges, metrics.
+    pub run: RunView,
+    /// What was asked, with what the command line changed as comments.
+    pub spec: String,
+    /// What it was given: the request that `rerun` hands in again, and the captured code.
+    pub inputs: Inputs,
+    /// What the spec meant at that site. Its keys are the program's own, and grow.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub resolved: Resolved,
+    /// The batch script; null where the run directory is gone.
+    pub script: Option<String>,
+    /// Its history, oldest first.
+    pub events: Vec<HistoryEvent>,
 }
 
 choice! {

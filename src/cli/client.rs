@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use crate::api::{ProblemBody, SITE_HEADER, WAIT_SECONDS_MAX};
+use crate::api::{ProblemBody, SITE_HEADER, SubmitAnswer, WAIT_SECONDS_MAX};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::daemon::short_path;
+use crate::daemon::{SubmitRequest, short_path};
 use crate::hands::{LastWords, StartedDaemon, start_daemon};
 
 /// Answers longer than this are no answers of ours.
@@ -165,6 +165,15 @@ impl<'a> Client<'a> {
         read(response).await
     }
 
+    /// Hands a run in. Capturing its code may take long.
+    pub(super) async fn submit(&self, request: &SubmitRequest) -> Result<SubmitAnswer, CliError> {
+        const PATIENCE: Duration = Duration::from_mins(20);
+        let body = serde_json::to_vec(request).map_err(|error| CliError::internal(&error))?;
+        let body = body.into();
+        let response = self.send_patiently(Method::POST, "/runs", body, PATIENCE).await?;
+        read(response).await
+    }
+
     /// An answer that is read as it comes.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, CliError> {
         let response = self.send(Method::GET, path, Bytes::new()).await?;
@@ -179,6 +188,16 @@ impl<'a> Client<'a> {
         method: Method,
         path: &str,
         body: Bytes,
+    ) -> Result<Response<Incoming>, CliError> {
+        self.send_patiently(method, path, body, HEAD_PATIENCE).await
+    }
+
+    async fn send_patiently(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        patience: Duration,
     ) -> Result<Response<Incoming>, CliError> {
         let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
         let stream = match found {
@@ -200,13 +219,10 @@ impl<'a> Client<'a> {
             request = request.header(SITE_HEADER, site.as_bytes());
         }
         let request = request.body(Full::new(body)).map_err(|error| CliError::internal(&error))?;
-        if let Ok(answered) =
-            tokio::time::timeout(HEAD_PATIENCE, sender.send_request(request)).await
-        {
+        if let Ok(answered) = tokio::time::timeout(patience, sender.send_request(request)).await {
             answered.map_err(|error| lost(&error))
         } else {
-            let message =
-                format!("the daemon has not answered within {} s", HEAD_PATIENCE.as_secs());
+            let message = format!("the daemon has not answered within {} s", patience.as_secs());
             Err(CliError::new(Exit::NoDaemon, message)
                 .hint("`trainyard daemon status` and daemon.log in the state directory"))
         }

@@ -13,6 +13,7 @@ mod diagnostic;
 mod doctor;
 mod error;
 mod events;
+mod export;
 mod first_run;
 mod found;
 mod init;
@@ -22,6 +23,7 @@ mod metrics;
 mod output;
 mod parse;
 mod render;
+mod rerun;
 #[cfg(test)]
 mod sample;
 mod serve;
@@ -128,6 +130,8 @@ pub enum Verb {
     Render(render::Args),
     /// Submit a run and print its number
     Submit(submit::Args),
+    /// Submit a run again, from its record alone
+    Rerun(rerun::Args),
     /// List runs, newest first
     #[command(alias = "ps")]
     List(list::Args),
@@ -135,6 +139,8 @@ pub enum Verb {
     Show(show::Args),
     /// Show a run's history
     Events(events::Args),
+    /// Print the whole record of a run as JSON
+    Export(export::Args),
     /// Print a run's logs
     Logs(logs::Args),
     /// Show the values that a training reported
@@ -186,9 +192,11 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Check(args) => check::run(context, &args),
         Verb::Render(args) => render::run(context, &args),
         Verb::Submit(args) => submit::run(context, &args),
+        Verb::Rerun(args) => rerun::run(context, &args),
         Verb::List(args) => list::run(context, &args),
         Verb::Show(args) => show::run(context, &args),
         Verb::Events(args) => events::run(context, &args),
+        Verb::Export(args) => export::run(context, &args),
         Verb::Logs(args) => logs::run(context, &args),
         Verb::Metrics(args) => metrics::run(context, &args),
         Verb::Wait(args) => wait::run(context, &args),

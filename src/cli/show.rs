@@ -8,7 +8,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Column, table, width};
 use crate::cli::text::{TerminalText, ago, length, moment, one_line, path, value};
-use crate::domain::view::{AttemptView, RunView};
+use crate::domain::units::Bytes;
+use crate::domain::view::{AttemptView, CodeView, RunView};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -114,8 +115,29 @@ fn text(run: &RunView, now: Timestamp) -> String {
     }
     lines.push(("files", path(&run.run_dir)));
     lines.push(("code", path(&run.code.path)));
+    lines.extend(captured(&run.code));
+    if let Some(other) = run.rerun_of {
+        lines.push(("repeats", format!("run {other}")));
+    }
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
+}
+
+/// What was captured of the code, and from which state of a git work tree.
+fn captured(code: &CodeView) -> Vec<(&'static str, String)> {
+    const SHORT: usize = 12;
+    let short = |digest: &str| digest.chars().take(SHORT).collect::<String>();
+    let mut lines = Vec::new();
+    if let (Some(digest), Some(files), Some(bytes)) = (&code.digest, code.files, code.bytes) {
+        let files = format!("{files} file{}", if files == 1 { "" } else { "s" });
+        lines.push(("captured", format!("{files}, {}, digest {}", Bytes(bytes), short(digest))));
+    }
+    if let Some(commit) = &code.commit {
+        let branch = code.branch.as_ref().map(|branch| format!(" on {}", TerminalText(branch)));
+        let changed = if code.dirty == Some(true) { ", with changes of its own" } else { "" };
+        lines.push(("git", format!("{}{}{changed}", short(commit), branch.unwrap_or_default())));
+    }
+    lines
 }
 
 fn state(run: &RunView) -> String {

@@ -12,6 +12,13 @@ use crate::files::read_spec;
 pub(crate) struct SpecArgs {
     /// The spec file
     pub spec: PathBuf,
+    #[command(flatten)]
+    pub changes: ChangeArgs,
+}
+
+/// What the command line changes in a spec.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ChangeArgs {
     /// Change one key of the spec: compute.nodes=4; the value is TOML, or text
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -41,10 +48,12 @@ pub(crate) struct SpecArgs {
 impl SpecArgs {
     /// Reads the spec file with its changes.
     pub(super) fn read(&self, context: &Context) -> Result<SpecRequest, CliError> {
-        read_file(context, &self.spec, self.changes()?)
+        read_file(context, &self.spec, self.changes.changes()?)
     }
+}
 
-    fn changes(&self) -> Result<Vec<Change>, CliError> {
+impl ChangeArgs {
+    pub(super) fn changes(&self) -> Result<Vec<Change>, CliError> {
         for (flag, given) in
             [("--dataset", &self.dataset), ("--evaluation-pack", &self.evaluation_pack)]
         {

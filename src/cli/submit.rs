@@ -23,12 +23,22 @@ use crate::files::{FoundLayer, LoadedSite};
 pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
+    #[command(flatten)]
+    how: How,
+    /// Only check, and tell what would be submitted
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How a run is handed in, and how far it is followed.
+#[derive(Debug, clap::Args)]
+pub(crate) struct How {
     /// The same key and the same spec give the same run, also years later
     #[arg(long)]
-    key: Option<String>,
+    pub key: Option<String>,
     /// What to do when a run of this name is active: submit, skip, queue or replace
     #[arg(long, value_name = "WHAT", default_value = "submit", value_parser = if_active)]
-    if_active: IfActive,
+    pub if_active: IfActive,
     /// How long to wait for the scheduler's acknowledgement
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     ack_timeout: Seconds,
@@ -41,9 +51,6 @@ pub struct Args {
     /// With --wait: the longest time between looks
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     poll: Option<Seconds>,
-    /// Only check, and tell what would be submitted
-    #[arg(long)]
-    dry_run: bool,
 }
 
 pub(super) fn duration(text: &str) -> Result<Seconds, String> {
@@ -61,7 +68,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     let spec = args.spec.read(context)?;
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
-    let meant = if args.key.is_none() || args.dry_run {
+    let meant = if args.how.key.is_none() || args.dry_run {
         let resolved = check(context, &spec, &site)
             .map_err(|faults| CliError::from(faults).nothing_submitted())?;
         if args.dry_run {
@@ -74,18 +81,28 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let is_known = site.silence.is_none() || checked.outcome.choice == Choice::Made;
         checked.outcome.resolved.filter(|_| is_known).as_ref().map(Destination::of)
     };
+    let (key, if_active) = (args.how.key.clone(), args.how.if_active);
+    let request = SubmitRequest { spec, key, if_active, meant, code: None, rerun_of: None };
     Context::block_on(async {
         let client = Client::connect(context).await?;
-        let (key, if_active) = (args.key.clone(), args.if_active);
-        let request = SubmitRequest { spec, key, if_active, meant, code: None };
-        let answer: SubmitAnswer =
-            client.post("/runs", &request).await.map_err(|error| of_older_site(error, &site))?;
-        if !context.global.json {
-            context.output().line(&answer.run.id.to_string())?;
-        }
-        announce(context, &answer);
-        see_through(context, &client, args, answer).await
+        let handed_in = hand_in(context, &client, &request, &args.how).await;
+        handed_in.map_err(|error| of_older_site(error, &site))
     })
+}
+
+/// Hands a run in, prints its number and follows it as far as was asked.
+pub(super) async fn hand_in(
+    context: &Context,
+    client: &Client<'_>,
+    request: &SubmitRequest,
+    how: &How,
+) -> Result<Exit, CliError> {
+    let answer: SubmitAnswer = client.submit(request).await?;
+    if !context.global.json {
+        context.output().line(&answer.run.id.to_string())?;
+    }
+    announce(context, &answer);
+    see_through(context, client, how, answer).await
 }
 
 /// What was fine here may be refused by a daemon that has been there since before the cluster was found as it is now.
@@ -114,14 +131,14 @@ fn dry_run(context: &Context, resolved: &Resolved) -> Result<Exit, CliError> {
 async fn see_through(
     context: &Context,
     client: &Client<'_>,
-    args: &Args,
+    how: &How,
     answer: SubmitAnswer,
 ) -> Result<Exit, CliError> {
     let SubmitAnswer { run, outcome } = answer;
     let json =
         |run: &RunView| if context.global.json { context.output().json(run) } else { Ok(()) };
-    if args.wait {
-        let patience = Patience::of(args.timeout, args.poll);
+    if how.wait {
+        let patience = Patience::of(how.timeout, how.poll);
         let waited = match wait_for(context, client, run.clone(), patience).await {
             Ok(run) => run,
             Err(error) => {
@@ -136,7 +153,7 @@ async fn see_through(
         json(&run)?;
         return Ok(Exit::Done);
     }
-    let patience = Duration::from_secs(args.ack_timeout.0);
+    let patience = Duration::from_secs(how.ack_timeout.0);
     let run = acknowledgement(client, run, patience).await;
     json(&run)?;
     Ok(told(context, &run))

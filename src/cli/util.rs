@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
+use crate::api::RunRecord;
 use crate::cli::Cli;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
@@ -24,10 +25,10 @@ pub enum Command {
         /// Which shell
         shell: Shell,
     },
-    /// The JSON schema of specs or of site files
+    /// The JSON schema of specs, of site files or of exported runs
     Schema {
-        /// Which file: run (the spec) or site
-        #[arg(value_parser = ["run", "site"])]
+        /// Which file: run (the spec), site or export
+        #[arg(value_parser = ["run", "site", "export"])]
         file: String,
     },
     /// The API's description (not supported by this version)
@@ -65,10 +66,13 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
     Ok(Exit::Done)
 }
 
-/// The JSON schema of the spec or the site file.
+/// The JSON schema of a file.
 fn schema(file: &str) -> Result<String, CliError> {
-    let schema =
-        if file == "site" { schemars::schema_for!(Site) } else { schemars::schema_for!(Spec) };
+    let schema = match file {
+        "site" => schemars::schema_for!(Site),
+        "export" => schemars::schema_for!(RunRecord),
+        _ => schemars::schema_for!(Spec),
+    };
     let text = serde_json::to_string_pretty(&schema).map_err(|error| CliError::internal(&error))?;
     Ok(text + "\n")
 }

@@ -37,6 +37,9 @@ pub struct SubmitRequest {
     /// The code of an earlier run: taken from the store, wherever it came from.
     #[serde(default)]
     pub code: Option<CapturedCode>,
+    /// The run that this one repeats.
+    #[serde(default)]
+    pub rerun_of: Option<i64>,
 }
 
 /// Where a run executes, in the words that a site has for it.
@@ -109,7 +112,7 @@ pub enum AcceptError {
 
 /// Accepts a run. The key is looked up before anything else.
 pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accepted, AcceptError> {
-    let SubmitRequest { spec, key, if_active, meant, code } = request;
+    let SubmitRequest { spec, key, if_active, meant, code, rerun_of } = request;
     let owner = world.asker.user.clone();
     let Checked { sources, outcome, digest } = spec.check(&world.site.site, &world.asker);
     if let Some(key) = &key {
@@ -161,7 +164,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
-        inputs: Inputs { request: Some(request), code: Some(taken.code) },
+        inputs: Inputs { request: Some(request), code: Some(taken.code), rerun_of },
         run_dir,
         if_active,
         start: None,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::request::SpecRequest;
 
 /// The inputs of one run. Records from before a field have none of it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Inputs {
     /// What was asked, word for word but for secrets.
     #[serde(default)]
@@ -13,10 +13,13 @@ pub struct Inputs {
     /// The code that was captured.
     #[serde(default)]
     pub code: Option<CapturedCode>,
+    /// The run that this one repeats.
+    #[serde(default)]
+    pub rerun_of: Option<i64>,
 }
 
 /// A tree of code in the store. The digest alone says what is in it; the rest says where that came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapturedCode {
     pub digest: CodeDigest,
     pub files: u64,
@@ -29,9 +32,11 @@ pub struct CapturedCode {
 }
 
 /// Of names, kinds and contents of a tree of code: 64 hexadecimal digits of BLAKE3.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(try_from = "String", into = "String")]
-pub struct CodeDigest(String);
+pub struct CodeDigest(#[schemars(regex(pattern = "^[0-9a-f]{64}$"))] String);
 
 impl CodeDigest {
     pub fn of(hash: blake3::Hash) -> Self {
@@ -72,7 +77,7 @@ impl TryFrom<String> for CodeDigest {
 }
 
 /// Where a git work tree stood.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GitState {
     /// None before the first commit.
     pub commit: Option<String>,
@@ -85,7 +90,7 @@ pub struct GitState {
 }
 
 /// What a work tree had beside its commit.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct GitChanges {
     /// Of the patch and of the files that git did not know.
     pub digest: String,

@@ -27,7 +27,7 @@ choice! {
 }
 
 /// One `--set key=value`, or a flag that stands for one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {
     /// As the person wrote it: `--set compute.nodes=4`, `--nodes 4`.
     pub shown: String,
@@ -38,7 +38,7 @@ pub struct Change {
 }
 
 /// A spec handed in for checking, rendering or submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct SpecRequest {
     /// The file's name, as the person wrote it.
     pub file: String,

@@ -17,7 +17,7 @@ use crate::domain::run::{Attempt, Run};
 /// The unit of charges: the class's rate is units per node-hour.
 const CHARGE_UNIT: &str = "unit";
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunView {
     pub id: i64,
     pub name: String,
@@ -64,11 +64,14 @@ pub struct RunView {
     pub spec_digest: String,
     pub code: CodeView,
     pub datasets: Vec<()>,
+    /// The run that this one repeats.
+    #[serde(default)]
+    pub rerun_of: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ProgressView {
     pub step: Option<i64>,
     pub steps: Option<i64>,
@@ -77,7 +80,7 @@ pub struct ProgressView {
     pub fraction: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MetricView {
     pub last: f64,
     pub step: i64,
@@ -85,7 +88,7 @@ pub struct MetricView {
 }
 
 /// Where the code was taken from, and what was captured of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CodeView {
     pub path: PathBuf,
     /// None for runs from before code was captured: theirs was used in place.
@@ -120,7 +123,7 @@ impl CodeView {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttemptView {
     pub attempt: u32,
     pub job_id: u64,
@@ -236,6 +239,7 @@ impl RunView {
             spec_digest: recorded.spec_digest.to_owned(),
             code: CodeView::of(resolved, recorded.inputs),
             datasets: Vec::new(),
+            rerun_of: recorded.inputs.rerun_of,
             attempts: Some(attempts),
         }
     }

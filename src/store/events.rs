@@ -10,7 +10,7 @@ use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::time;
 
 /// One line of a run's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct HistoryEvent {
     pub at: Timestamp,
     pub kind: String,

@@ -128,6 +128,16 @@ impl Store {
         self.call(move |connection| find(connection, id)).await
     }
 
+    /// What was asked for a run, word for word.
+    pub async fn spec(&self, id: RunId) -> Result<Option<String>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT spec FROM run WHERE id = ?1";
+            let found = connection.query_row(sql, [id.0], |row| row.get(0)).optional();
+            found.during("read a spec")
+        })
+        .await
+    }
+
     /// What a run was given; nothing for one that there is not.
     pub async fn inputs(&self, id: RunId) -> Result<Inputs, StoreError> {
         self.call(move |connection| inputs(connection, id)).await

@@ -40,6 +40,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))
+        .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/logs", get(logs::logs))
         .route("/runs/{run}/cancel", post(runs::cancel));

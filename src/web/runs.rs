@@ -9,9 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::api::{
-    ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, SubmitAnswer, SubmitOutcome, WAIT_SECONDS_MAX,
+    ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, RunRecord, SubmitAnswer, SubmitOutcome,
+    WAIT_SECONDS_MAX,
 };
-use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_view};
+use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_record, run_view};
 use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
 use crate::domain::view::RunView;
@@ -126,6 +127,15 @@ pub(super) async fn show(
         }
         after = Some(change);
     }
+}
+
+pub(super) async fn export(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+) -> Answer<RunRecord> {
+    let run = resolve(&app.world, &reference).await?;
+    let record = run_record(&app.world, run).await?;
+    record.map(Json).ok_or_else(|| missing(&reference))
 }
 
 pub(super) async fn events(

@@ -56,6 +56,7 @@ fn schema(kind: &str) -> String {
 fn the_schemas_are_those_of_the_code() {
     check_document("schema/run.schema.json", &schema("run"));
     check_document("schema/site.schema.json", &schema("site"));
+    check_document("schema/export.schema.json", &schema("export"));
 }
 
 #[test]

@@ -90,6 +90,14 @@ impl TestEnv {
         )
     }
 
+    /// A line of bash in the home.
+    #[expect(clippy::disallowed_methods, reason = "tests prepare their files")]
+    pub(crate) fn bash(&self, line: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-c", line]).current_dir(self.home()).env("HOME", self.home());
+        command
+    }
+
     /// The program with this world as its surroundings and nothing else.
     #[expect(clippy::disallowed_methods, reason = "tests start the program they test")]
     pub(crate) fn command(&self) -> Command {

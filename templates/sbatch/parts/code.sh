@@ -62,7 +62,10 @@ ty_unpack_code() {
 }
 
 # Its directories cannot be written to.
-ty_remove_tree() { { chmod -R u+w -- "$@" && rm -rf -- "$@"; } 2>/dev/null; }
+ty_remove_tree() {
+  chmod -R u+w -- "$@"
+  rm -rf -- "$@"
+} 2>/dev/null
 {%- if code.is_copied %}
 
 # The copy is made once, and is there for all attempts.

@@ -3,6 +3,7 @@
 mod alone;
 mod cluster;
 mod cluster_keys;
+mod code;
 mod crowd;
 mod found;
 mod hostile;
