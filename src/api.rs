@@ -1,9 +1,11 @@
 //! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::inputs::Inputs;
+use crate::domain::inputs::{CodeDigest, Inputs};
 use crate::domain::keys::choice;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
@@ -137,6 +139,48 @@ pub struct RunRecord {
     pub script: Option<String>,
     /// Its history, oldest first.
     pub events: Vec<HistoryEvent>,
+}
+
+/// What deleting a run means, and whether it was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deletion {
+    pub run: i64,
+    pub run_dir: PathBuf,
+    pub files: u64,
+    pub bytes: u64,
+    /// Its captured code, and how many other runs use it: it stays in the store until nobody does.
+    pub code: Option<CodeDigest>,
+    pub code_used_by: u64,
+    pub deleted: bool,
+}
+
+/// What a request to delete asks for.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct DeleteRequest {
+    /// Only tell what it means.
+    pub dry_run: bool,
+}
+
+/// What one run root keeps of captured code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreReport {
+    pub run_root: PathBuf,
+    /// Trees that runs use, or that were used within the last hour.
+    pub kept: u64,
+    pub kept_bytes: u64,
+    pub unused: Vec<UnusedCode>,
+    /// Whether they were removed.
+    pub removed: bool,
+    /// Why the run root could not be looked at.
+    pub silence: Option<String>,
+}
+
+/// A tree that no run uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnusedCode {
+    pub digest: CodeDigest,
+    pub bytes: u64,
+    pub used_at: Timestamp,
 }
 
 choice! {

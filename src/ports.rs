@@ -226,6 +226,22 @@ pub struct TakenCode {
     pub patch: Option<Vec<u8>>,
 }
 
+/// Code that a store keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCode {
+    pub digest: CodeDigest,
+    /// Of its archive, and of the tree that was made from it.
+    pub bytes: u64,
+    pub used_at: Timestamp,
+}
+
+/// What a directory holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Weight {
+    pub files: u64,
+    pub bytes: u64,
+}
+
 /// Text read from a file at an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stretch {
@@ -261,6 +277,21 @@ pub trait Hands: Send + Sync {
 
     /// Whether captured code is still in a run root's store; notes that it is used.
     fn use_code(&self, run_root: &Path, digest: &CodeDigest) -> std::io::Result<bool>;
+
+    /// The list of captured code: `domain::tree::list`.
+    fn code_list(&self, run_root: &Path, digest: &CodeDigest) -> std::io::Result<String>;
+
+    /// All captured code of a run root.
+    fn stored_code(&self, run_root: &Path) -> std::io::Result<Vec<StoredCode>>;
+
+    /// The captured code that the run directories of a run root lead to.
+    fn linked_code(&self, run_root: &Path) -> std::io::Result<Vec<CodeDigest>>;
+
+    /// Removes captured code.
+    fn remove_code(&self, run_root: &Path, digests: &[CodeDigest]) -> std::io::Result<()>;
+
+    /// How many files a directory has, and how many bytes. A missing one has none.
+    fn weigh(&self, directory: &Path) -> std::io::Result<Weight>;
 
     /// Makes a run directory with everything that is known before the submission, durably. `false` when there is one of
     /// that name.

@@ -9,13 +9,16 @@ mod classes;
 mod client;
 mod context;
 mod daemon;
+mod delete;
 mod diagnostic;
+mod diff;
 mod doctor;
 mod error;
 mod events;
 mod export;
 mod first_run;
 mod found;
+mod gc;
 mod init;
 mod list;
 mod logs;
@@ -149,6 +152,10 @@ pub enum Verb {
     Wait(wait::Args),
     /// Cancel runs
     Cancel(cancel::Args),
+    /// Delete the files of runs that are over; their records stay
+    Delete(delete::Args),
+    /// Show in what two runs differ
+    Diff(diff::Args),
     /// List hardware classes
     Classes(classes::Args),
     /// Look at the site config
@@ -201,6 +208,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Metrics(args) => metrics::run(context, &args),
         Verb::Wait(args) => wait::run(context, &args),
         Verb::Cancel(args) => cancel::run(context, &args),
+        Verb::Delete(args) => delete::run(context, &args),
+        Verb::Diff(args) => diff::run(context, &args),
         Verb::Classes(args) => classes::run(context, &args),
         Verb::Site(command) => site::run(context, &command),
         Verb::Doctor(args) => doctor::run(context, &args),

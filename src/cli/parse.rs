@@ -15,8 +15,6 @@ pub const LATER: &[&str] = &[
     "hold",
     "release",
     "resume",
-    "delete",
-    "diff",
     "sweep",
     "usage",
     "budget",

@@ -113,14 +113,21 @@ fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
-    lines.push(("files", path(&run.run_dir)));
-    lines.push(("code", path(&run.code.path)));
-    lines.extend(captured(&run.code));
-    if let Some(other) = run.rerun_of {
-        lines.push(("repeats", format!("run {other}")));
-    }
+    lines.extend(files(run, now));
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
+}
+
+/// Where its files are, and what its code was.
+fn files(run: &RunView, now: Timestamp) -> Vec<(&'static str, String)> {
+    let files = match run.deleted_at {
+        Some(at) => format!("deleted {} ({})", moment(at), ago(at, now)),
+        None => path(&run.run_dir),
+    };
+    let mut lines = vec![("files", files), ("code", path(&run.code.path))];
+    lines.extend(captured(&run.code));
+    lines.extend(run.rerun_of.map(|other| ("repeats", format!("run {other}"))));
+    lines
 }
 
 /// What was captured of the code, and from which state of a git work tree.

@@ -3,6 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, found_slurm};
+use crate::cli::gc;
 use crate::cli::text::TerminalText;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::join;
@@ -15,6 +16,8 @@ use crate::files::{FoundLayer, LoadedSite};
 pub enum Command {
     /// Show the effective config, with the layer each value came from
     Show,
+    /// Remove captured code that no run uses any more
+    Gc(gc::Args),
     /// Check the config against the live cluster (not supported by this version)
     #[command(hide = true)]
     Check(Later),
@@ -44,6 +47,7 @@ struct Setting {
 pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::Show => {}
+        Command::Gc(args) => return gc::run(context, args),
         Command::Check(_) => {
             return Err(CliError::usage("`site check` is not supported by this version"));
         }

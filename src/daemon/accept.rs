@@ -23,7 +23,7 @@ use crate::files::{verify, verify_commands};
 use crate::hands::from_run_dir;
 use crate::ports::{CodeLinks, Hands, NewRunDir, Silence, TakenCode};
 use crate::script::render;
-use crate::store::{Acceptance, NewRun, StoreError};
+use crate::store::{Acceptance, Keyed, NewRun, StoreError};
 
 /// What a client asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -90,6 +90,8 @@ pub enum AcceptError {
     Invalid { sources: Box<Sources>, problems: Vec<Problem> },
     #[error("the key `{key}` was given to run {run}, which has another spec")]
     KeyTaken { key: String, run: RunId },
+    #[error("the key `{key}` was given to run {run}, whose files were deleted")]
+    KeyDeleted { key: String, run: RunId },
     #[error("a key has 1 to 255 printable characters")]
     BadKey,
     #[error(
@@ -118,7 +120,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     if let Some(key) = &key {
         check_key(key)?;
         if let Some(known) = world.store.with_key(owner.clone(), key.clone()).await? {
-            return of_key(key, known, &digest);
+            return of_key(key, &known, &digest);
         }
     }
     let choice = outcome.choice;
@@ -175,9 +177,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
             world.changed();
             Ok(Accepted::New(id))
         }
-        Acceptance::KeyTaken { run, digest: known } => {
-            of_key(&key.unwrap_or_default(), (run, known), &digest)
-        }
+        Acceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
     }
 }
@@ -210,12 +210,15 @@ async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Pr
 }
 
 /// The run that has the key already, when it was asked for with the same spec.
-fn of_key(key: &str, known: (RunId, String), digest: &str) -> Result<Accepted, AcceptError> {
-    let (run, given_to) = known;
-    if given_to == digest {
+fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted, AcceptError> {
+    let (key, run) = (key.to_owned(), known.run);
+    if known.is_deleted {
+        return Err(AcceptError::KeyDeleted { key, run });
+    }
+    if known.spec_digest == digest {
         return Ok(Accepted::OfKey(run));
     }
-    Err(AcceptError::KeyTaken { key: key.to_owned(), run })
+    Err(AcceptError::KeyTaken { key, run })
 }
 
 /// Takes a number and makes its directory. Another state directory may share the run root and have had the number first.

@@ -11,6 +11,7 @@ mod capture;
 mod claims;
 mod collect;
 mod inboxes;
+mod kept;
 mod lease;
 mod looks;
 mod observe;
@@ -23,6 +24,7 @@ mod views;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
+pub use kept::{DeleteError, code_contents, collect_garbage, delete};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use reconcile::{PassReport, pass};
 pub use record::run_record;

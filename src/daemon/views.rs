@@ -39,6 +39,7 @@ fn view(run: &WholeRun, now: Timestamp) -> RunView {
         submitted_at: row.submitted_at,
         started_at: row.started_at,
         ended_at: row.ended_at,
+        deleted_at: row.deleted_at,
         run_dir: &row.run_dir,
         spec_digest: &row.spec_digest,
         resolved: &row.resolved,

@@ -3,7 +3,7 @@
 //! Counted are names, contents, links and whether a file may be executed; not times, owners or other permissions, so that
 //! the same code has the same digest wherever it was taken from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::domain::inputs::CodeDigest;
@@ -135,18 +135,36 @@ pub fn top(entries: &[Entry]) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The tree as lines that a job script compares with what `find` says, in the order of `sort` in the C locale.
+/// The tree as lines, in the order of `sort` in the C locale. Those with `d`, `f` and `l` are what a job script compares
+/// with what `find` says; those with `h` have the hashes of files.
 pub fn list(entries: &[Entry]) -> String {
-    let mut lines: Vec<String> = entries
-        .iter()
-        .map(|Entry { path, kind }| match kind {
-            Kind::File { size, .. } => format!("f {size} {path}\n"),
-            Kind::Link(target) => format!("l {path} -> {target}\n"),
-            Kind::EmptyDirectory => format!("d {path}\n"),
-        })
-        .collect();
+    let mut lines: Vec<String> = Vec::with_capacity(entries.len() * 2);
+    for Entry { path, kind } in entries {
+        match kind {
+            Kind::File { size, hash, .. } => {
+                lines.push(format!("f {size} {path}\n"));
+                lines.push(format!("h {hash} {path}\n"));
+            }
+            Kind::Link(target) => lines.push(format!("l {path} -> {target}\n")),
+            Kind::EmptyDirectory => lines.push(format!("d {path}\n")),
+        }
+    }
     lines.sort_unstable();
     lines.concat()
+}
+
+/// What a list says of each path, as a text that is the same where they are the same.
+pub fn contents(list: &str) -> BTreeMap<&str, &str> {
+    let content = |line| -> Option<(&str, &str)> {
+        let (kind, rest) = str::split_once(line, ' ')?;
+        match kind {
+            "h" => rest.split_once(' ').map(|(hash, path)| (path, hash)),
+            "l" => rest.split_once(" -> "),
+            "d" => Some((rest, "an empty directory")),
+            _ => None,
+        }
+    };
+    list.lines().filter_map(content).collect()
 }
 
 #[cfg(test)]
@@ -214,7 +232,18 @@ mod tests {
             Entry { path: "l".into(), kind: Kind::Link("b".into()) },
             Entry { path: "e/f".into(), kind: Kind::EmptyDirectory },
         ];
-        assert_eq!(list(&tree), "d e/f\nf 0 a c\nf 2 b\nl l -> b\n");
+        let list = list(&tree);
+        let (empty, twelve) = (blake3::hash(b"").to_hex(), blake3::hash(b"12").to_hex());
+        let mut hashes = [format!("h {empty} a c\n"), format!("h {twelve} b\n")];
+        hashes.sort();
+        let hashes = hashes.concat();
+        assert_eq!(list, format!("d e/f\nf 0 a c\nf 2 b\n{hashes}l l -> b\n"));
+        let contents = contents(&list);
+        assert_eq!(contents["a c"], empty.as_str());
+        assert_eq!(
+            (contents["l"], contents["e/f"], contents.len()),
+            ("b", "an empty directory", 4)
+        );
         assert_eq!(top(&tree), ["a c", "b", "e", "l"]);
     }
 }

@@ -32,6 +32,9 @@ pub struct RunView {
     pub submitted_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// When its files were deleted; the record stays.
+    #[serde(default)]
+    pub deleted_at: Option<Timestamp>,
     pub stale_since: Option<Timestamp>,
     pub stale_who: Option<String>,
     pub target: String,
@@ -165,6 +168,7 @@ pub struct Recorded<'a> {
     pub submitted_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    pub deleted_at: Option<Timestamp>,
     pub run_dir: &'a std::path::Path,
     pub spec_digest: &'a str,
     pub resolved: &'a Resolved,
@@ -199,6 +203,7 @@ impl RunView {
             submitted_at: recorded.submitted_at,
             started_at: recorded.started_at,
             ended_at: recorded.ended_at,
+            deleted_at: recorded.deleted_at,
             stale_since: run.stale.as_ref().map(|stale| stale.since),
             stale_who: run.stale.as_ref().map(|stale| stale.who.clone()),
             target: resolved.compute.target.kind().to_owned(),

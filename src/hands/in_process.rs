@@ -15,7 +15,8 @@ use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{claim, code, inbox, program, regular, run_dir};
 use crate::ports::{
-    CodeOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, Stretch, TakenCode,
+    CodeOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, StoredCode, Stretch,
+    TakenCode, Weight,
 };
 
 /// Does everything as this process.
@@ -52,12 +53,32 @@ impl Hands for InProcess {
         code::use_stored(run_root, digest)
     }
 
+    fn code_list(&self, run_root: &Path, digest: &CodeDigest) -> io::Result<String> {
+        code::list(run_root, digest)
+    }
+
+    fn stored_code(&self, run_root: &Path) -> io::Result<Vec<StoredCode>> {
+        code::stored(run_root)
+    }
+
+    fn linked_code(&self, run_root: &Path) -> io::Result<Vec<CodeDigest>> {
+        code::linked(run_root)
+    }
+
+    fn remove_code(&self, run_root: &Path, digests: &[CodeDigest]) -> io::Result<()> {
+        code::remove(run_root, digests)
+    }
+
+    fn weigh(&self, directory: &Path) -> io::Result<Weight> {
+        run_dir::weigh(directory)
+    }
+
     fn make_run_dir(&self, order: &NewRunDir) -> io::Result<bool> {
         run_dir::make(order)
     }
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
-        fs_err::remove_dir_all(run_dir)
+        run_dir::discard(run_dir)
     }
 
     fn read_inbox(

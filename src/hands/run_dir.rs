@@ -7,7 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::files::durable;
-use crate::ports::{CodeLinks, NewRunDir};
+use crate::ports::{CodeLinks, NewRunDir, Weight};
 
 /// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
 pub const WORK_ENTRIES_MAX: usize = 10_000;
@@ -112,6 +112,30 @@ fn link_code(code: &CodeLinks, path: &Path) -> io::Result<()> {
         fs_err::os::unix::fs::symlink(Path::new("../code").join(name), work.join(name))?;
     }
     Ok(())
+}
+
+/// Removes a run directory; one that is gone is removed.
+pub(super) fn discard(path: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// How many files there are, and how many bytes. What links lead to is not counted.
+pub(super) fn weigh(directory: &Path) -> io::Result<Weight> {
+    let mut weight = Weight::default();
+    for entry in walkdir::WalkDir::new(directory).follow_links(false) {
+        let metadata = match entry.map_err(io::Error::from) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            entry => entry?.metadata()?,
+        };
+        if metadata.is_file() {
+            weight.files += 1;
+            weight.bytes += metadata.len();
+        }
+    }
+    Ok(weight)
 }
 
 fn invalid(why: String) -> io::Error {

@@ -35,14 +35,22 @@ pub struct NewRun {
     pub now: Timestamp,
 }
 
+/// A run that has a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keyed {
+    pub run: RunId,
+    pub spec_digest: String,
+    /// Its files were deleted.
+    pub is_deleted: bool,
+}
+
 /// What became of a new run. Decided in the transaction that would record it, so that of several at once each sees the
 /// others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
     /// With the intent to submit it, where it starts at once.
     Recorded(Option<Intent>),
-    /// The key was given to this run, with this spec digest.
-    KeyTaken { run: RunId, digest: String },
+    KeyTaken(Keyed),
     /// The newest active run, instead of a new one.
     Active(RunId),
 }
@@ -64,8 +72,8 @@ impl Store {
     pub async fn accept(&self, new: NewRun) -> Result<Acceptance, StoreError> {
         self.call(move |connection| {
             let tx = begin(connection)?;
-            if let Some((run, digest)) = of_key(&tx, &new.owner, new.key.as_deref())? {
-                return Ok(Acceptance::KeyTaken { run, digest });
+            if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
+                return Ok(Acceptance::KeyTaken(keyed));
             }
             let active = active(&tx, &new.owner, &new.resolved.name)?;
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
@@ -101,12 +109,8 @@ impl Store {
         self.call(move |connection| active(connection, &owner, &name)).await
     }
 
-    /// The run and spec digest that a key was given to.
-    pub async fn with_key(
-        &self,
-        owner: String,
-        key: String,
-    ) -> Result<Option<(RunId, String)>, StoreError> {
+    /// The run that a key was given to.
+    pub async fn with_key(&self, owner: String, key: String) -> Result<Option<Keyed>, StoreError> {
         self.call(move |connection| of_key(connection, &owner, Some(&key))).await
     }
 }
@@ -115,13 +119,19 @@ fn of_key(
     connection: &Connection,
     owner: &str,
     key: Option<&str>,
-) -> Result<Option<(RunId, String)>, StoreError> {
+) -> Result<Option<Keyed>, StoreError> {
     let Some(key) = key else { return Ok(None) };
     connection
         .query_row(
-            "SELECT id, spec_digest FROM run WHERE owner = ?1 AND key = ?2",
+            "SELECT id, spec_digest, deleted_at IS NOT NULL FROM run WHERE owner = ?1 AND key = ?2",
             [owner, key],
-            |row| Ok((RunId(row.get(0)?), row.get(1)?)),
+            |row| {
+                Ok(Keyed {
+                    run: RunId(row.get(0)?),
+                    spec_digest: row.get(1)?,
+                    is_deleted: row.get(2)?,
+                })
+            },
         )
         .optional()
         .during("look up a key")

@@ -6,6 +6,7 @@
 mod acceptance;
 mod events;
 mod handle;
+mod kept;
 mod listing;
 mod live;
 mod metrics;
@@ -15,9 +16,10 @@ mod submissions;
 mod wishes;
 mod writer;
 
-pub use acceptance::{Acceptance, NewRun};
+pub use acceptance::{Acceptance, Keyed, NewRun};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
+pub use kept::CodeUse;
 pub use listing::{Filter, WholeRun};
 pub use live::LiveRuns;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};

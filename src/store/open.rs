@@ -17,6 +17,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/002-calls.sql")),
     M::up(include_str!("migrations/003-writer.sql")),
     M::up(include_str!("migrations/004-inputs.sql")),
+    M::up(include_str!("migrations/005-deleted.sql")),
 ];
 
 /// How changes reach the disk.

@@ -28,6 +28,7 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
     pub run_dir: PathBuf,
     pub key: Option<String>,
+    pub deleted_at: Option<Timestamp>,
     pub spec_digest: String,
     pub resolved: Resolved,
 }
@@ -51,7 +52,7 @@ pub struct Recording {
 }
 
 pub(super) const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
-                       spec_digest, machine, resolved";
+                       spec_digest, machine, resolved, deleted_at";
 
 pub(super) fn time(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -74,6 +75,7 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         spec_digest: row.get(10)?,
         run: json(row, 11)?,
         resolved: json(row, 12)?,
+        deleted_at: optional(13)?,
     })
 }
 

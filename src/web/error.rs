@@ -72,6 +72,8 @@ impl From<AcceptError> for ApiError {
                 body.0.sources = Some(*sources);
                 body
             }
+            AcceptError::KeyDeleted { .. } => Self::new(ErrorCode::Conflict, told)
+                .hint("give another key: this one will not be given again"),
             AcceptError::KeyTaken { run, .. } => Self::new(ErrorCode::Conflict, told)
                 .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
             AcceptError::Elsewhere { .. } => Self::new(ErrorCode::Conflict, told).hint(OLDER_SITE),

@@ -4,6 +4,7 @@
 
 mod daemon;
 mod error;
+mod kept;
 mod logs;
 mod reference;
 mod runs;
@@ -41,6 +42,9 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))
         .route("/runs/{run}/export", get(runs::export))
+        .route("/runs/{run}/code", get(kept::code))
+        .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/store/gc", post(kept::gc))
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/logs", get(logs::logs))
         .route("/runs/{run}/cancel", post(runs::cancel));

@@ -2,12 +2,15 @@
 
 mod archive;
 mod fetch;
+mod gc;
 mod git;
 mod globs;
 mod index;
 mod listing;
 mod pack;
 mod store;
+
+pub(super) use gc::{linked, remove, stored};
 
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -62,6 +65,11 @@ pub(super) fn use_stored(run_root: &Path, digest: &CodeDigest) -> io::Result<boo
         store.touch(digest)?;
     }
     Ok(holds)
+}
+
+/// The list of a digest's tree.
+pub(super) fn list(run_root: &Path, digest: &CodeDigest) -> io::Result<String> {
+    fs_err::read_to_string(CodeStore::at(run_root).list(digest))
 }
 
 /// Where the tree of a digest is, or will be made, as seen from a run directory.

@@ -62,6 +62,15 @@ impl CodeStore {
         self.root.join(format!("{digest}.list"))
     }
 
+    pub(super) fn tree(&self, digest: &CodeDigest) -> PathBuf {
+        self.root.join(digest.as_str())
+    }
+
+    /// What jobs lock while they make the tree.
+    pub(super) fn lock(&self, digest: &CodeDigest) -> PathBuf {
+        self.root.join(format!("{digest}.lock"))
+    }
+
     pub(super) fn index(&self, key: &blake3::Hash) -> PathBuf {
         self.root.join(".index").join(key.to_hex().as_str())
     }

@@ -73,7 +73,8 @@ impl Yard {
     fn list(&self, digest: &CodeDigest) -> Vec<String> {
         let list = self.path(&format!("runs/.store/code/{digest}.list"));
         let text = fs_err::read_to_string(list).unwrap();
-        text.lines().skip(1).map(str::to_owned).collect()
+        let lines = text.lines().filter(|line| !line.starts_with(['a', 'h']));
+        lines.map(str::to_owned).collect()
     }
 
     /// A file of an archive.

@@ -7,7 +7,7 @@ use crate::domain::run::{
     WishKind, step,
 };
 use crate::store::tests::world::{Yard, job, policy, start, t};
-use crate::store::{Acceptance, Filter, NewRun, StoreError};
+use crate::store::{Acceptance, Filter, Keyed, NewRun, StoreError};
 
 fn sighting(n: u64, token: Token, phase: Phase) -> Event {
     let is_over = matches!(phase, Phase::Ended { .. });
@@ -58,13 +58,14 @@ async fn a_key_is_given_once_per_owner() {
     yard.store.accept(first).await.unwrap();
     let other = NewRun { spec_digest: "other".into(), ..keyed(yard.new_run("y").await) };
     let number = other.id;
-    let taken = Acceptance::KeyTaken { run, digest: "digest".into() };
+    let keyed_run = Keyed { run, spec_digest: "digest".into(), is_deleted: false };
+    let taken = Acceptance::KeyTaken(keyed_run.clone());
     assert_eq!(yard.store.accept(other).await.unwrap(), taken);
     assert_eq!(yard.store.run(number).await.unwrap(), None, "nothing was recorded");
     let theirs = NewRun { owner: "bob".into(), ..keyed(yard.new_run("x").await) };
     assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded(None));
     let found = yard.store.with_key("ada".into(), "k".into()).await.unwrap();
-    assert_eq!(found, Some((run, "digest".into())));
+    assert_eq!(found, Some(keyed_run));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ ty_is_whole() {
     comm -13 <(
       cd -- "$1" && find . -mindepth 1 \( -type d -printf 'd %P\n' \) -o \( -type l -printf 'l %P -> %l\n' \) -o \
         \( -type f -newermt @{{ code.time - 1 }} ! -newermt @{{ code.time }} -printf 'f %s %P\n' \) | sort
-    ) <(tail -n +2 -- "$ty_tree.list") 2>&1 | head -n 1
+    ) <(grep "^[dfl] " -- "$ty_tree.list") 2>&1 | head -n 1
   )
   [[ -z $ty_missing ]]
 }

@@ -13,8 +13,6 @@ const LATER: &[&str] = &[
     "hold 1",
     "release 1",
     "resume 1 --from 3",
-    "delete 1",
-    "diff 1 2",
     "sweep list",
     "sweep show 1",
     "usage --by user",

@@ -218,3 +218,83 @@ fn the_query_of_an_address_is_in_no_record() {
     let state = std::fs::read(env.state_dir().join("daemon.log")).unwrap();
     assert!(!String::from_utf8_lossy(&state).contains("hush"));
 }
+
+#[test]
+fn two_runs_are_compared_by_what_they_were_given_and_what_came_of_it() {
+    let env = TestEnv::new();
+    let spec = env.bash_spec("compared", "exit \"$(<code.txt)\"\n");
+    env.write("compared-code/code.txt", "0");
+    env.write("compared-code/same.txt", "same");
+    let run = |code: &str, rate: &str| {
+        env.write("compared-code/code.txt", code);
+        let rate = format!("args.rate={rate}");
+        drop(env.run(["submit", spec.to_str().unwrap(), "--set", &rate, "--wait"]));
+    };
+    run("0", "1");
+    run("3", "2");
+    let differences = env.line("diff 1 2 --json").success().json();
+    let of = |section: &str| -> Vec<String> {
+        let all = differences.as_array().unwrap().iter();
+        let keys = all.filter(|d| d["section"] == section).map(|d| d["key"].as_str().unwrap());
+        keys.map(str::to_owned).collect()
+    };
+    assert_eq!(of("files of the code"), ["code.txt"]);
+    assert_eq!(of("spec"), ["code.args"]);
+    assert!(of("code").contains(&"code.digest".to_owned()));
+    assert!(of("result").contains(&"state".to_owned()));
+    let table = env.line("diff 1 2").success().stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    assert!(env.line("diff 1 1").success().stderr.contains("they do not differ"));
+}
+
+#[test]
+fn deleting_tells_what_goes_and_what_stays_and_keeps_the_record() {
+    let env = TestEnv::new();
+    let spec = env.bash_spec("deleted", "echo x\n");
+    drop(env.run(["submit", spec.to_str().unwrap(), "--wait", "--key", "k"]).success());
+    drop(env.run(["submit", spec.to_str().unwrap(), "--wait"]).success());
+    let said = env.line("delete 1").ended(2);
+    assert!(said.stderr.contains("no terminal to ask on") && env.run_dir(1).exists(), "{said}");
+    let said = env.line("delete 1 --yes").success();
+    assert!(said.stderr.contains("which another run uses"), "{said}");
+    let shown = env.show(1);
+    assert!(!PathBuf::from(shown["run_dir"].as_str().unwrap()).exists());
+    assert_eq!((&shown["state"], shown["deleted_at"].is_string()), (&"completed".into(), true));
+    assert!(env.line("events 1").success().stdout.contains("its files were deleted by"));
+    // Its key is not given again, and its code is there for others, and for itself.
+    let said = env.run(["submit", spec.to_str().unwrap(), "--key", "k"]).ended(11);
+    assert!(said.stderr.contains("whose files were deleted"), "{said}");
+    assert_eq!(archives(&env).len(), 1);
+    drop(env.line("rerun 1 --wait").success());
+    let endless = env.bash_spec("endless", "sleep 600\n");
+    let live = env.submit(&endless);
+    assert!(env.line(&format!("delete {live} --yes")).ended(11).stderr.contains("is not over"));
+}
+
+#[test]
+fn what_no_run_uses_is_removed_when_it_was_not_used_for_an_hour() {
+    let env = TestEnv::new();
+    let spec = env.bash_spec("gc", "cat words.txt\n");
+    for words in ["one", "two"] {
+        env.write("gc-code/words.txt", words);
+        drop(env.run(["submit", spec.to_str().unwrap(), "--wait"]).success());
+    }
+    let first = digest_of(&env.show(1));
+    drop(env.line("delete 1 --yes").success());
+    assert!(env.line("site gc").success().stderr.contains("nothing to remove"), "too young");
+    let old = format!("touch -d '2 hours ago' trainyard/.store/code/{first}.*");
+    assert!(env.bash(&old).status().unwrap().success());
+    let said = env.line("site gc").success();
+    assert!(
+        said.stdout.contains(&first[..12]) && said.stderr.contains("1 could be removed"),
+        "{said}"
+    );
+    assert_eq!(archives(&env).len(), 2, "only told");
+    drop(env.line("site gc --yes").success());
+    let kept = archives(&env);
+    assert_eq!(kept.len(), 1);
+    assert!(kept[0].to_str().unwrap().contains(&digest_of(&env.show(2))));
+    assert!(!env.run_root().join(format!(".store/code/{first}")).exists());
+    let said = env.line("rerun 1").ended(11);
+    assert!(said.stderr.contains("is not in the store"), "{said}");
+}

@@ -16,7 +16,7 @@ use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
     Asked, Clock, CodeOrder, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program,
-    ProgramError, Scheduler, Silence, Stretch, SubmitOrder, TakenCode,
+    ProgramError, Scheduler, Silence, StoredCode, Stretch, SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
 
@@ -234,6 +234,26 @@ impl Hands for Ports {
     }
 
     fn use_code(&self, _run_root: &Path, _digest: &CodeDigest) -> IoResult<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn code_list(&self, _run_root: &Path, _digest: &CodeDigest) -> IoResult<String> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn stored_code(&self, _run_root: &Path) -> IoResult<Vec<StoredCode>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn linked_code(&self, _run_root: &Path) -> IoResult<Vec<CodeDigest>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn remove_code(&self, _run_root: &Path, _digests: &[CodeDigest]) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn weigh(&self, _directory: &Path) -> IoResult<Weight> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -1,0 +1,211 @@
+//! `diff`: in what two runs differ: what they were given, what they found, and what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::api::RunRecord;
+use crate::cli::client::{Client, run_path};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
+use crate::cli::text::TerminalText;
+
+/// More files than these are counted, not named; `--json` has all.
+const FILES_SHOWN: usize = 20;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A run: its number, its name or @last
+    first: String,
+    /// Another run
+    second: String,
+}
+
+/// One thing in which they differ; null where one does not have it.
+#[derive(Debug, PartialEq, Serialize)]
+struct Difference {
+    section: &'static str,
+    key: String,
+    first: Value,
+    second: Value,
+}
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let (first, second) = (run_path(&args.first)?, run_path(&args.second)?);
+    let differences = Context::block_on(async {
+        let client = Client::connect(context).await?;
+        let a: RunRecord = client.get(&format!("{first}/export")).await?;
+        let b: RunRecord = client.get(&format!("{second}/export")).await?;
+        let mut differences = compare(&sections(&a), &sections(&b));
+        if a.run.code.digest != b.run.code.digest {
+            let first: Option<BTreeMap<String, String>> =
+                client.get(&format!("{first}/code")).await?;
+            let second: Option<BTreeMap<String, String>> =
+                client.get(&format!("{second}/code")).await?;
+            differences.extend(files(first.unwrap_or_default(), second.unwrap_or_default()));
+        }
+        Ok::<_, CliError>(differences)
+    })?;
+    if context.global.json {
+        context.output().json(&differences)?;
+        return Ok(Exit::Done);
+    }
+    if differences.is_empty() {
+        context.say("they do not differ");
+        return Ok(Exit::Done);
+    }
+    print(context, args, &differences)?;
+    Ok(Exit::Done)
+}
+
+fn print(context: &Context, args: &Args, differences: &[Difference]) -> Result<(), CliError> {
+    const HEADER: &[Column] =
+        &[Column::Elastic("WHAT"), Column::Elastic("FIRST"), Column::Elastic("SECOND")];
+    let run = |run: &str| TerminalText(run).to_string();
+    let mut rows = vec![vec!["run".to_owned(), run(&args.first), run(&args.second)]];
+    let (mut section, mut files) = ("", 0);
+    for difference in differences {
+        files += usize::from(difference.section == FILES);
+        if files > FILES_SHOWN {
+            continue;
+        }
+        if difference.section != section {
+            section = difference.section;
+            rows.push(vec![section.to_owned(), String::new(), String::new()]);
+        }
+        let name = format!("  {}", TerminalText(&difference.key));
+        rows.push(vec![name, shown(&difference.first), shown(&difference.second)]);
+    }
+    if files > FILES_SHOWN {
+        let more = format!("  and {} files more", files - FILES_SHOWN);
+        rows.push(vec![more, String::new(), String::new()]);
+    }
+    context.output().table(HEADER, rows)
+}
+
+fn shown(value: &Value) -> String {
+    const CHARACTERS: usize = 60;
+    let text = match value.as_str() {
+        Some(text) => text.to_owned(),
+        None if value.is_null() => "-".to_owned(),
+        None => value.to_string(),
+    };
+    let short: String = text.chars().take(CHARACTERS).collect();
+    let more = if short.len() < text.len() { "…" } else { "" };
+    format!("{}{more}", TerminalText(&short))
+}
+
+const FILES: &str = "files of the code";
+
+/// What is compared of a run: a name for each part, and its values by dotted keys.
+type Sections = Vec<(&'static str, BTreeMap<String, Value>)>;
+
+fn sections(record: &RunRecord) -> Sections {
+    let run = serde_json::to_value(&record.run).unwrap_or_default();
+    let pick = |keys: &[&str]| {
+        let picked = keys.iter().map(|key| ((*key).to_owned(), run[*key].clone()));
+        flat(&Value::Object(picked.collect()))
+    };
+    let mut meant = serde_json::to_value(&record.resolved).unwrap_or_default();
+    // Where it lies is no difference of what it is: the digest tells that.
+    if let Some(code) = meant.get_mut("code").and_then(Value::as_object_mut) {
+        code.remove("path");
+    }
+    vec![
+        ("spec", flat(&meant)),
+        ("code", pick(&["code"])),
+        ("datasets", pick(&["datasets"])),
+        ("result", pick(RESULT)),
+    ]
+}
+
+const RESULT: &[&str] = &[
+    "state",
+    "reason",
+    "message",
+    "queue_seconds",
+    "elapsed_seconds",
+    "node_hours",
+    "charge",
+    "progress",
+    "metrics",
+];
+
+/// The leaves of a document by their dotted keys; lists count as leaves.
+fn flat(value: &Value) -> BTreeMap<String, Value> {
+    fn walk(value: &Value, key: &str, found: &mut BTreeMap<String, Value>) {
+        let Some(inner) = value.as_object().filter(|inner| !inner.is_empty()) else {
+            found.insert(key.to_owned(), value.clone());
+            return;
+        };
+        for (name, value) in inner {
+            let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+            walk(value, &key, found);
+        }
+    }
+    let mut found = BTreeMap::new();
+    walk(value, "", &mut found);
+    found
+}
+
+fn compare(first: &Sections, second: &Sections) -> Vec<Difference> {
+    let mut differences = Vec::new();
+    for ((section, a), (_, b)) in first.iter().zip(second) {
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        for key in keys {
+            let value = |of: &BTreeMap<String, Value>| of.get(key).cloned().unwrap_or(Value::Null);
+            let (first, second) = (value(a), value(b));
+            if first != second {
+                differences.push(Difference { section, key: key.clone(), first, second });
+            }
+        }
+    }
+    differences
+}
+
+fn files(first: BTreeMap<String, String>, second: BTreeMap<String, String>) -> Vec<Difference> {
+    const SHORT: usize = 12;
+    let short = |content: String| Value::String(content.chars().take(SHORT).collect());
+    let leaves = |of: BTreeMap<String, String>| {
+        of.into_iter().map(|(path, content)| (path, short(content))).collect()
+    };
+    compare(&vec![(FILES, leaves(first))], &vec![(FILES, leaves(second))])
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_told_by_its_dotted_key() {
+        let a = flat(&json!({ "a": { "b": 1, "same": [1, 2] }, "gone": "x", "empty": {} }));
+        let b = flat(&json!({ "a": { "b": 2, "same": [1, 2] }, "new": null, "empty": {} }));
+        let told = compare(&vec![("spec", a)], &vec![("spec", b)]);
+        let told: Vec<(String, Value, Value)> =
+            told.into_iter().map(|d| (d.key, d.first, d.second)).collect();
+        assert_eq!(
+            told,
+            [("a.b".into(), json!(1), json!(2)), ("gone".into(), json!("x"), Value::Null)]
+        );
+    }
+
+    #[test]
+    fn files_that_were_added_changed_and_removed_are_told() {
+        let tree = |files: &[(&str, &str)]| {
+            files
+                .iter()
+                .map(|(path, content)| ((*path).to_owned(), (*content).to_owned()))
+                .collect()
+        };
+        let told = files(
+            tree(&[("a", "1"), ("b", "2"), ("c", "3")]),
+            tree(&[("b", "2"), ("c", "4"), ("d", "5")]),
+        );
+        let keys: Vec<&str> = told.iter().map(|difference| difference.key.as_str()).collect();
+        assert_eq!(keys, ["a", "c", "d"]);
+    }
+}
