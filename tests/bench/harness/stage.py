@@ -23,10 +23,14 @@ class Sizes:
     changed: int = 100
     minutes: float = 3.0
     trainings: int = 20
+    captured_files: int = 2_000
+    captures: int = 1_000
+    large_files: int = 20_000
+    first_captures: int = 15
 
     @staticmethod
     def quick() -> "Sizes":
-        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4)
+        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4, 200, 30, 1_000, 3)
 
 
 class Stage:
