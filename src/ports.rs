@@ -271,6 +271,9 @@ pub trait Hands: Send + Sync {
     /// Starts a program that outlives this process; it is not waited for.
     fn launch(&self, program: &Program) -> Result<u32, ProgramError>;
 
+    /// Makes what is missing of a run root's store.
+    fn make_store(&self, run_root: &Path, mode: u32) -> std::io::Result<()>;
+
     /// Captures code. What is wrong with the code itself, and not with the machine, is an error of the kind
     /// [`ErrorKind::InvalidData`].
     fn capture_code(&self, order: &CodeOrder) -> std::io::Result<TakenCode>;

@@ -24,6 +24,8 @@ pub(super) enum CaptureError {
         run_root: PathBuf,
     },
     Silent(Silence),
+    /// The run root's store cannot be made.
+    NoStore(Silence),
 }
 
 impl CaptureError {
@@ -35,6 +37,7 @@ impl CaptureError {
             }
             Self::Gone { digest, run_root } => AcceptError::CodeGone { digest, run_root },
             Self::Silent(silence) => AcceptError::Files(silence),
+            Self::NoStore(silence) => AcceptError::RunDir(silence),
         }
     }
 }
@@ -57,6 +60,10 @@ async fn capture_code(
     resolved: &Resolved,
     capture: &Capture,
 ) -> Result<TakenCode, CaptureError> {
+    // What hangs is told soon, before the long patience for what is only large.
+    let (run_root, mode) = (resolved.run_root.clone(), resolved.run_dir_mode.0);
+    let make = move |hands: &dyn Hands| hands.make_store(&run_root, mode);
+    world.with_hands(&resolved.run_root, make).await.map_err(CaptureError::NoStore)?;
     let order = CodeOrder {
         capture: capture.clone(),
         run_root: resolved.run_root.clone(),

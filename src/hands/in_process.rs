@@ -45,6 +45,10 @@ impl Hands for InProcess {
         program::launch(&self.runtime, program)
     }
 
+    fn make_store(&self, run_root: &Path, mode: u32) -> io::Result<()> {
+        code::make_store(run_root, mode)
+    }
+
     fn capture_code(&self, order: &CodeOrder) -> io::Result<TakenCode> {
         code::capture(&self.runtime, order)
     }

@@ -31,6 +31,11 @@ use crate::hands::code::pack::{Candidate, What};
 use crate::hands::code::store::CodeStore;
 use crate::ports::{CodeOrder, TakenCode};
 
+/// Makes what is missing of a store.
+pub(super) fn make_store(run_root: &Path, mode: u32) -> io::Result<()> {
+    CodeStore::at(run_root).make(mode)
+}
+
 /// Captures the code that an order names, or finds that it is captured already.
 pub(super) fn capture(runtime: &Handle, order: &CodeOrder) -> io::Result<TakenCode> {
     let store = CodeStore::at(&order.run_root);

@@ -14,10 +14,10 @@ use crate::hands::code::index::Look;
 use crate::hands::code::listing::refused;
 use crate::hands::code::store::{Packed, hexadecimal};
 
-/// Files whose contents are in memory at a time.
+/// Files that are read ahead; with their size below, what is in memory at a time.
 const BATCH_FILES: usize = 256;
 /// Larger ones are read piece by piece.
-const SMALL_BYTES_MAX: u64 = 1 << 20;
+const SMALL_BYTES_MAX: u64 = 128 << 10;
 const THREADS_MAX: usize = 8;
 
 /// Something that is to be captured, as it looked when it was listed.

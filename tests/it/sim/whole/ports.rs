@@ -229,6 +229,10 @@ impl Hands for Ports {
         Err(ProgramError::Deadline { path: program.path.clone(), deadline: program.deadline })
     }
 
+    fn make_store(&self, _run_root: &Path, _mode: u32) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn capture_code(&self, _order: &CodeOrder) -> IoResult<TakenCode> {
         Err(ErrorKind::Unsupported.into())
     }
