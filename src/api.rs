@@ -104,6 +104,17 @@ pub struct RunAnswer {
     pub change: u64,
 }
 
+/// Data that is to be fingerprinted now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SnapshotRequest {
+    pub name: String,
+    /// Absolute.
+    pub path: PathBuf,
+    pub version: Option<String>,
+    /// Whether contents are read, too.
+    pub content: bool,
+}
+
 /// The daemon, about itself.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DaemonStatus {

@@ -16,6 +16,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use crate::domain::code::Capture;
+use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CapturedCode, CodeDigest};
@@ -189,6 +190,8 @@ pub struct NewRunDir {
     pub resolved: String,
     /// `job.sh`: what is submitted.
     pub script: String,
+    /// `datasets.tsv`: what the data looked like, for the job to compare. Not written when there is nothing in it.
+    pub datasets: String,
     /// What `work/` is made of.
     pub code: CodeLinks,
     /// `code.patch`: what a git work tree had beside its commit.
@@ -224,6 +227,24 @@ pub struct TakenCode {
     pub has_entry_point: bool,
     /// What a git work tree had beside its commit.
     pub patch: Option<Vec<u8>>,
+}
+
+/// Data that is to be fingerprinted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataOrder {
+    pub path: PathBuf,
+    /// Given where contents are read, too.
+    pub content: Option<ContentOrder>,
+    /// What is not done by then is given up.
+    pub patience: Duration,
+}
+
+/// How contents are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentOrder {
+    /// The folder that remembers the digests of files that were read before.
+    pub cached_in: PathBuf,
+    pub now: Timestamp,
 }
 
 /// Code that a store keeps.
@@ -299,6 +320,12 @@ pub trait Hands: Send + Sync {
     /// Makes a run directory with everything that is known before the submission, durably. `false` when there is one of
     /// that name.
     fn make_run_dir(&self, order: &NewRunDir) -> std::io::Result<bool>;
+
+    /// What the root of a dataset shows of itself; none when it is not there.
+    fn data_root(&self, path: &Path) -> std::io::Result<Option<Root>>;
+
+    /// Fingerprints a dataset; what cannot be found out is told in the answer.
+    fn fingerprint(&self, order: &DataOrder) -> std::io::Result<Found>;
 
     /// Removes a run directory that was made for a run which was not recorded.
     fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::context::{Context, slurm_is_silent};
 use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit, plural};
-use crate::cli::spec_args::read_file;
+use crate::cli::spec_args::{dataset_changes, read_file};
 use crate::cli::text::TerminalText;
 use crate::domain::problem::{Problem, Sources};
-use crate::domain::request::SpecRequest;
+use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::Resolved;
 use crate::files::{LoadedSite, verify};
@@ -19,6 +19,9 @@ pub struct Args {
     /// Spec files
     #[arg(required = true, value_name = "SPEC")]
     specs: Vec<PathBuf>,
+    /// Data for the runs, by its name in the catalogue or by its path, instead of the spec's
+    #[arg(long, value_name = "NAME|PATH")]
+    dataset: Vec<String>,
 }
 
 /// What is wrong with a spec, with the texts that the problems point into.
@@ -73,12 +76,13 @@ pub(super) fn check(
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let site = context.site()?;
+    let changes = dataset_changes(context, &args.dataset)?;
     let mut documents = Vec::new();
     let (mut count, mut undecided) = (0, None);
     let mut hints = BTreeSet::new();
     for spec in &args.specs {
         let file = spec.display().to_string();
-        let mut faults = check_file(context, spec, &site);
+        let mut faults = check_file(context, spec, changes.clone(), &site);
         count += faults.problems.len();
         hints.extend(faults.hint);
         if let Some(why) = faults.undecided {
@@ -111,8 +115,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// All problems of one file; that it cannot be read is one of them, so that the other files are checked all the same.
-fn check_file(context: &Context, spec: &Path, site: &LoadedSite) -> Faults {
-    match read_file(context, spec, Vec::new()) {
+fn check_file(context: &Context, spec: &Path, changes: Vec<Change>, site: &LoadedSite) -> Faults {
+    match read_file(context, spec, changes) {
         Ok(request) => check(context, &request, site).err().unwrap_or_default(),
         Err(error) => {
             Faults { problems: vec![Problem::nowhere(error.message)], ..Faults::default() }

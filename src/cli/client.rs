@@ -160,8 +160,18 @@ impl<'a> Client<'a> {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, CliError> {
+        self.post_within(path, body, HEAD_PATIENCE).await
+    }
+
+    /// Asks for what may take longer than anything else.
+    pub(super) async fn post_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        patience: Duration,
+    ) -> Result<T, CliError> {
         let body = serde_json::to_vec(body).map_err(|error| CliError::internal(&error))?;
-        let response = self.send(Method::POST, path, body.into()).await?;
+        let response = self.send_patiently(Method::POST, path, body.into(), patience).await?;
         read(response).await
     }
 

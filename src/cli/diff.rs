@@ -11,6 +11,8 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
 use crate::cli::text::TerminalText;
+use crate::domain::dataset::DatasetView;
+use crate::domain::view::RunView;
 
 /// More files than these are counted, not named; `--json` has all.
 const FILES_SHOWN: usize = 20;
@@ -116,9 +118,22 @@ fn sections(record: &RunRecord) -> Sections {
     vec![
         ("spec", flat(&meant)),
         ("code", pick(&["code"])),
-        ("datasets", pick(&["datasets"])),
+        ("datasets", data(&record.run)),
         ("result", pick(RESULT)),
     ]
+}
+
+/// What each dataset was, by its name; when it was looked at is no difference of what it was.
+fn data(run: &RunView) -> BTreeMap<String, Value> {
+    let one = |dataset: &DatasetView| {
+        let mut shown = serde_json::to_value(dataset).unwrap_or_default();
+        if let Some(keys) = shown.as_object_mut() {
+            keys.remove("name");
+            keys.remove("at");
+        }
+        (dataset.name.clone(), shown)
+    };
+    flat(&Value::Object(run.datasets.iter().map(one).collect()))
 }
 
 const RESULT: &[&str] = &[

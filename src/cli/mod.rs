@@ -9,6 +9,7 @@ mod classes;
 mod client;
 mod context;
 mod daemon;
+mod dataset;
 mod delete;
 mod diagnostic;
 mod diff;
@@ -158,6 +159,9 @@ pub enum Verb {
     Diff(diff::Args),
     /// List hardware classes
     Classes(classes::Args),
+    /// Look at data: the site's catalogue, and what data has been
+    #[command(subcommand)]
+    Dataset(dataset::Command),
     /// Look at the site config
     #[command(subcommand)]
     Site(site::Command),
@@ -211,6 +215,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Delete(args) => delete::run(context, &args),
         Verb::Diff(args) => diff::run(context, &args),
         Verb::Classes(args) => classes::run(context, &args),
+        Verb::Dataset(command) => dataset::run(context, &command),
         Verb::Site(command) => site::run(context, &command),
         Verb::Doctor(args) => doctor::run(context, &args),
         Verb::Util(command) => util::run(context, &command),

@@ -19,7 +19,6 @@ pub const LATER: &[&str] = &[
     "usage",
     "budget",
     "ledger",
-    "dataset",
     "schedule",
 ];
 

@@ -28,7 +28,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let changes = args.changes.changes()?;
+    let changes = args.changes.changes(context)?;
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let record = match exported(context, &args.run)? {

@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use crate::api::RunAnswer;
 use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
+use crate::cli::dataset::short;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Column, table, width};
 use crate::cli::text::{TerminalText, ago, length, moment, one_line, path, value};
+use crate::domain::dataset::DatasetView;
 use crate::domain::units::Bytes;
 use crate::domain::view::{AttemptView, CodeView, RunView};
 
@@ -114,6 +116,12 @@ fn text(run: &RunView, now: Timestamp) -> String {
         ));
     }
     lines.extend(files(run, now));
+    lines.extend(run.datasets.iter().map(|dataset| ("data", data(dataset))));
+    for attempt in run.attempts.iter().flatten() {
+        if let Some(drift) = &attempt.data_drift {
+            lines.push(("warning", format!("attempt {}: {}", attempt.attempt, one_line(drift))));
+        }
+    }
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
 }
@@ -145,6 +153,21 @@ fn captured(code: &CodeView) -> Vec<(&'static str, String)> {
         lines.push(("git", format!("{}{}{changed}", short(commit), branch.unwrap_or_default())));
     }
     lines
+}
+
+fn data(dataset: &DatasetView) -> String {
+    let name = TerminalText(&dataset.name);
+    let found = match (&dataset.fingerprint, &dataset.no_fingerprint) {
+        (Some(fingerprint), _) => format!(
+            "{}, {} files, {}",
+            short(fingerprint),
+            dataset.files.unwrap_or_default(),
+            Bytes(dataset.bytes.unwrap_or_default())
+        ),
+        (None, Some(why)) => format!("no fingerprint: {}", one_line(why)),
+        (None, None) => "no fingerprint".to_owned(),
+    };
+    format!("{name} at {} ({found})", path(&dataset.path))
 }
 
 fn state(run: &RunView) -> String {
@@ -233,6 +256,26 @@ mod tests {
     }
 
     #[test]
+    fn data_is_shown_with_what_it_was() {
+        let dataset = |name: &str, fingerprint: Option<&str>, why: Option<&str>| {
+            json!({ "name": name, "path": format!("/data/{name}"), "version": null, "fingerprint": fingerprint,
+                "no_fingerprint": why, "files": 1_281_167, "bytes": 147_897_477_120_u64, "at": null })
+        };
+        let digest = format!("manifest:{}", "0123456789abcdef".repeat(4));
+        let text = shown(json!({ "datasets": [
+            dataset("imagenet", Some(&digest), None),
+            dataset("large", None, Some("it has more than 2000000 files and directories")),
+        ] }));
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  data ")).collect();
+        insta::assert_debug_snapshot!(lines, @r#"
+        [
+            "  data        imagenet at /data/imagenet (manifest:0123456789ab, 1281167 files, 137.7 GiB)",
+            "  data        large at /data/large (no fingerprint: it has more than 2000000 files and directories)",
+        ]
+        "#);
+    }
+
+    #[test]
     fn what_slurm_says_in_lines_is_told_on_one() {
         let words = "cannot connect\nerror: munge";
         let since = "2026-05-01T11:55:00Z";
@@ -244,14 +287,20 @@ mod tests {
     fn what_others_wrote_is_shown_and_not_obeyed() {
         let tricks = "\u{1b}[2J\u{9b}31m\u{7}\u{202e}";
         let metric = json!({ "last": 1.0, "step": 1, "at": "2026-05-01T11:59:00Z" });
+        let attempts = run(json!({})).attempts.expect("the sample has attempts");
+        let mut attempt = serde_json::to_value(&attempts[0]).expect("JSON");
+        attempt["data_drift"] = tricks.into();
         let text = shown(json!({
             "name": tricks, "owner": tricks, "project": tricks, "experiment": tricks, "strategy": tricks,
             "message": tricks, "stale_since": "2026-05-01T11:55:00Z", "stale_who": tricks, "class": tricks,
             "metrics": { tricks: metric }, "run_dir": tricks, "code": { "path": tricks },
+            "datasets": [{ "name": tricks, "path": tricks, "version": null, "fingerprint": null,
+                "no_fingerprint": tricks, "files": null, "bytes": null, "at": null }],
+            "attempts": [attempt],
         }));
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(control, None, "{}", text.escape_debug());
         assert!(!text.contains('\u{202e}'), "{}", text.escape_debug());
-        assert_eq!(text.matches("\\u{1b}[2J").count(), 11, "{text}");
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 15, "{text}");
     }
 }

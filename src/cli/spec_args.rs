@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::domain::request::{Change, SpecRequest};
+use crate::domain::request::{Change, DATASETS, SpecRequest, is_data_path};
 use crate::files::read_spec;
 
 /// A spec and what the command line changes in it.
@@ -37,9 +37,9 @@ pub(crate) struct ChangeArgs {
     /// Where to run: slurm or local
     #[arg(long)]
     pub target: Option<String>,
-    /// A dataset (not supported by this version)
-    #[arg(long)]
-    pub dataset: Option<String>,
+    /// Data for the run, by its name in the catalogue or by its path, instead of the spec's
+    #[arg(long, value_name = "NAME|PATH")]
+    pub dataset: Vec<String>,
     /// An evaluation pack (not supported by this version)
     #[arg(long)]
     pub evaluation_pack: Option<String>,
@@ -48,18 +48,14 @@ pub(crate) struct ChangeArgs {
 impl SpecArgs {
     /// Reads the spec file with its changes.
     pub(super) fn read(&self, context: &Context) -> Result<SpecRequest, CliError> {
-        read_file(context, &self.spec, self.changes.changes()?)
+        read_file(context, &self.spec, self.changes.changes(context)?)
     }
 }
 
 impl ChangeArgs {
-    pub(super) fn changes(&self) -> Result<Vec<Change>, CliError> {
-        for (flag, given) in
-            [("--dataset", &self.dataset), ("--evaluation-pack", &self.evaluation_pack)]
-        {
-            if given.is_some() {
-                return Err(CliError::usage(format!("`{flag}` is not supported by this version")));
-            }
+    pub(super) fn changes(&self, context: &Context) -> Result<Vec<Change>, CliError> {
+        if self.evaluation_pack.is_some() {
+            return Err(CliError::usage("`--evaluation-pack` is not supported by this version"));
         }
         let mut changes = Vec::new();
         for set in &self.set {
@@ -98,8 +94,25 @@ impl ChangeArgs {
                 value: nodes.to_string(),
             });
         }
+        changes.extend(dataset_changes(context, &self.dataset)?);
         Ok(changes)
     }
+}
+
+/// What `--dataset` says. A path of the command line starts where the command was given, not at the spec's own file.
+pub(super) fn dataset_changes(
+    context: &Context,
+    datasets: &[String],
+) -> Result<Vec<Change>, CliError> {
+    let change = |said: &String| {
+        let absolute = context.surroundings.directory.join(said).display().to_string();
+        let is_path = is_data_path(said) && !said.starts_with("~/");
+        let meant = if is_path { &absolute } else { said };
+        let value = serde_json::to_string(meant).map_err(|error| CliError::internal(&error))?;
+        let shown = format!("--dataset {said}");
+        Ok(Change { shown, key: DATASETS.to_owned(), value })
+    };
+    datasets.iter().map(change).collect()
 }
 
 /// Reads a spec file.

@@ -174,6 +174,14 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
         }
     };
     context.say(&line);
+    if answer.outcome == SubmitOutcome::New {
+        for dataset in &run.datasets {
+            if let Some(why) = &dataset.no_fingerprint {
+                let name = TerminalText(&dataset.name);
+                context.say(&format!("dataset `{name}` has no fingerprint: {}", one_line(why)));
+            }
+        }
+    }
 }
 
 /// Waits until the scheduler has answered, or the run waits by its own rules.

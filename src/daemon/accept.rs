@@ -9,8 +9,11 @@ use tracing::warn;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::capture::obtain_code;
+use crate::daemon::data;
 use crate::daemon::world::World;
 use crate::domain::admit::takes_no_room;
+use crate::domain::code::Capture;
+use crate::domain::dataset::Snapshot;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::inputs::{CapturedCode, CodeDigest, Inputs};
 use crate::domain::problem::{Problem, Sources};
@@ -153,11 +156,10 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         let sources = Box::new(world.site.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
-    let taken = obtain_code(world, &resolved, &capture, code).await;
-    let taken = taken.map_err(|error| error.told(sources))?;
+    let (taken, datasets) = gather(world, &resolved, (&capture, code), sources).await?;
     let request = spec.without_secrets(&capture);
     let recorded = request.recorded();
-    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &taken).await?;
+    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &taken, &datasets).await?;
     point("run_dir_made");
     let new = NewRun {
         id,
@@ -166,7 +168,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
-        inputs: Inputs { request: Some(request), code: Some(taken.code), rerun_of },
+        inputs: Inputs { request: Some(request), code: Some(taken.code), datasets, rerun_of },
         run_dir,
         if_active,
         start: None,
@@ -180,6 +182,22 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         Acceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
     }
+}
+
+/// Captures the code, and looks at the data meanwhile.
+async fn gather(
+    world: &World,
+    resolved: &Resolved,
+    (capture, stored): (&Capture, Option<CapturedCode>),
+    sources: Sources,
+) -> Result<(TakenCode, Vec<Snapshot>), AcceptError> {
+    let (taken, data) =
+        tokio::join!(obtain_code(world, resolved, capture, stored), data::look(world, resolved));
+    let (datasets, problems) = data?;
+    if !problems.is_empty() {
+        return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
+    }
+    Ok((taken.map_err(|error| error.told(sources))?, datasets))
 }
 
 /// Refuses a run that would execute somewhere else than its owner was told, and one of which nobody was told, as with a
@@ -227,6 +245,7 @@ async fn make_run_dir(
     resolved: &Resolved,
     spec: &str,
     taken: &TakenCode,
+    datasets: &[Snapshot],
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// A state directory that was begun anew counts from 1 again.
     const NUMBERS_MAX: u32 = 1_000;
@@ -234,7 +253,7 @@ async fn make_run_dir(
         let id = world.store.next_number().await?;
         point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
-        let order = run_dir_files(resolved, path.clone(), spec, taken)?;
+        let order = run_dir_files(resolved, path.clone(), spec, taken, datasets)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
             return Ok((id, path));
@@ -302,14 +321,18 @@ fn run_dir_files(
     path: PathBuf,
     spec: &str,
     taken: &TakenCode,
+    datasets: &[Snapshot],
 ) -> Result<NewRunDir, serde_json::Error> {
     let is_linked = resolved.code.work == WorkStyle::Link;
+    let lines = resolved.datasets.iter().zip(datasets);
+    let lines = lines.map(|(dataset, found)| found.line_for_job(dataset.immutable));
     Ok(NewRunDir {
         path,
         mode: resolved.run_dir_mode.0,
         spec: spec.to_owned(),
         resolved: serde_json::to_string_pretty(resolved)?,
         script: render(resolved),
+        datasets: lines.collect(),
         code: CodeLinks {
             tree: from_run_dir(&taken.code.digest),
             names: is_linked.then(|| taken.code.top.clone()),

@@ -10,6 +10,7 @@ mod calls;
 mod capture;
 mod claims;
 mod collect;
+mod data;
 mod inboxes;
 mod kept;
 mod lease;
@@ -24,6 +25,7 @@ mod views;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
+pub use data::{fingerprints, take_snapshot};
 pub use kept::{DeleteError, code_contents, collect_garbage, delete};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use reconcile::{PassReport, pass};

@@ -39,7 +39,7 @@ impl Table {
         self.0.iter().find(|(name, _)| name.value == key).map(|(_, node)| node)
     }
 
-    fn get_mut(&mut self, key: &str) -> Option<&mut At<Node>> {
+    pub fn get_mut(&mut self, key: &str) -> Option<&mut At<Node>> {
         self.0.iter_mut().find(|(name, _)| name.value == key).map(|(_, node)| node)
     }
 

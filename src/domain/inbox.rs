@@ -45,6 +45,10 @@ pub enum ScriptEventKind {
     Launched,
     /// A signal announced the end.
     Warned,
+    /// The claim is ours, and data of the run is not what it was when the run was submitted.
+    DataChanged,
+    /// It could not be found out whether it is.
+    DataUnchecked,
     /// The script is about to exit.
     Ended,
     /// A word of a newer script.
@@ -60,6 +64,8 @@ pub enum ScriptReason {
     Superseded,
     /// The training could not be started.
     LaunchFailed,
+    /// Data is not what it was, and the spec lets the run fail then.
+    DataChanged,
     #[serde(other)]
     Unknown,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::dataset::Snapshot;
 use crate::domain::request::SpecRequest;
 
 /// The inputs of one run. Records from before a field have none of it.
@@ -13,6 +14,9 @@ pub struct Inputs {
     /// The code that was captured.
     #[serde(default)]
     pub code: Option<CapturedCode>,
+    /// The data, as it was: one for each dataset of the spec.
+    #[serde(default)]
+    pub datasets: Vec<Snapshot>,
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,

@@ -14,9 +14,11 @@ pub mod site;
 pub mod spec;
 
 pub mod code;
+pub mod dataset;
 pub mod ids;
 pub mod inbox;
 pub mod inputs;
+pub mod manifest;
 
 pub mod request;
 pub mod resolve;

@@ -1,13 +1,14 @@
 //! A spec as it is handed in: its text, where it lies, and what the flags change in it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::domain::code::{Capture, CodeSource};
-use crate::domain::document::{Table, parse, parse_value};
+use crate::domain::dataset::name_of;
+use crate::domain::document::{Node, Table, parse, parse_value};
 use crate::domain::keys::choice;
-use crate::domain::problem::{Place, Problem, Source, Sources};
+use crate::domain::problem::{At, Place, Problem, Source, SourceId, Sources};
 use crate::domain::resolve::{Asker, Context, Outcome, resolve};
 use crate::domain::site::Site;
 
@@ -128,7 +129,62 @@ fn apply(
         );
         return;
     }
-    if let Err(problem) = table.set(&way, place, parse_value(&change.value, place)) {
-        problems.push(problem);
+    let value = parse_value(&change.value, place);
+    let set = match &value.value {
+        Node::Text(said) if change.key == DATASETS => take_data(table, said, place),
+        Node::Text(_)
+        | Node::Integer(_)
+        | Node::Float(_)
+        | Node::Boolean(_)
+        | Node::Datetime(_)
+        | Node::List(_)
+        | Node::Table(_) => table.set(&way, place, value),
+    };
+    problems.extend(set.err());
+}
+
+/// The key of a spec's datasets. They are tables, so a text that is given for it is a name or a path.
+pub const DATASETS: &str = "dataset";
+
+/// Whether a text says where data is, and not what the catalogue calls it.
+pub fn is_data_path(text: &str) -> bool {
+    text.contains('/') || ["", ".", "..", "~"].contains(&text)
+}
+
+/// Lets the run use this data: instead of what the spec calls by the same name, instead of the only dataset that it names
+/// by itself, else beside the others. What the spec says of the one that it replaces holds for it.
+fn take_data(table: &mut Table, said: &str, place: Place) -> Result<(), Problem> {
+    let text = |text: &str| At::new(Node::Text(text.to_owned()), place);
+    if table.get(DATASETS).is_none() {
+        table.set(&[DATASETS], place, At::new(Node::List(Vec::new()), place))?;
     }
+    let Some(At { value: Node::List(all), .. }) = table.get_mut(DATASETS) else {
+        return Err(Problem::at(place, "`dataset` is no array of tables"));
+    };
+    let called = if is_data_path(said) { name_of(Path::new(said)) } else { said.to_owned() };
+    let is_called = |known: &At<Node>| {
+        let Node::Table(known) = &known.value else { return false };
+        let (name, path) = (known.get("name"), known.get("path"));
+        match (name.map(|name| &name.value), path.map(|path| &path.value)) {
+            (Some(Node::Text(name)), _) => *name == called,
+            (None, Some(Node::Text(path))) => name_of(Path::new(path)) == called,
+            _ => false,
+        }
+    };
+    let of_spec = |known: &At<Node>| {
+        let Node::Table(known) = &known.value else { return false };
+        known.0.iter().all(|(_, value)| value.place.source == SourceId(0))
+    };
+    let same = all.iter().position(is_called);
+    let only = (all.len() == 1 && all.iter().all(of_spec)).then_some(0);
+    let at = same.or(only).unwrap_or_else(|| {
+        all.push(At::new(Node::Table(Table::default()), place));
+        all.len() - 1
+    });
+    let Some(At { value: Node::Table(one), .. }) = all.get_mut(at) else {
+        return Err(Problem::at(place, "`dataset` is no array of tables"));
+    };
+    one.0.retain(|(key, _)| !["name", "path", "version"].contains(&key.value.as_str()));
+    let key = if is_data_path(said) { "path" } else { "name" };
+    one.set(&[key], place, text(said))
 }

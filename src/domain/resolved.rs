@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::code::SourceKind;
+use crate::domain::dataset::Dataset;
 use crate::domain::run::Reason;
 use crate::domain::site::Mode;
 use crate::domain::spec::{Launcher, WorkStyle};
@@ -19,6 +20,9 @@ pub struct Resolved {
     pub project: Option<String>,
     pub experiment: Option<String>,
     pub code: Code,
+    /// The first is the one that `{data}` means.
+    #[serde(default)]
+    pub datasets: Vec<Dataset>,
     pub environment: Environment,
     pub compute: Compute,
     pub distributed: Distributed,

@@ -23,6 +23,8 @@ keys! {
         /// Arguments of the training program, appended in order: `true` is a bare flag, `false` leaves it out, an array
         /// repeats values after one flag.
         args: Named<At<ArgValue>>,
+        /// Data that the training reads; the first is `{data}` and `TRAINYARD_DATA_PATH`.
+        dataset: Vec<At<Dataset>>,
         environment: Environment,
         compute: Compute,
         distributed: Distributed,
@@ -30,7 +32,7 @@ keys! {
         failure: Failure,
         metrics: Metrics,
     }
-    later { "after", "dataset", "evaluation", "sweep", "schedule" }
+    later { "after", "evaluation", "sweep", "schedule" }
 }
 
 keys! {
@@ -53,6 +55,25 @@ keys! {
         work: At<WorkStyle>,
         /// How `[args]` are spelled.
         args_style: At<ArgsStyle>,
+    }
+    later {}
+}
+
+keys! {
+    /// Data that the training reads.
+    pub struct Dataset {
+        /// A name of the site's catalogue. Beside `path`: what the data is called; default there: the path's last part.
+        name: At<String>,
+        /// A directory or a file that is in no catalogue, relative to the spec's own file.
+        path: At<String>,
+        /// The version that is expected: the catalogue must have this one. Beside `path` it is only recorded.
+        version: At<String>,
+        /// Where the training finds it.
+        stage: At<Stage>,
+        /// Read the contents for the fingerprint too, not only names, sizes and times.
+        content: At<bool>,
+        /// What happens when the data is not as it was when the run was submitted.
+        on_drift: At<OnDrift>,
     }
     later {}
 }
@@ -164,6 +185,28 @@ keys! {
     pub struct Metrics {
         /// A file of JSON lines, relative to the run directory. Default: `metrics.jsonl`.
         file: At<String>,
+    }
+    later {}
+}
+
+choice! {
+    /// Where the training finds a dataset.
+    pub enum Stage {
+        /// Where it is.
+        None = "none",
+        /// In a copy in the local scratch of each node, made before the training starts.
+        Local = "local",
+    }
+    later {}
+}
+
+choice! {
+    /// What happens when a dataset is not as it was when the run was submitted.
+    pub enum OnDrift {
+        /// The history says so, and the training goes ahead.
+        Warn = "warn",
+        /// The run fails.
+        Fail = "fail",
     }
     later {}
 }

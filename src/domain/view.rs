@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::dataset::DatasetView;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
@@ -66,7 +67,8 @@ pub struct RunView {
     pub key: Option<String>,
     pub spec_digest: String,
     pub code: CodeView,
-    pub datasets: Vec<()>,
+    #[serde(default)]
+    pub datasets: Vec<DatasetView>,
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,
@@ -156,6 +158,9 @@ pub struct AttemptView {
     pub node_hours: f64,
     pub charge: Option<f64>,
     pub resumed_from_step: Option<i64>,
+    /// What its script found of data that is not what it was when the run was submitted.
+    #[serde(default)]
+    pub data_drift: Option<String>,
 }
 
 /// What a view is made from.
@@ -243,7 +248,7 @@ impl RunView {
             key: recorded.key.map(str::to_owned),
             spec_digest: recorded.spec_digest.to_owned(),
             code: CodeView::of(resolved, recorded.inputs),
-            datasets: Vec::new(),
+            datasets: DatasetView::of_run(&resolved.datasets, &recorded.inputs.datasets),
             rerun_of: recorded.inputs.rerun_of,
             attempts: Some(attempts),
         }
@@ -305,6 +310,7 @@ fn attempt_view(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> Attem
         node_hours,
         charge: resolved.compute.rate.map(|rate| rate * node_hours),
         resumed_from_step: None,
+        data_drift: attempt.data_drift.clone(),
     }
 }
 

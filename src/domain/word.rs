@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::dataset::is_dataset_name;
 use crate::domain::keys::choice;
 
 choice! {
@@ -17,8 +18,10 @@ choice! {
         Checkpoints = "checkpoints",
         Name = "name",
         Id = "id",
+        /// The first dataset.
+        Data = "data",
     }
-    later { "data" }
+    later {}
 }
 
 /// One stretch of a word.
@@ -26,6 +29,8 @@ choice! {
 pub enum Piece {
     Literal(String),
     Placeholder(Placeholder),
+    /// `{data.NAME}`.
+    Dataset(String),
 }
 
 /// A word with its placeholders recognised. Written and stored as its text, with `{{` for a brace.
@@ -84,7 +89,7 @@ impl Word {
                 if !literal.is_empty() {
                     pieces.push(Piece::Literal(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Placeholder(placeholder(name)?));
+                pieces.push(placeholder(name)?);
                 rest = after;
             }
         }
@@ -99,7 +104,7 @@ impl Word {
     pub fn literal_bytes(&self) -> usize {
         let bytes = |piece: &Piece| match piece {
             Piece::Literal(text) => text.len(),
-            Piece::Placeholder(_) => 0,
+            Piece::Placeholder(_) | Piece::Dataset(_) => 0,
         };
         self.0.iter().map(bytes).sum()
     }
@@ -116,13 +121,12 @@ impl Word {
     }
 }
 
-fn placeholder(name: &str) -> Result<Placeholder, WordError> {
-    match Placeholder::from_word(name) {
-        Some(placeholder) => Ok(placeholder),
-        None if name == "data" || name.starts_with("data.") || name == "resume_from" => {
-            Err(WordError::NotSupported(name.to_owned()))
-        }
-        None => Err(WordError::Unknown(name.to_owned())),
+fn placeholder(name: &str) -> Result<Piece, WordError> {
+    match (Placeholder::from_word(name), name.strip_prefix("data.")) {
+        (Some(placeholder), _) => Ok(Piece::Placeholder(placeholder)),
+        (None, Some(dataset)) if is_dataset_name(dataset) => Ok(Piece::Dataset(dataset.to_owned())),
+        (None, _) if name == "resume_from" => Err(WordError::NotSupported(name.to_owned())),
+        (None, _) => Err(WordError::Unknown(name.to_owned())),
     }
 }
 
@@ -132,6 +136,7 @@ impl fmt::Display for Word {
             match piece {
                 Piece::Literal(text) => f.write_str(&text.replace('{', "{{").replace('}', "}}"))?,
                 Piece::Placeholder(placeholder) => write!(f, "{{{placeholder}}}")?,
+                Piece::Dataset(name) => write!(f, "{{data.{name}}}")?,
             }
         }
         Ok(())
@@ -170,16 +175,23 @@ mod tests {
             "{name}{id}",
             vec![Piece::Placeholder(Placeholder::Name), Piece::Placeholder(Placeholder::Id)],
         );
+        check("{data}/x", vec![Piece::Placeholder(Placeholder::Data), literal("/x")]);
+        check("{data.a.b-1}", vec![Piece::Dataset("a.b-1".into())]);
         check("a}b", vec![literal("a}b")]);
         assert_eq!(Word::parse("{outptu}"), Err(WordError::Unknown("outptu".into())));
-        assert_eq!(Word::parse("{data.x}"), Err(WordError::NotSupported("data.x".into())));
+        assert_eq!(Word::parse("{data.}"), Err(WordError::Unknown("data.".into())));
+        assert_eq!(Word::parse("{data.$(x)}"), Err(WordError::Unknown("data.$(x)".into())));
+        assert_eq!(
+            Word::parse("{resume_from}"),
+            Err(WordError::NotSupported("resume_from".into()))
+        );
         assert_eq!(Word::parse("{output"), Err(WordError::Unclosed));
         assert!(matches!(Word::parse(&"x".repeat(WORD_BYTES_MAX + 1)), Err(WordError::TooLong(_))));
     }
 
     #[test]
     fn a_word_reads_back_from_its_text() {
-        for text in ["", "x", "{output}/a", "{{}}", "a{{b{id}"] {
+        for text in ["", "x", "{output}/a", "{{}}", "a{{b{id}", "{data}{data.x}"] {
             let word = Word::parse(text).expect("a word");
             assert_eq!(Word::parse(&word.to_string()), Ok(word), "{text}");
         }

@@ -62,6 +62,9 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
         Expected::CodeDirectory => path.is_dir(),
         Expected::EntryPoint | Expected::CodeArchive => path.is_file(),
         Expected::Venv => path.join("bin/activate").is_file(),
+        Expected::Dataset => path.exists(),
+        // Where its directory is here, it would be here too; else only the nodes may have what it lies on.
+        Expected::DatasetOfNodes => path.exists() || !has_directory(path),
     };
     if fine {
         return None;
@@ -81,6 +84,7 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
             format!("{shown} is no virtual environment: it has no bin/activate")
         }
         Expected::Venv => format!("there is no virtual environment {shown}"),
+        Expected::Dataset | Expected::DatasetOfNodes => format!("there is no dataset {shown}"),
     };
     let problem = Problem::new(expectation.place, message);
     let help = match expectation.what {
@@ -90,6 +94,17 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
         Expected::CodeDirectory | Expected::CodeArchive | Expected::Venv => {
             "relative paths start at the spec's own file"
         }
+        Expected::Dataset => {
+            "relative paths start at the spec's own file; `trainyard dataset list` shows the site's"
+        }
+        Expected::DatasetOfNodes => {
+            "its directory is here and has nothing of that name; `trainyard dataset list` shows the site's"
+        }
     };
     Some(problem.help(help))
+}
+
+/// Whether a path's directory is here. The root says nothing: what is mounted on it differs from node to node.
+fn has_directory(path: &Path) -> bool {
+    path.parent().is_some_and(|above| above != Path::new("/") && above.is_dir())
 }

@@ -8,15 +8,16 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Revocation;
 use crate::files::process;
-use crate::hands::{claim, code, inbox, program, regular, run_dir};
+use crate::hands::{claim, code, dataset, inbox, program, regular, run_dir};
 use crate::ports::{
-    CodeOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, StoredCode, Stretch,
-    TakenCode, Weight,
+    CodeOrder, DataOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, StoredCode,
+    Stretch, TakenCode, Weight,
 };
 
 /// Does everything as this process.
@@ -79,6 +80,14 @@ impl Hands for InProcess {
 
     fn make_run_dir(&self, order: &NewRunDir) -> io::Result<bool> {
         run_dir::make(order)
+    }
+
+    fn data_root(&self, path: &Path) -> io::Result<Option<Root>> {
+        dataset::root(path)
+    }
+
+    fn fingerprint(&self, order: &DataOrder) -> io::Result<Found> {
+        dataset::fingerprint(order)
     }
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {

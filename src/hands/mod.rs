@@ -8,6 +8,7 @@ mod background;
 mod claim;
 mod clock;
 mod code;
+mod dataset;
 mod in_process;
 mod inbox;
 mod program;

@@ -53,6 +53,9 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
     // Copies of what the database holds.
     write(&order.path.join("run.toml"), order.spec.as_bytes(), readable)?;
     write(&order.path.join("resolved.json"), order.resolved.as_bytes(), readable)?;
+    if !order.datasets.is_empty() {
+        write(&order.path.join("datasets.tsv"), order.datasets.as_bytes(), readable)?;
+    }
     write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
 }
 
@@ -157,6 +160,7 @@ mod tests {
             spec: text("spec"),
             resolved: text("{}"),
             script: text("true"),
+            datasets: String::new(),
             code: CodeLinks { tree: PathBuf::from("../.store/code/DIGEST"), names },
             patch: None,
         }

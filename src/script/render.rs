@@ -9,14 +9,15 @@ use std::path::Path;
 use askama::Template;
 
 use crate::domain::code::SourceKind;
+use crate::domain::dataset::Dataset;
 use crate::domain::resolved::{Program, Resolved, Target};
 use crate::domain::site::Mode;
-use crate::domain::spec::{Launcher, WorkStyle};
+use crate::domain::spec::{Launcher, Stage, WorkStyle};
 use crate::domain::tree::FILES_TIME;
 use crate::script::directive::Directive;
 use crate::script::shell::{
-    Comment, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord, SiteCode,
-    VariableName,
+    Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
+    SiteCode, VariableName,
 };
 
 /// What the script exits with when another job owns its submission. The event's reason decides, not the code, which a
@@ -25,6 +26,9 @@ pub const SUPERSEDED_EXIT: u8 = 94;
 
 /// What the script exits with when it could not start the training.
 pub const LAUNCH_FAILED_EXIT: u8 = 95;
+
+/// How long the script may look at one dataset to see whether it is as it was: the nodes wait meanwhile.
+const DATA_CHECK_SECONDS: u32 = 180;
 
 /// The whole job script.
 ///
@@ -64,6 +68,10 @@ struct Job<'a> {
     conda_root: Option<ShellWord<'a>>,
     venv: Option<ShellWord<'a>>,
     variables: Vec<(VariableName<'a>, ShellText<'a>)>,
+    datasets: Vec<Data<'a>>,
+    /// Whether any data is copied to the nodes.
+    stages: bool,
+    data_check_seconds: u32,
     /// Whether Python runs the program: its interpreter is found on the node.
     is_python: bool,
     program: Vec<Quoted>,
@@ -115,6 +123,9 @@ impl<'a> Job<'a> {
                 .iter()
                 .map(|(name, value)| (VariableName(name), ShellText(value)))
                 .collect(),
+            datasets: resolved.datasets.iter().map(Data::of).collect(),
+            stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
+            data_check_seconds: DATA_CHECK_SECONDS,
             is_python: is_python(&code.program),
             program: program(&code.program),
             args: code.args.iter().map(ShellText).collect(),
@@ -127,6 +138,29 @@ impl<'a> Job<'a> {
             srun_args: words(&distributed.srun_args),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
+        }
+    }
+}
+
+/// A dataset as the script has it.
+struct Data<'a> {
+    name: ShellWord<'a>,
+    variable: DataVariable<'a>,
+    path: ShellWord<'a>,
+    on_drift: &'static str,
+    is_staged: bool,
+}
+
+impl<'a> Data<'a> {
+    fn of(dataset: &'a Dataset) -> Self {
+        // A path that is no text is in no spec.
+        let path = dataset.path.to_str().unwrap_or_default();
+        Self {
+            name: ShellWord(&dataset.name),
+            variable: DataVariable(&dataset.name),
+            path: ShellWord(path),
+            on_drift: dataset.on_drift.as_str(),
+            is_staged: dataset.stage == Stage::Local,
         }
     }
 }

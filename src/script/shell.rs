@@ -4,6 +4,7 @@
 
 use std::fmt::{self, Display, Write};
 
+use crate::domain::dataset;
 use crate::domain::word::{Piece, Placeholder, Word};
 
 /// One word for bash, whatever the text. It never spans lines: sbatch scans every line of a script for other
@@ -59,6 +60,9 @@ impl Display for ShellText<'_> {
                 Piece::Placeholder(placeholder) => {
                     write!(f, "\"${{{}}}\"", variable(*placeholder))?;
                 }
+                Piece::Dataset(name) => {
+                    write!(f, "\"${{{}}}\"", DataVariable(name))?;
+                }
             }
         }
         Ok(())
@@ -73,6 +77,7 @@ fn variable(placeholder: Placeholder) -> &'static str {
         Placeholder::Checkpoints => "TRAINYARD_CHECKPOINT_DIR",
         Placeholder::Name => "TRAINYARD_RUN_NAME",
         Placeholder::Id => "TRAINYARD_RUN_ID",
+        Placeholder::Data => "TRAINYARD_DATA_PATH",
     }
 }
 
@@ -159,6 +164,16 @@ impl Display for VariableName<'_> {
     }
 }
 
+/// The variable that says where a dataset is, by the dataset's name.
+#[derive(Debug, Clone, Copy)]
+pub struct DataVariable<'a>(pub &'a str);
+
+impl Display for DataVariable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        VariableName(&dataset::variable(self.0)).fmt(f)
+    }
+}
+
 /// A word that one of the types here has quoted.
 #[derive(Debug, Clone)]
 pub struct Quoted(String);
@@ -228,6 +243,8 @@ mod tests {
         };
         check("", "''");
         check("{output}", "\"${TRAINYARD_OUTPUT_PATH}\"");
+        check("{data}/x", "\"${TRAINYARD_DATA_PATH}\"/x");
+        check("{data.a-b}", "\"${TRAINYARD_DATA_PATH_A_B}\"");
         check("a {name}/{id}'", "'a '\"${TRAINYARD_RUN_NAME}\"/\"${TRAINYARD_RUN_ID}\"''\\'''");
         assert_eq!(ShellText(&Word(Vec::new())).to_string(), "''");
     }

@@ -15,7 +15,7 @@ use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
-use crate::store::{events, wishes};
+use crate::store::{events, snapshots, wishes};
 
 /// A run that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]
@@ -180,5 +180,8 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
     )?;
     let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
     events::insert(tx, new.id, &accepted, new.now)?;
+    for snapshot in &new.inputs.datasets {
+        snapshots::insert(tx, Some(new.id), snapshot)?;
+    }
     Ok(run)
 }

@@ -18,6 +18,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/003-writer.sql")),
     M::up(include_str!("migrations/004-inputs.sql")),
     M::up(include_str!("migrations/005-deleted.sql")),
+    M::up(include_str!("migrations/006-datasets.sql")),
 ];
 
 /// How changes reach the disk.

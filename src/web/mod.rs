@@ -3,6 +3,7 @@
 //! One file per noun. A handler reads, or records a wish and nudges; it never acts on a job itself.
 
 mod daemon;
+mod datasets;
 mod error;
 mod kept;
 mod logs;
@@ -38,6 +39,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
     let v1 = Router::new()
         .route("/daemon", get(daemon::status))
         .route("/daemon/stop", post(daemon::stop))
+        .route("/datasets", get(datasets::history).post(datasets::snapshot))
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))

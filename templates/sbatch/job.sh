@@ -25,6 +25,10 @@
 {% include "sbatch/parts/environment.sh" %}
 
 {% include "sbatch/parts/place.sh" %}
+{%- if !datasets.is_empty() %}
+
+{% include "sbatch/parts/data.sh" %}
+{%- endif %}
 
 {% include "sbatch/parts/program.sh" %}
 
@@ -58,6 +62,9 @@ main() {
   ty_environment
   ty_find_nodes
   ty_make_scratch
+{%- if !datasets.is_empty() %}
+  ty_data
+{%- endif %}
   ty_export
   cd -- "$TRAINYARD_WORK_DIR" || ty_fail "cannot enter $TRAINYARD_WORK_DIR on $ty_host"
   ty_program

@@ -4,12 +4,14 @@
 
 mod code;
 mod compute;
+mod data;
 mod program;
 pub(super) mod sbatch_options;
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::domain::code::Capture;
+use crate::domain::dataset::Dataset;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
 use crate::domain::problem::{At, Place, Problem, SourceId, limited};
@@ -60,6 +62,10 @@ pub enum Expected {
     EntryPoint,
     /// A virtual environment with `bin/activate`.
     Venv,
+    /// A dataset that can be seen from here.
+    Dataset,
+    /// A dataset that may be on the nodes alone.
+    DatasetOfNodes,
 }
 
 impl Expected {
@@ -67,7 +73,7 @@ impl Expected {
     pub fn is_of_code(self) -> bool {
         match self {
             Self::CodeDirectory | Self::CodeArchive | Self::EntryPoint => true,
-            Self::Venv => false,
+            Self::Venv | Self::Dataset | Self::DatasetOfNodes => false,
         }
     }
 }
@@ -108,6 +114,7 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
         problems,
         expectations: Vec::new(),
         capture: None,
+        datasets: Vec::new(),
         choice: Choice::Made,
     };
     let resolved = resolver.resolve();
@@ -125,6 +132,8 @@ struct Resolver<'a> {
     problems: Vec<Problem>,
     expectations: Vec<Expectation>,
     capture: Option<Capture>,
+    /// Resolved first, since words may refer to them.
+    datasets: Vec<Dataset>,
     choice: Choice,
 }
 
@@ -134,6 +143,7 @@ impl Resolver<'_> {
         let name = self.name();
         let project = self.project();
         let chosen = self.choose_class();
+        self.datasets = self.data(chosen.as_ref().map(|chosen| &chosen.target));
         let program = self.program();
         let distributed = self.distributed(program.as_ref(), chosen.as_ref());
         let code = self.code(program);
@@ -155,6 +165,7 @@ impl Resolver<'_> {
             project,
             experiment: spec.experiment.as_ref().map(|experiment| experiment.value.clone()),
             code: code?,
+            datasets: std::mem::take(&mut self.datasets),
             environment,
             script: self.script(&chosen.as_ref()?.target, chosen.as_ref()),
             compute: compute?,
@@ -364,6 +375,8 @@ impl Resolver<'_> {
         }
     }
 }
+
+pub use data::DATASET_NAME;
 
 /// Longer paths are refused by Linux (`PATH_MAX` is 4096, the final NUL included).
 pub const PATH_BYTES_MAX: usize = 4095;

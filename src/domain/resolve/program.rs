@@ -111,7 +111,7 @@ impl Resolver<'_> {
 
     pub(super) fn word(&mut self, text: &str, place: Place) -> Option<Word> {
         match Word::parse(text) {
-            Ok(word) => Some(word),
+            Ok(word) => self.refers_to_data(&word, place).then_some(word),
             Err(error) => {
                 self.at(place, error.to_string());
                 None

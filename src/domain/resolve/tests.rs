@@ -1,5 +1,6 @@
 //! What specs come to at a site: text in, a resolved spec or all its problems out.
 
+mod data;
 mod options;
 mod problems;
 mod program;
@@ -59,6 +60,14 @@ min_nodes = 2
 account = "ml"
 accounts = { a100-4x = "ml_g" }
 members = ["anna", "group:nlp"]
+
+[dataset.folding]
+path = "/data/folding/v12"
+version = "12"
+immutable = true
+
+[dataset.text]
+path = "/data/text"
 
 [project.closed]
 members = ["bert", "group:other"]

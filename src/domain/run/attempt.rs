@@ -126,6 +126,7 @@ impl Attempt {
             absent_since: None,
             script_end: None,
             self_reported: false,
+            data_drift: None,
             shown: None,
         }
     }

@@ -71,7 +71,13 @@ pub(super) fn conclude(
         Some(ScriptReason::LaunchFailed) if by_script => {
             (Ending::Failed, Some(Reason::LaunchFailed))
         }
-        Some(ScriptReason::LaunchFailed | ScriptReason::Superseded | ScriptReason::Unknown)
+        Some(ScriptReason::DataChanged) if by_script => (Ending::Failed, Some(Reason::DataChanged)),
+        Some(
+            ScriptReason::LaunchFailed
+            | ScriptReason::DataChanged
+            | ScriptReason::Superseded
+            | ScriptReason::Unknown,
+        )
         | None => (ending, reason),
     };
     let at = decision.run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
@@ -181,6 +187,10 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
             Some(message) if !message.is_empty() => message.to_owned(),
             _ => "the training could not be started".to_owned(),
         },
+        Reason::DataChanged => match told {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => "the data is not what it was when the run was submitted".to_owned(),
+        },
         Reason::Lost => {
             "the job vanished: the scheduler has no record of it, nor did its script leave one"
                 .to_owned()
@@ -193,7 +203,6 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
         | Reason::Hung
         | Reason::NoProgress
         | Reason::NoCheckpoint
-        | Reason::DataChanged
         | Reason::StoppedEarly
         | Reason::StoppedByPolicy
         | Reason::BudgetExhausted

@@ -130,7 +130,7 @@ pub(super) fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option
 }
 
 pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
-    use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
+    use ScriptEventKind::{DataChanged, DataUnchecked, Ended, Launched, Started, Unknown, Warned};
     if is_of_another_job(run, event) && run.awaits_job() {
         return script_of_another(run, event, now);
     }
@@ -142,22 +142,25 @@ pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision
     let gave_way = event.reason == Some(ScriptReason::Superseded);
     match (&run.state, event.event) {
         (_, Unknown) => decision,
-        (_, Warned) => decision.note("script", event.message.clone()),
+        (_, Warned | DataUnchecked) => decision.note("script", event.message.clone()),
         (
             State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. },
-            Started | Launched | Ended,
+            Started | DataChanged | Launched | Ended,
         ) => decision.note("script", "a late event of the script"),
         (State::Running | State::Finishing | State::Evaluating, Started | Launched) => decision,
+        (State::Running | State::Finishing | State::Evaluating, DataChanged) => {
+            drifted(decision, event)
+        }
         (
             State::Submitting { .. } | State::Queued { .. } | State::Stopping { .. },
-            Started | Launched,
+            Started | DataChanged | Launched,
         ) => {
             open_for(&mut decision.run, event);
             mark_started(&mut decision.run, at);
             if !matches!(run.state, State::Stopping { .. }) {
                 decision.run.state = State::Running;
             }
-            decision
+            if event.event == DataChanged { drifted(decision, event) } else { decision }
         }
         (State::Evaluating, Ended) => decision,
         (State::Stopping { .. }, Ended) => {
@@ -186,6 +189,14 @@ pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision
     }
 }
 
+/// The training goes ahead with other data than it was submitted with.
+fn drifted(mut decision: Decision, event: &ScriptEvent) -> Decision {
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.data_drift = Some(event.message.clone());
+    }
+    decision.note("data_changed", event.message.clone())
+}
+
 fn remember_end(run: &mut Run, event: &ScriptEvent) {
     if let Some(attempt) = run.attempt.as_mut() {
         attempt.script_end = Some(event.clone());
@@ -194,10 +205,10 @@ fn remember_end(run: &mut Run, event: &ScriptEvent) {
 
 /// What a second job of the submission tells.
 fn script_of_another(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
-    use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
+    use ScriptEventKind::{DataChanged, DataUnchecked, Ended, Launched, Started, Unknown, Warned};
     match event.event {
         // Only the owner of the claim begins: the run's job is this one.
-        Started | Launched => {
+        Started | DataChanged | Launched => {
             let mut decision = claimed(run, &event.job, now);
             let Decision { run, acts, notes, .. } = script(&decision.run, event, now);
             decision.run = run;
@@ -213,7 +224,7 @@ fn script_of_another(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision
             }
             decision
         }
-        Ended | Warned | Unknown => of_nothing(run, event),
+        Ended | Warned | DataUnchecked | Unknown => of_nothing(run, event),
     }
 }
 

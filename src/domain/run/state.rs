@@ -224,6 +224,9 @@ pub struct Attempt {
     pub script_end: Option<ScriptEvent>,
     /// The script's own word decided, because the scheduler has no record.
     pub self_reported: bool,
+    /// What its script found of data that is not what it was when the run was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_drift: Option<String>,
     /// What the scheduler showed when it was last taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<Digest>,

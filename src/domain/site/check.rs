@@ -1,10 +1,11 @@
 //! What one key of a site config alone cannot tell.
 
+use crate::domain::dataset::is_dataset_name;
 use crate::domain::problem::{At, Problem};
-use crate::domain::resolve::PATH_BYTES_MAX;
 use crate::domain::resolve::sbatch_options::verbatim;
+use crate::domain::resolve::{DATASET_NAME, PATH_BYTES_MAX};
 use crate::domain::resolved::SbatchOption;
-use crate::domain::site::{Class, Cluster, LOCAL, Project, Script, Site};
+use crate::domain::site::{Class, Cluster, Dataset, LOCAL, Project, Script, Site};
 use crate::domain::word::WORD_BYTES_MAX;
 
 impl Site {
@@ -74,6 +75,9 @@ impl Site {
         for project in self.project.iter().flat_map(|all| &all.0).map(|(_, project)| project) {
             project.check(problems);
         }
+        for (name, dataset) in self.dataset.iter().flat_map(|all| &all.0) {
+            dataset.check(name, problems);
+        }
     }
 }
 
@@ -118,6 +122,21 @@ impl Project {
         if let Some(root) = &self.run_root {
             check_run_root(root, problems);
         }
+    }
+}
+
+impl Dataset {
+    fn check(&self, name: &At<String>, problems: &mut Vec<Problem>) {
+        if !is_dataset_name(&name.value) {
+            let message =
+                format!("`{}` cannot be the name of a dataset", name.value.escape_debug());
+            problems.push(Problem::at(name.place, message).help(DATASET_NAME));
+        }
+        if self.path.is_none() {
+            let message = format!("dataset `{}` does not say where it is", name.value);
+            problems.push(Problem::at(name.place, message).help("add `path = \"/…\"`"));
+        }
+        check_path("path", self.path.as_ref(), problems);
     }
 }
 

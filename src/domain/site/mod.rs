@@ -26,12 +26,14 @@ keys! {
         class: Named<Class>,
         /// Projects: who pays.
         project: Named<Project>,
+        /// The catalogue of datasets.
+        dataset: Named<Dataset>,
         /// Pieces of every script.
         script: Script,
         /// The local target.
         local: Local,
     }
-    later { "build", "dataset" }
+    later { "build" }
 }
 
 keys! {
@@ -176,6 +178,21 @@ keys! {
     later { "budget", "period", "on_exhausted", "max_running" }
 }
 
+keys! {
+    /// A dataset of the catalogue.
+    pub struct Dataset {
+        /// The directory or file.
+        path: At<String>,
+        version: At<String>,
+        /// Who looks after it.
+        owner: At<String>,
+        description: At<String>,
+        /// Nobody ever changes it: it is fingerprinted once.
+        immutable: At<bool>,
+    }
+    later {}
+}
+
 choice! {
     /// How GPUs are asked for.
     pub enum GpuRequest {
@@ -241,6 +258,10 @@ impl Site {
 
     pub fn class_names(&self) -> impl Iterator<Item = &str> {
         self.class.iter().flat_map(Named::names)
+    }
+
+    pub fn dataset(&self, name: &str) -> Option<&Dataset> {
+        self.dataset.as_ref().and_then(|datasets| datasets.get(name))
     }
 
     /// How many local runs may run at once.

@@ -11,6 +11,9 @@ ty_begin() {
   ty_token=''       # stays empty when submitted by hand
   ty_claimed=''
   ty_own_scratch=''
+{%- if stages %}
+  ty_staged=''
+{%- endif %}
 }
 
 # The shell as this script expects it; called again after all code that is not the script's own.
@@ -59,6 +62,9 @@ ty_finish() {
     ty_say "$ty_message"
   fi
   [[ -z $ty_token ]] || ty_emit_end
+{%- if stages %}
+  [[ -z $ty_staged ]] || ty_unstage
+{%- endif %}
   [[ -z $ty_own_scratch ]] || rm -rf --one-file-system -- "$ty_own_scratch"
   exit "$ty_code"
 }

@@ -24,7 +24,6 @@ const LATER: &[&str] = &[
     "util openapi",
     "init --from job.sbatch",
     "render run.toml --point 1",
-    "submit run.toml --dataset x",
     "submit run.toml --evaluation-pack x",
     "list --sweep 1",
     "logs 1 --rank 0",

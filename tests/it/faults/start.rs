@@ -14,7 +14,7 @@ fn a_newer_database_is_refused_and_left_alone() {
     database.pragma_update(None, "user_version", 99).unwrap();
     let said = env.line("list").ended(5);
     insta::assert_snapshot!(talk(&env, &said), @"
-    error: the daemon could not be started: the database HOME/.local/state/trainyard/trainyard.db was written by a newer version of trainyard (schema 99, this program knows 3)
+    error: the daemon could not be started: the database HOME/.local/state/trainyard/trainyard.db was written by a newer version of trainyard (schema 99, this program knows 6)
     hint: use that version; the copy made before its change ends in .schema-N.db
     ");
     drop(env.line("serve").ended(70));

@@ -63,7 +63,7 @@ const fn line(
 /// class does (c), it runs on this machine (l).
 pub(super) const VARIANTS: [char; 5] = ['s', 'p', 'a', 'c', 'l'];
 
-/// Keys are split at `/`. Values: a text, a list between brackets, or a literal after `=`; one without is a table that
+/// Keys are split at `/`; with a number after its first part it is of that table of an array. Values: a text, a list between brackets, or a literal after `=`; one without is a table that
 /// other lines make.
 pub(super) const LINES: &[Line] = &[
     line(S, "name", Closed, "spacl", "name", "run"),
@@ -78,6 +78,12 @@ pub(super) const LINES: &[Line] = &[
     line(S, "args.KEY", Text, "spacl", "args/%", "v"),
     line(S, "args.*", Word, "spacl", "args/text", "%"),
     line(S, "args.*[]", Word, "spacl", "args/list", "[1|%|2]"),
+    line(S, "dataset[].name", Closed, "spacl", "dataset/0/name", "listed"),
+    line(S, "dataset[].path", Path, "spacl", "dataset/1/path", "data-%"),
+    line(S, "", Closed, "spacl", "dataset/1/name", "=\"mine\""),
+    line(S, "dataset[].version", Kept, "spacl", "dataset/1/version", "%"),
+    line(S, "dataset[].stage", Closed, "l", "dataset/1/stage", "local"),
+    line(S, "dataset[].on_drift", Closed, "spacl", "dataset/1/on_drift", "fail"),
     line(S, "environment.modules[]", Text, "spac", "environment/modules", "[%]"),
     line(S, "environment.conda", Text, "s", "environment/conda", "%"),
     line(S, "environment.venv", Path, "p", "environment/venv", "venv-%"),
@@ -192,6 +198,11 @@ pub(super) const LINES: &[Line] = &[
     line(I, "class.*.environment.KEY", Text, "pa", "class/c@class/environment/%", "v"),
     line(I, "class.*.environment.*", Word, "spac", "class/c@class/environment/OF_CLASS", "%"),
     line(I, "class.*.environment.*[]", Closed, "", "class/c@class/environment/LIST", "[%]"),
+    line(I, "dataset.KEY", Kept, "spacl", "dataset/d%/path", "/nowhere/at/all"),
+    line(I, "dataset.*.path", Path, "spacl", "dataset/listed/path", "ROOT/listed-%"),
+    line(I, "dataset.*.version", Kept, "spacl", "dataset/listed/version", "%"),
+    line(I, "dataset.*.owner", Kept, "spacl", "dataset/listed/owner", "%"),
+    line(I, "dataset.*.description", Kept, "spacl", "dataset/listed/description", "%"),
     line(I, "project.KEY", Kept, "spacl", "project/p%", ""),
     line(I, "project.*.members[]", Kept, "spacl", "project/p@project/members", "[root|%]"),
     line(I, "project.*.account", Text, "a", "project/p@project/account", "%"),

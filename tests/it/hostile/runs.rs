@@ -78,6 +78,10 @@ impl Stage {
         if let Program::EntryPoint(name) = &resolved.code.program {
             fs::write(run_dir.join("work").join(name), format!("{tell}\ntell \"$0\" \"$@\"\n"))?;
         }
+        for dataset in &resolved.datasets {
+            fs::create_dir_all(&dataset.path)?;
+            fs::write(dataset.path.join("x"), "x")?;
+        }
         if let Some(root) = &resolved.environment.conda_root {
             let etc = FilePath::new(root).join("etc/profile.d");
             fs::create_dir_all(&etc)?;

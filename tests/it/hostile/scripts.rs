@@ -28,9 +28,12 @@ fn is_at(problem: &Problem, line: &Line, spec: &str, site: &str) -> bool {
     let text = match line.file {
         File::Spec if source == SPEC => spec,
         File::Site if source == SITE => site,
+        // What the catalogue has and no file system does is told where the spec asks for it.
+        File::Site if source == SPEC && line.field == "dataset.*.path" => spec,
         File::Spec | File::Site => return false,
     };
-    let last = line.key.rsplit('/').next().unwrap();
+    let is_asked_for = line.field == "dataset.*.path" && source == SPEC;
+    let last = if is_asked_for { "listed" } else { line.key.rsplit('/').next().unwrap() };
     let from = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let to = text[end..].find('\n').map_or(text.len(), |at| end + at);
     last.contains(['%', '@']) || text[from..to].contains(last)

@@ -69,7 +69,7 @@ fn filled(template: &str, number: usize, texts: &Texts, root: &FilePath) -> Stri
 /// One line of TOML.
 fn toml(number: usize, line: &Line, texts: &Texts, root: &FilePath) -> String {
     let fill = |part: &str| quoted(&filled(part, number, texts, root));
-    let key: Vec<String> = line.key.split('/').map(fill).collect();
+    let key: Vec<String> = in_table(line).1.split('/').map(fill).collect();
     let list = line.value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let value = match (texts.get(&number).filter(|_| line.kind == Kind::Closed), list) {
         (Some(text), Some(_)) => format!("[{}]", quoted(text)),
@@ -92,8 +92,27 @@ pub(super) fn document(file: File, variant: char, texts: &Texts, root: &FilePath
         let is_tried = line.kind == Kind::Closed && texts.contains_key(number);
         line.file == file && !line.value.is_empty() && (line.variants.contains(variant) || is_tried)
     };
-    let lines = LINES.iter().enumerate().filter(stands);
-    lines.fold(String::new(), |all, (number, line)| all + &toml(number, line, texts, root) + "\n")
+    let mut lines: Vec<(usize, &Line)> = LINES.iter().enumerate().filter(stands).collect();
+    lines.sort_by_key(|(_, line)| in_table(line).0);
+    let (mut all, mut table) = (String::new(), None);
+    for (number, line) in lines {
+        let of = in_table(line).0;
+        if of != table {
+            all.extend(of.map(|(array, _)| format!("[[{array}]]\n")));
+            table = of;
+        }
+        all += &format!("{}\n", toml(number, line, texts, root));
+    }
+    all
+}
+
+/// The table of an array that a line is in, and its key there.
+fn in_table(line: &Line) -> (Option<(&str, u32)>, &str) {
+    let mut parts = line.key.splitn(3, '/');
+    match (parts.next(), parts.next().map(str::parse), parts.next()) {
+        (Some(array), Some(Ok(number)), Some(key)) => (Some((array, number)), key),
+        _ => (None, line.key),
+    }
 }
 
 /// What two documents come to.

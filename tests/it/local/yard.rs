@@ -115,6 +115,7 @@ impl Yard {
         let name = format!("{number}-x");
         let run_dir = self.dir.path().join("runs").join(&name);
         let new = NewRunDir {
+            datasets: String::new(),
             path: run_dir.clone(),
             mode: 0o700,
             spec: String::new(),

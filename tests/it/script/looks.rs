@@ -3,8 +3,9 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use trainyard::domain::dataset::Dataset;
 use trainyard::domain::resolved::{Program, Resolved};
-use trainyard::domain::spec::Launcher;
+use trainyard::domain::spec::{Launcher, OnDrift, Stage};
 use trainyard::script::render;
 
 use super::world::{launched, on_slurm, spec, word};
@@ -56,6 +57,7 @@ fn slurm_srun() {
     spec.environment.venv = Some("/home/ada/venv".into());
     spec.code.program = Program::Command(vec![word("./bin/train"), word("{name}")]);
     spec.distributed.srun_args = vec!["--mpi=none".into()];
+    spec.datasets = vec![dataset("folding_v12", Stage::Local), dataset("text", Stage::None)];
     insta::assert_snapshot!(render(&spec));
 }
 
@@ -66,17 +68,35 @@ fn slurm_torchrun() {
     insta::assert_snapshot!(render(&spec));
 }
 
+fn dataset(name: &str, stage: Stage) -> Dataset {
+    Dataset {
+        name: name.into(),
+        path: format!("/data/{name}/it's all").into(),
+        version: None,
+        immutable: false,
+        stage,
+        content: false,
+        on_drift: OnDrift::Warn,
+    }
+}
+
 /// With modules and one environment, or without any.
 fn in_environment(mut spec: Resolved, kind: &str, as_command: bool) -> Resolved {
     spec.environment.modules.clear();
     match kind {
-        "modules" => spec.environment.modules = vec!["a'b/$c".into(), "d".into()],
+        "modules" => {
+            spec.environment.modules = vec!["a'b/$c".into(), "d".into()];
+            spec.datasets = vec![dataset("far", Stage::None)];
+        }
         "conda" if as_command => {
             spec.environment.conda = Some("/e/f".into());
             spec.environment.conda_root = Some("/opt/mini conda".into());
         }
         "conda" => spec.environment.conda = Some("e f".into()),
-        "venv" => spec.environment.venv = Some("/v/$x".into()),
+        "venv" => {
+            spec.environment.venv = Some("/v/$x".into());
+            spec.datasets = vec![dataset("near", Stage::Local), dataset("far", Stage::None)];
+        }
         _ => {}
     }
     spec

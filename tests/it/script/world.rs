@@ -38,6 +38,7 @@ pub(super) fn spec() -> Resolved {
             program: Program::EntryPoint("train.sh".into()),
             args: Vec::new(),
         },
+        datasets: Vec::new(),
         environment: Environment {
             modules: Vec::new(),
             conda: None,

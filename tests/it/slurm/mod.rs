@@ -5,6 +5,7 @@ mod cluster;
 mod cluster_keys;
 mod code;
 mod crowd;
+mod data;
 mod found;
 mod hostile;
 mod keys;

@@ -1,6 +1,7 @@
 //! What people live through, with the real program.
 
 mod code;
+mod data;
 mod first_run;
 mod kills;
 mod lives;

@@ -65,7 +65,6 @@ fn what_is_not_built_yet_is_refused_as_such() {
     for table in ["evaluation", "sweep"] {
         check_later(&format!("{CODE}[{table}]\n"), "3:2", table);
     }
-    check_later(&format!("{CODE}[[dataset]]\nname = 'x'\n"), "3:3", "dataset");
     check_later(&format!("{CODE}[sweep.parameters]\n'args.seed' = [1]\n"), "3:2", "sweep");
     for key in ["requirements", "container", "secrets"] {
         let spec = format!("{CODE}[environment]\n{key} = 'x'\n");

@@ -90,10 +90,20 @@ fn looks() -> impl Strategy<Value = LookDraft> {
 }
 
 fn scripts() -> impl Strategy<Value = ScriptDraft> {
-    use ScriptEventKind::{Ended, Launched, Started, Unknown, Warned};
-    let kinds =
-        prop_oneof![Just(Started), Just(Launched), Just(Warned), Just(Ended), Just(Unknown)];
-    let reasons = prop_oneof![Just(ScriptReason::Superseded), Just(ScriptReason::LaunchFailed)];
+    use ScriptEventKind::{DataChanged, Ended, Launched, Started, Unknown, Warned};
+    let kinds = prop_oneof![
+        Just(Started),
+        Just(Launched),
+        Just(DataChanged),
+        Just(Warned),
+        Just(Ended),
+        Just(Unknown)
+    ];
+    let reasons = prop_oneof![
+        Just(ScriptReason::Superseded),
+        Just(ScriptReason::LaunchFailed),
+        Just(ScriptReason::DataChanged),
+    ];
     (kinds, 0..3, option::weighted(0.2, reasons), -1..=1_i8, prop::bool::weighted(0.1)).prop_map(
         |(kind, exit_code, reason, restart, is_stray)| ScriptDraft {
             kind,

@@ -83,6 +83,29 @@ fn a_script_that_could_not_launch_knows_better_than_its_exit_code() {
 }
 
 #[test]
+fn data_that_changed_is_told_or_is_why_a_run_failed() {
+    let message = "the dataset `x` is not what it was when the run was submitted";
+    let mut told = script(ScriptEventKind::DataChanged);
+    told.message = message.into();
+    // It may be read before the script's first word, of the same second.
+    for state in ["queued", "running"] {
+        let decision = step(&run_in(state), &Event::Script(told.clone()), &policy(), t(30));
+        assert_eq!(notes(&decision, "data_changed"), vec![message], "{state}");
+        assert_eq!(decision.run.state, State::Running, "{state}");
+        let drift = decision.run.attempt.and_then(|attempt| attempt.data_drift);
+        assert_eq!(drift.as_deref(), Some(message), "{state}");
+    }
+    let mut gave_up = script_ended(95);
+    gave_up.reason = Some(ScriptReason::DataChanged);
+    gave_up.message = message.into();
+    let run = step(&run_in("running"), &Event::Script(gave_up), &policy(), t(95)).run;
+    let failed = step(&run, &Event::Found(ended(JobEnd::Failed, 95)), &policy(), t(100)).run;
+    assert_eq!(end(&failed), ("failed", Some(Reason::DataChanged), message));
+    let stopped = step(&run, &Event::Found(ended(JobEnd::TimeLimit, 0)), &policy(), t(100)).run;
+    assert_eq!(end(&stopped).1, Some(Reason::TimeLimit), "the scheduler's word stands");
+}
+
+#[test]
 fn a_script_that_was_ended_before_its_training_ended_as_slurm_says() {
     // What it was about to do failed, because it was told to end.
     let mut gave_up = script_ended(1);

@@ -58,6 +58,7 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("ended: otherwise", found(ended(JobEnd::Failed, 3))),
         ("ended: CANCELLED by somebody else", found(ended(JobEnd::Cancelled, 0))),
         ("script: started", Event::Script(script(ScriptEventKind::Started))),
+        ("script: data changed", Event::Script(script(ScriptEventKind::DataChanged))),
         ("script: warned", Event::Script(script(ScriptEventKind::Warned))),
         ("script: ended", Event::Script(script_ended(0))),
         ("wish: cancel", cancel()),
@@ -108,7 +109,7 @@ fn cell(row: &str, state: &str, event: &Event) -> String {
         ("revoke", is_revoking(&run) && !is_revoking(&before)),
         ("scancel", scancel(false)),
         ("warn", scancel(true)),
-        ("note", noted("script")),
+        ("note", noted("script") || noted("data_changed")),
     ];
     words.extend(effects.iter().filter(|(_, is_so)| *is_so).map(|(word, _)| *word));
     assert!(acts.len() <= 1, "{row} × {state}: one act is enough: {acts:?}");

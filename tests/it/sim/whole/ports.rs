@@ -9,14 +9,15 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
 use trainyard::domain::inputs::CodeDigest;
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
-    Asked, Clock, CodeOrder, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program,
-    ProgramError, Scheduler, Silence, StoredCode, Stretch, SubmitOrder, TakenCode, Weight,
+    Asked, Clock, CodeOrder, DataOrder, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output,
+    Program, ProgramError, Scheduler, Silence, StoredCode, Stretch, SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
 
@@ -262,6 +263,14 @@ impl Hands for Ports {
     }
 
     fn make_run_dir(&self, _order: &NewRunDir) -> IoResult<bool> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn data_root(&self, _path: &Path) -> IoResult<Option<Root>> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn fingerprint(&self, _order: &DataOrder) -> IoResult<Found> {
         Err(ErrorKind::Unsupported.into())
     }
 
