@@ -9,8 +9,14 @@
 {%- if local_scratch.is_some() %}
     mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH" || ty_leave "{{ launch_failed_exit }} cannot make the local scratch directory"
 {%- else %}
-    # Whoever knows the job number can be there first.
-    [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" 2>/dev/null
+    # Whoever knows the job number can be there first. What holds it on the first node may be missing on this one.
+    [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" 2>/dev/null ||
+      [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || {
+      TRAINYARD_LOCAL_SCRATCH=/tmp/${TRAINYARD_LOCAL_SCRATCH##*/}
+      mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" 2>/dev/null
+    }
     [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
       ty_leave "{{ launch_failed_exit }} the local scratch directory is missing, or belongs to somebody else"
 {%- endif %}
+    # Slurm or its prologs may have set another one for the task.
+    export TMPDIR=$TRAINYARD_LOCAL_SCRATCH

@@ -27,6 +27,19 @@ ty_find_nodes() {
   ty_fail "no free port for the ranks to meet at: $ty_tries from {{ ports.low }} on were tried on $ty_host"
 {%- endif %}
 }
+{%- if local_scratch.is_none() %}
+
+# Where this node keeps temporary files: what it set as TMPDIR itself, else /tmp.
+ty_find_tmp() {
+  ty_tmp=${TMPDIR:-/tmp}
+{%- if on_slurm %}
+  # Trainyard submits without a TMPDIR, so there is none but the node's. A submission by hand takes along that of the
+  # machine where it was made: only one that names this job was made for it.
+  [[ -n $ty_token || $ty_tmp =~ (^|[^0-9])$SLURM_JOB_ID([^0-9]|$) ]] || ty_tmp=/tmp
+{%- endif %}
+  [[ $ty_tmp == /* && -d $ty_tmp && -w $ty_tmp && -x $ty_tmp ]] || ty_tmp=/tmp
+}
+{%- endif %}
 
 ty_make_scratch() {
 {%- if let Some(path) = local_scratch %}
@@ -35,9 +48,11 @@ ty_make_scratch() {
   [[ -d $TRAINYARD_LOCAL_SCRATCH && -w $TRAINYARD_LOCAL_SCRATCH ]] ||
     ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
 {%- else %}
+  local ty_tmp
+  ty_find_tmp
   # A job's number may be another's as well: each user's own on this machine, and given out again by a slurmctld that
   # forgot the job, which may still run here.
-  TRAINYARD_LOCAL_SCRATCH=${TMPDIR:-/tmp}/trainyard.${ty_token:-$ty_job_id}
+  TRAINYARD_LOCAL_SCRATCH=$ty_tmp/trainyard.${ty_token:-$ty_job_id}
   [[ -d $TRAINYARD_LOCAL_SCRATCH ]] || mkdir -m 0700 -- "$TRAINYARD_LOCAL_SCRATCH" ||
     ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
   [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
@@ -59,6 +74,7 @@ ty_export() {
   export TRAINYARD_STOP_FILE=$ty_run_dir/stop.$ty_attempt
   export TRAINYARD_NODES=$ty_nodes
   export TRAINYARD_LOCAL_SCRATCH
+  export TMPDIR=$TRAINYARD_LOCAL_SCRATCH
   export MASTER_ADDR MASTER_PORT
   export WORLD_SIZE={% if launch.is_one_process() %}1{% else if on_slurm %}$((ty_node_count * {{ processes_per_node }})){% else %}{{ processes_per_node }}{% endif %}
   export PYTHONUNBUFFERED=${PYTHONUNBUFFERED-1}

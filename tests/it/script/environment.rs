@@ -200,3 +200,34 @@ fn scratch_is_made_where_the_site_says() {
     symlink("/", world.path("tmp").join(format!("trainyard.{token}"))).unwrap();
     world.run().launch_failed(&world, "belongs to somebody else");
 }
+
+#[test]
+fn temporary_files_are_in_the_scratch_whatever_the_machine_says() {
+    let token = super::world::TOKEN;
+    let training = "echo \"$TMPDIR\"; [[ $TMPDIR == \"$TRAINYARD_LOCAL_SCRATCH\" ]]";
+    let world = World::new(training);
+    assert_eq!(world.run().code, Some(0));
+    assert_eq!(world.log(), format!("{}/trainyard.{token}\n", world.path("tmp").display()));
+
+    let mut world = World::new(training);
+    let asked = world.path("scratch").display().to_string();
+    world.spec.compute.local_scratch = Some(asked.clone());
+    assert_eq!(world.run().code, Some(0));
+    assert_eq!(world.log(), format!("{asked}\n"));
+
+    // A TMPDIR that is missing, or relative, is nobody's.
+    for unusable in ["/nonexistent/tmp", "tmp"] {
+        let mut world = World::new(training);
+        // Its own name, since /tmp is everybody's.
+        let letters = nix::unistd::getpid().to_string().replace(['0', '1', '8', '9'], "z");
+        world.job_name = format!("42-demo.1.ty{letters:a>20}");
+        world.set("TMPDIR", unusable);
+        assert_eq!(world.run().code, Some(0));
+        assert!(world.log().starts_with("/tmp/trainyard.ty"), "{}", world.log());
+    }
+
+    let mut world = World::new("echo \"$TMPDIR\"");
+    world.spec.environment.variables = vec![("TMPDIR".into(), word("/of/the/spec"))];
+    assert_eq!(world.run().code, Some(0));
+    assert_eq!(world.log(), "/of/the/spec\n");
+}

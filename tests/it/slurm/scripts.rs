@@ -107,12 +107,12 @@ exec sleep 600
 }
 
 /// `trainyard render SPEC | sbatch`, as a person types it. Gives the job's id.
-fn submitted_by_hand(cluster: &Cluster, spec: &Path) -> i64 {
+fn submitted_by_hand(cluster: &Cluster, spec: &Path, variables: &[(&str, &str)]) -> i64 {
     let mut render = cluster.env.command();
     let mut render =
         render.args([Path::new("render"), spec]).stdout(Stdio::piped()).spawn().unwrap();
     let mut sbatch = cluster.command("sbatch");
-    sbatch.arg("--parsable").current_dir(cluster.env.home());
+    sbatch.arg("--parsable").envs(variables.iter().copied()).current_dir(cluster.env.home());
     let output = sbatch.stdin(render.stdout.take().unwrap()).output().unwrap();
     assert!(render.wait().unwrap().success());
     assert!(output.status.success(), "{output:?}");
@@ -127,7 +127,7 @@ fn a_script_submitted_by_hand_trains_and_nobody_takes_notice() {
     // A daemon that looks at the queue all the while.
     let other = cluster.env.submit(&cluster.spec("other", "sleep 600", ""));
     cluster.env.until(other, &["running"]);
-    let job = submitted_by_hand(&cluster, &spec);
+    let job = submitted_by_hand(&cluster, &spec, &[]);
     let before = cluster.env.line("list --json").success().stdout;
     assert_eq!(cluster.recorded(job, "State,ExitCode"), [["COMPLETED", "0:0"]]);
     let directory = cluster.env.run_root().join("by-hand").join(job.to_string());
@@ -143,4 +143,40 @@ fn a_script_submitted_by_hand_trains_and_nobody_takes_notice() {
     assert!(!events.contains("impossible") && !events.contains(&job.to_string()), "{events}");
     drop(cluster.env.line(&format!("cancel {other}")).success());
     cluster.env.until(other, &["cancelled"]);
+}
+
+/// What each of two ranks on two nodes says of its scratch.
+const SCRATCH: &str = "[[ $TMPDIR == \"$TRAINYARD_LOCAL_SCRATCH\" && -d $TMPDIR && -w $TMPDIR ]] || exit 9\n\
+                       echo \"$SLURMD_NODENAME keeps $TMPDIR\"\n";
+const TWO_NODES: &str =
+    "nodelist = 'n[1-2]'\nnodes = 2\n[distributed]\nlauncher = 'srun'\nprocesses_per_node = 1";
+
+#[test]
+fn the_temporary_files_of_each_rank_are_on_its_node() {
+    let cluster = Cluster::new();
+    let run = cluster.env.submit(&cluster.spec("scratch", SCRATCH, TWO_NODES));
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    let log = std::fs::read_to_string(cluster.env.run_dir(run).join("logs/1.out")).unwrap();
+    let token = shown["token"].as_str().unwrap();
+    for node in ["n1", "n2"] {
+        assert!(log.contains(&format!("{node} keeps /tmp/trainyard.{token}")), "{log}");
+    }
+}
+
+#[test]
+fn a_tmpdir_of_the_login_node_does_not_reach_a_job_submitted_by_hand() {
+    let cluster = Cluster::new();
+    let spec = cluster.spec("login", SCRATCH, TWO_NODES);
+    // It can be used on the node as well, which is why asking that alone does not tell whose it is.
+    let login = cluster.env.home().join("of-the-login-node");
+    std::fs::create_dir(&login).unwrap();
+    let job = submitted_by_hand(&cluster, &spec, &[("TMPDIR", login.to_str().unwrap())]);
+    assert_eq!(cluster.recorded(job, "State,ExitCode"), [["COMPLETED", "0:0"]]);
+    let log = cluster.env.run_root().join(format!("by-hand/{job}/logs/1.out"));
+    let log = std::fs::read_to_string(log).unwrap();
+    for node in ["n1", "n2"] {
+        assert!(log.contains(&format!("{node} keeps /tmp/trainyard.{job}")), "{log}");
+    }
+    assert_eq!(std::fs::read_dir(&login).unwrap().count(), 0);
 }
