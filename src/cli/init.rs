@@ -1,11 +1,12 @@
 //! `init`: a commented spec to start from.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::text::{TerminalText, path};
+use crate::domain::batch_script::{Fate, SCRIPT_BYTES_MAX, translate};
 use crate::domain::resolve::is_run_name;
 
 /// What is written, but for its first line, which only fits where the example lies.
@@ -19,32 +20,21 @@ pub struct Args {
     /// The file to write
     #[arg(default_value = "run.toml")]
     file: PathBuf,
-    /// An existing batch script to start from (not supported by this version)
+    /// An existing batch script to start from
     #[arg(long, value_name = "SCRIPT")]
     from: Option<PathBuf>,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    if args.from.is_some() {
-        return Err(CliError::usage("`init --from` is not supported by this version"));
+    if let Some(script) = &args.from {
+        return run_from(context, args, script);
     }
     let target = context.surroundings.directory.join(&args.file);
     let shown = path(&args.file);
     let directory = target.parent().unwrap_or(Path::new("/")).to_owned();
-    let file = std::fs::File::options().write(true).create_new(true).open(&target);
-    let mut file = file.map_err(|error| {
-        if error.kind() == std::io::ErrorKind::AlreadyExists {
-            let message = format!("{shown} is there already; it was not touched");
-            return CliError::new(Exit::Conflict, message)
-                .hint("give another name: trainyard init FILE");
-        }
-        CliError::new(Exit::Usage, format!("cannot write {shown}: {error}"))
-    })?;
     let script = training_script(&directory);
     let text = filled(&directory, script.as_deref());
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
-        .map_err(|error| CliError::new(Exit::Internal, format!("cannot write {shown}: {error}")))?;
+    write_new(&target, &shown, &text)?;
     match script {
         Some(script) => {
             context.say(&format!("wrote {shown}, which runs {}", TerminalText(&script)));
@@ -58,6 +48,72 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.output().json(&serde_json::json!({ "file": target }))?;
     }
     Ok(Exit::Done)
+}
+
+/// Writes a file that is not there yet.
+fn write_new(target: &Path, shown: &str, text: &str) -> Result<(), CliError> {
+    let file = std::fs::File::options().write(true).create_new(true).open(target);
+    let mut file = file.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            let message = format!("{shown} is there already; it was not touched");
+            return CliError::new(Exit::Conflict, message)
+                .hint("give another name: trainyard init FILE");
+        }
+        CliError::new(Exit::Usage, format!("cannot write {shown}: {error}"))
+    })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(|error| CliError::new(Exit::Internal, format!("cannot write {shown}: {error}")))
+}
+
+/// Translates a batch script, and tells what became of its lines.
+fn run_from(context: &Context, args: &Args, script: &Path) -> Result<Exit, CliError> {
+    let source = path(script);
+    let file = std::fs::File::open(context.surroundings.directory.join(script));
+    let mut bytes = Vec::new();
+    file.and_then(|file| file.take(SCRIPT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| CliError::new(Exit::Usage, format!("cannot read {source}: {error}")))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| CliError::new(Exit::Usage, format!("{source} is no UTF-8 text")))?;
+    // Without a site the class stays open, which is told like everything else.
+    let site = context.site().ok();
+    let name = script.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let made = translate(&name, &text, site.as_ref().map(|loaded| &loaded.site))
+        .map_err(|error| CliError::new(Exit::Usage, format!("{source}: {error}")))?;
+    let target = context.surroundings.directory.join(&args.file);
+    let shown = path(&args.file);
+    write_new(&target, &shown, &made.spec)?;
+    context.say(&format!("wrote {shown} from {source}"));
+    tell(context, &made.fates);
+    context.say(&format!("next: trainyard check {shown} && trainyard submit {shown} --wait"));
+    if context.global.json {
+        let (taken, not_taken): (Vec<&Fate>, Vec<&Fate>) =
+            made.fates.iter().partition(|fate| fate.why.is_none());
+        context.output().json(&serde_json::json!({
+            "file": target, "from": script, "taken": taken, "not_taken": not_taken,
+        }))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What was not taken over; the spec has all of it as comments.
+fn tell(context: &Context, fates: &[Fate]) {
+    const TOLD_MAX: usize = 100;
+    const SHOWN_MAX: usize = 60;
+    let left: Vec<&Fate> = fates.iter().filter(|fate| fate.why.is_some()).collect();
+    if left.is_empty() {
+        return;
+    }
+    context.say("not taken over:");
+    for fate in left.iter().take(TOLD_MAX) {
+        let text: String = fate.text.chars().take(SHOWN_MAX).collect();
+        context.say(&format!("  line {}: {}", fate.line, TerminalText(&text)));
+        let why = fate.why.as_deref().unwrap_or_default();
+        context.say(&format!("    {}", TerminalText(why)));
+    }
+    if left.len() > TOLD_MAX {
+        context.say(&format!("and {} more, which the file names", left.len() - TOLD_MAX));
+    }
 }
 
 /// The script that is probably meant: `train.py`, else the only Python file here.

@@ -4,6 +4,7 @@
 //! ([`resolve`] to [`resolved`]), what happens to a run ([`run`]), and what is shown of it ([`view`]).
 
 pub mod admit;
+pub mod batch_script;
 pub mod document;
 pub mod keys;
 pub mod problem;

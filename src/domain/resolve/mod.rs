@@ -5,7 +5,7 @@
 mod code;
 mod compute;
 mod data;
-mod program;
+pub(super) mod program;
 pub(super) mod sbatch_options;
 
 use std::path::{Component, Path, PathBuf};

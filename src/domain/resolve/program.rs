@@ -259,7 +259,7 @@ fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>, is_list: bool) -> Vec
 }
 
 /// Whether a variable may be set by a spec or a class.
-fn check_variable_name(name: &str) -> Result<(), &'static str> {
+pub(in crate::domain) fn check_variable_name(name: &str) -> Result<(), &'static str> {
     /// Set by the script itself for every process.
     const OURS: &[&str] = &[
         "RANK",

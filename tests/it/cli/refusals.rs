@@ -22,7 +22,6 @@ const LATER: &[&str] = &[
     "site check --probe a100-4x",
     "site init",
     "util openapi",
-    "init --from job.sbatch",
     "render run.toml --point 1",
     "submit run.toml --evaluation-pack x",
     "list --sweep 1",

@@ -3,5 +3,6 @@
 mod code;
 mod data;
 mod first_run;
+mod from_script;
 mod kills;
 mod lives;
