@@ -159,7 +159,7 @@ fn start(body: &mut Body, words: &[String]) -> bool {
     let script = if is_torchrun { 0 } else { usize::from(python) };
     let entry = rest.get(script).filter(|path| {
         (is_torchrun || python)
-            && path.ends_with(".py")
+            && path.strip_suffix(".py").is_some()
             && !path.starts_with(['-', '/'])
             && !path.split('/').any(|part| part == "..")
     });

@@ -112,19 +112,16 @@ impl Asked {
         };
         let memory =
             || Mebibytes::parse(text).ok_or_else(|| "its value is no memory size".to_owned());
+        if let Some(why) = ours(name) {
+            return Err(why.into());
+        }
+        if let Some(key) = TEXTS.iter().find(|key| **key == name) {
+            self.set(key, Value::from(text));
+            return Ok(format!("compute.{key}"));
+        }
         match name {
             "job-name" => {
-                let made: String = text
-                    .to_lowercase()
-                    .chars()
-                    .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
-                    .take(63)
-                    .collect();
-                let made = made.trim_start_matches(['.', '_', '-']).to_owned();
-                if !is_run_name(&made) {
-                    return Err("it cannot be made a run's name".into());
-                }
-                self.name = Some(made);
+                self.name = Some(run_name(text).ok_or("it cannot be made a run's name")?);
                 return Ok("name".into());
             }
             "time" => self.set("time_limit", time()?),
@@ -147,22 +144,6 @@ impl Asked {
             "mem" => self.set("memory_per_node", Value::from(memory()?.to_string())),
             "mem-per-cpu" => self.mem_per_cpu = Some(memory()?.0),
             "mem-per-gpu" => self.mem_per_gpu = Some(memory()?.0),
-            "account" | "qos" | "constraint" | "reservation" | "licenses" | "nodelist"
-            | "exclude" | "begin" => {
-                let known = [
-                    "account",
-                    "qos",
-                    "constraint",
-                    "reservation",
-                    "licenses",
-                    "nodelist",
-                    "exclude",
-                    "begin",
-                ];
-                let key = known.into_iter().find(|key| *key == name).unwrap_or_default();
-                self.set(key, Value::from(text));
-                return Ok(format!("compute.{key}"));
-            }
             "nice" => self.set(
                 "nice",
                 Value::from(i64::from(text.parse::<i32>().map_err(|_| "its value is no number")?)),
@@ -175,37 +156,9 @@ impl Asked {
                 }
                 self.set("mail", Value::from(words));
             }
-            "exclusive" => return Err("whole nodes: the class says so".into()),
-            "array" => {
-                return Err(
-                    "sweeps are not supported by this version: this is one run of the array".into(),
-                );
-            }
-            "output" | "error" | "open-mode" => {
-                return Err("Trainyard keeps the logs: `trainyard logs RUN`".into());
-            }
-            "requeue" | "no-requeue" => {
-                return Err("`[failure] max_restarts` says how often a run is brought back".into());
-            }
-            "signal" => return Err("Trainyard warns the training itself".into()),
-            "chdir" => {
-                return Err("the training starts in its captured code: see `[code] path`".into());
-            }
-            "export" => {
-                return Err(
-                    "a job gets no variables of your shell: see `[environment.variables]`".into()
-                );
-            }
             _ => return self.keep(name, value),
         }
-        Ok(match name {
-            "time" => "compute.time_limit".to_owned(),
-            "ntasks" | "ntasks-per-node" => "distributed.processes_per_node".to_owned(),
-            "cpus-per-task" => "compute.cpus_per_node".to_owned(),
-            "mem" | "mem-per-cpu" | "mem-per-gpu" => "compute.memory_per_node".to_owned(),
-            "mail-type" => "compute.mail".to_owned(),
-            other => format!("compute.{}", other.replace('-', "_")),
-        })
+        Ok(key_of(name))
     }
 
     fn set(&mut self, key: &'static str, value: Value) {
@@ -234,6 +187,43 @@ impl Asked {
     }
 }
 
+/// Options whose text is a key's.
+const TEXTS: &[&str] =
+    &["account", "qos", "constraint", "reservation", "licenses", "nodelist", "exclude", "begin"];
+
+/// Why an option is not needed.
+fn ours(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "exclusive" => "whole nodes: the class says so",
+        "array" => "sweeps are not supported by this version: this is one run of the array",
+        "output" | "error" | "open-mode" => "Trainyard keeps the logs: `trainyard logs RUN`",
+        "requeue" | "no-requeue" => "`[failure] max_restarts` says how often a run is brought back",
+        "signal" => "Trainyard warns the training itself",
+        "chdir" => "the training starts in its captured code: see `[code] path`",
+        "export" => "a job gets no variables of your shell: see `[environment.variables]`",
+        _ => return None,
+    })
+}
+
+fn run_name(text: &str) -> Option<String> {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+    let made: String = text.to_lowercase().chars().map(plain).take(63).collect();
+    let made = made.trim_start_matches(['.', '_', '-']).to_owned();
+    is_run_name(&made).then_some(made)
+}
+
+/// The key that an option's value goes to.
+fn key_of(name: &str) -> String {
+    match name {
+        "time" => "compute.time_limit".to_owned(),
+        "ntasks" | "ntasks-per-node" => "distributed.processes_per_node".to_owned(),
+        "cpus-per-task" => "compute.cpus_per_node".to_owned(),
+        "mem" | "mem-per-cpu" | "mem-per-gpu" => "compute.memory_per_node".to_owned(),
+        "mail-type" => "compute.mail".to_owned(),
+        other => format!("compute.{}", other.replace('-', "_")),
+    }
+}
+
 pub(super) fn keys(
     asked: &Asked,
     body: &Body,
@@ -242,15 +232,14 @@ pub(super) fn keys(
 ) -> Vec<(&'static str, Value)> {
     let mut keys = Vec::new();
     if let Some((line, partition)) = &asked.partition {
-        match site.and_then(|site| class_of(site, partition, asked)) {
-            Some(class) => keys.push(("class", Value::from(class))),
-            None => {
-                fates.retain(|fate| {
-                    !(fate.line == *line && fate.key.as_deref() == Some("compute.class"))
-                });
-                let why = "no hardware class has this partition: set `class` (`trainyard classes`)";
-                fates.push(Fate::left(*line, &format!("#SBATCH --partition={partition}"), why));
-            }
+        if let Some(class) = site.and_then(|site| class_of(site, partition, asked)) {
+            keys.push(("class", Value::from(class)));
+        } else {
+            fates.retain(|fate| {
+                !(fate.line == *line && fate.key.as_deref() == Some("compute.class"))
+            });
+            let why = "no hardware class has this partition: set `class` (`trainyard classes`)";
+            fates.push(Fate::left(*line, &format!("#SBATCH --partition={partition}"), why));
         }
     }
     let mut push = |key, number: u32| keys.push((key, Value::from(i64::from(number))));

@@ -83,5 +83,5 @@ pub(super) fn words(statement: &str) -> Option<Vec<String>> {
 /// Whether bash would do more with the text than take it apart into words.
 pub(super) fn is_literal(statement: &str) -> bool {
     !statement.contains(['$', '`', '|', '&', ';', '<', '>', '(', ')', '*', '?', '['])
-        && !statement.replace("\\\n", " ").contains("~")
+        && !statement.replace("\\\n", " ").contains('~')
 }

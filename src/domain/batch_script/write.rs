@@ -68,15 +68,17 @@ pub(super) fn spec(
     text
 }
 
+type Pairs<'a> = Vec<(&'a str, Value)>;
+
 /// The command, and where the program is an entry point whose arguments `[args]` can say, these.
-fn program(body: &Body) -> (Vec<String>, Option<Vec<(&str, Value)>>) {
+fn program(body: &Body) -> (Vec<String>, Option<Pairs<'_>>) {
     let Some(entry) = &body.entry_point else { return (body.command.clone(), None) };
     let words =
         ["python".to_owned(), entry.clone()].into_iter().chain(body.command.iter().cloned());
     (words.collect(), args(&body.command))
 }
 
-fn args(words: &[String]) -> Option<Vec<(&str, Value)>> {
+fn args(words: &[String]) -> Option<Pairs<'_>> {
     let mut args: Vec<(&str, Value)> = Vec::new();
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
