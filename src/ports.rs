@@ -196,7 +196,12 @@ pub struct NewRunDir {
     pub code: CodeLinks,
     /// `code.patch`: what a git work tree had beside its commit.
     pub patch: Option<Vec<u8>>,
+    /// The user's file that the run takes its secrets from.
+    pub secrets: Option<PathBuf>,
 }
+
+/// The secrets in a run directory. It is there until the run is over.
+pub const SECRETS_FILE: &str = "secrets.env";
 
 /// How a run directory leads to its captured code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,6 +331,9 @@ pub trait Hands: Send + Sync {
 
     /// Fingerprints a dataset; what cannot be found out is told in the answer.
     fn fingerprint(&self, order: &DataOrder) -> std::io::Result<Found>;
+
+    /// Puts the secrets of a user's file into a run directory, durably; those that were there are replaced.
+    fn take_secrets(&self, source: &Path, run_dir: &Path) -> std::io::Result<()>;
 
     /// Removes a run directory that was made for a run which was not recorded.
     fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;

@@ -54,12 +54,25 @@ fn unreachable(why: &str) -> String {
     format!("Slurm cannot be reached: {why}")
 }
 
-/// Checks a spec, files included.
+/// What a check came to.
+struct Verdict {
+    resolved: Result<Resolved, Faults>,
+    warnings: Vec<Problem>,
+    sources: Sources,
+}
+
+/// Checks a spec, files included, and tells what it warns of.
 pub(super) fn check(
     context: &Context,
     request: &SpecRequest,
     site: &LoadedSite,
 ) -> Result<Resolved, Faults> {
+    let Verdict { resolved, warnings, sources } = judge(context, request, site);
+    diagnostic::warn(context, &warnings, &sources);
+    resolved
+}
+
+fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict {
     let checked = request.check(&site.site, &context.surroundings.asker);
     let mut problems = checked.outcome.problems;
     problems.extend(verify(&checked.outcome.expectations));
@@ -68,10 +81,12 @@ pub(super) fn check(
         (Choice::OnlyLocal, Some(why)) => (Some(why.clone()), None),
         (Choice::NotThere, Some(why)) => (None, Some(slurm_is_silent(why))),
     };
-    match checked.outcome.resolved {
+    let sources = checked.sources;
+    let resolved = match checked.outcome.resolved {
         Some(resolved) if problems.is_empty() && undecided.is_none() => Ok(resolved),
-        _ => Err(Faults { problems, sources: checked.sources, undecided, hint }),
-    }
+        _ => Err(Faults { problems, sources: sources.clone(), undecided, hint }),
+    };
+    Verdict { resolved, warnings: checked.outcome.warnings, sources }
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -82,7 +97,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut hints = BTreeSet::new();
     for spec in &args.specs {
         let file = spec.display().to_string();
-        let mut faults = check_file(context, spec, changes.clone(), &site);
+        let Verdict { resolved, warnings, sources: texts } =
+            check_file(context, spec, changes.clone(), &site);
+        let mut faults = resolved.err().unwrap_or_default();
         count += faults.problems.len();
         hints.extend(faults.hint);
         if let Some(why) = faults.undecided {
@@ -92,8 +109,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let Faults { problems, sources, .. } = faults;
         if context.global.json {
             let problems = diagnostic::to_json(&problems, &sources);
-            documents.push(serde_json::json!({ "spec": file, "problems": problems }));
-        } else if problems.is_empty() {
+            let warnings = diagnostic::to_json(&warnings, &texts);
+            let document =
+                serde_json::json!({ "spec": file, "problems": problems, "warnings": warnings });
+            documents.push(document);
+            continue;
+        }
+        diagnostic::warn(context, &warnings, &texts);
+        if problems.is_empty() {
             context.output().line(&format!("{}: fine", TerminalText(&file)))?;
         } else {
             diagnostic::show(context, &problems, &sources);
@@ -115,11 +138,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// All problems of one file; that it cannot be read is one of them, so that the other files are checked all the same.
-fn check_file(context: &Context, spec: &Path, changes: Vec<Change>, site: &LoadedSite) -> Faults {
+fn check_file(context: &Context, spec: &Path, changes: Vec<Change>, site: &LoadedSite) -> Verdict {
     match read_file(context, spec, changes) {
-        Ok(request) => check(context, &request, site).err().unwrap_or_default(),
+        Ok(request) => judge(context, &request, site),
         Err(error) => {
-            Faults { problems: vec![Problem::nowhere(error.message)], ..Faults::default() }
+            let problems = vec![Problem::nowhere(error.message)];
+            let resolved = Err(Faults { problems, ..Faults::default() });
+            Verdict { resolved, warnings: Vec::new(), sources: Sources::default() }
         }
     }
 }

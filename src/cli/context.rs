@@ -154,6 +154,16 @@ impl Context {
         }
     }
 
+    /// Something that is better mended, and stops nobody.
+    pub(super) fn warn(&self, message: &str, hint: Option<&str>) {
+        let bold = |colour: AnsiColor| Style::new().bold().fg_color(Some(colour.into()));
+        let (warning, cyan) = (bold(AnsiColor::Yellow), bold(AnsiColor::Cyan));
+        self.say(&format!("{warning}warning:{warning:#} {}", TerminalLines(message)));
+        if let Some(text) = hint {
+            self.say(&format!("{cyan}hint:{cyan:#} {}", TerminalLines(text)));
+        }
+    }
+
     /// Runs a client's conversation to its end.
     pub(super) fn block_on<T>(
         future: impl Future<Output = Result<T, CliError>>,

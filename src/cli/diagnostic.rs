@@ -54,6 +54,16 @@ pub(super) fn show(context: &Context, problems: &[Problem], sources: &Sources) {
     context.say(&format!("{}\n", text.trim_end()));
 }
 
+/// Shows warnings on stderr, a line each with its place and another with what helps: not the text that they point into,
+/// which may be a secret.
+pub(super) fn warn(context: &Context, warnings: &[Problem], sources: &Sources) {
+    for warning in ordered(warnings) {
+        let file = sources.0.first().map(|source| source.name.clone()).unwrap_or_default();
+        let place = warning.place.map_or(file, |place| sources.locate(place).to_string());
+        context.warn(&format!("{place}: {}", warning.message), warning.help.as_deref());
+    }
+}
+
 fn render(problems: &[Problem], sources: &Sources, colour: bool) -> String {
     let theme = if colour { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(100);

@@ -6,6 +6,7 @@ use crate::api::{RunAnswer, SubmitAnswer, SubmitOutcome};
 use crate::cli::check::check;
 use crate::cli::client::Client;
 use crate::cli::context::Context;
+use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
@@ -77,6 +78,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Some(Destination::of(&resolved))
     } else {
         let checked = spec.check(&site.site, &context.surroundings.asker);
+        diagnostic::warn(context, &checked.outcome.warnings, &checked.sources);
         // Where it executes is not known here, if Slurm is silent.
         let is_known = site.silence.is_none() || checked.outcome.choice == Choice::Made;
         checked.outcome.resolved.filter(|_| is_known).as_ref().map(Destination::of)

@@ -338,5 +338,6 @@ fn run_dir_files(
             names: is_linked.then(|| taken.code.top.clone()),
         },
         patch: taken.patch.clone(),
+        secrets: resolved.environment.secrets.clone(),
     })
 }

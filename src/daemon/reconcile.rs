@@ -11,6 +11,7 @@ use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
+use crate::daemon::secrets::remove_secrets;
 use crate::daemon::world::World;
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Act, Decision, Look, Phase, Run, Seen, State, decide};
@@ -24,6 +25,8 @@ pub struct PassReport {
     pub live: usize,
     pub decided: usize,
     pub submitted: usize,
+    /// Runs that are over and still have secrets, which could not be removed.
+    pub left: usize,
 }
 
 /// Looks at everything once. Takes no input; what fails is left for the next pass.
@@ -36,6 +39,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let mut report = PassReport { live: live.len(), ..PassReport::default() };
     world.watch_roots_of(&live);
     if live.is_empty() {
+        report.left = remove_secrets(world).await?;
         return Ok(report);
     }
     let wishes = world.store.open_wishes().await?;
@@ -58,6 +62,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     laps.settle = laps.lap();
     report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;
+    report.left = remove_secrets(world).await?;
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;

@@ -109,8 +109,8 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     let mut report = PassReport::default();
     world.tasks.close();
     for _ in 0..PASSES_MAX {
-        let PassReport { live, decided, submitted } = pass(&world).await?;
-        report.live = live;
+        let PassReport { live, decided, submitted, left } = pass(&world).await?;
+        (report.live, report.left) = (live, left);
         report.decided += decided;
         report.submitted += submitted;
         // An sbatch that is under way when this process ends would be killed in the middle of it.

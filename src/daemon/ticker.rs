@@ -15,6 +15,8 @@ use crate::store::StoreError;
 
 /// Between passes while runs are live: inboxes and local jobs are looked at this often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Until what could not be removed is tried again. A daemon that is idle ends all the same, and the next one goes on.
+const AGAIN: Duration = Duration::from_mins(1);
 /// Between looks at the lease, which another machine may have taken over.
 const LEASE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,7 @@ pub(super) async fn run(
             Some(idle_after) => *world.last_touched.borrow() + idle_after,
             None => tokio::time::Instant::now() + Duration::from_hours(1),
         };
+        let due = if report.left > 0 { due.min(tokio::time::Instant::now() + AGAIN) } else { due };
         tokio::select! {
             () = world.nudge.notified() => {}
             // The first live run: from now on there is something to look at.

@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod request;
 pub mod resolve;
 pub mod resolved;
+pub mod secrets;
 pub mod tree;
 pub mod word;
 

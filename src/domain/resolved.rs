@@ -69,6 +69,9 @@ pub struct Environment {
     pub conda_root: Option<String>,
     /// Absolute path of a virtual environment.
     pub venv: Option<String>,
+    /// The file that secrets are taken from, absolute; never what is in it.
+    #[serde(default)]
+    pub secrets: Option<PathBuf>,
     /// The class's first, then the spec's; names are unique and valid.
     pub variables: Vec<(String, Word)>,
 }

@@ -7,6 +7,7 @@ use crate::domain::document::DOCUMENT_BYTES_MAX;
 use crate::domain::problem::Problem;
 use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::{Expectation, Expected};
+use crate::files::secrets::read_secrets;
 
 /// Why a file of configuration could not be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -56,52 +57,49 @@ pub fn verify(expectations: &[Expectation]) -> Vec<Problem> {
 }
 
 fn verify_one(expectation: &Expectation) -> Option<Problem> {
+    const BESIDE: &str = "relative paths start at the spec's own file";
     let path = &expectation.path;
     let shown = path.display();
-    let fine = match expectation.what {
-        Expected::CodeDirectory => path.is_dir(),
-        Expected::EntryPoint | Expected::CodeArchive => path.is_file(),
-        Expected::Venv => path.join("bin/activate").is_file(),
-        Expected::Dataset => path.exists(),
-        // Where its directory is here, it would be here too; else only the nodes may have what it lies on.
-        Expected::DatasetOfNodes => path.exists() || !has_directory(path),
-    };
-    if fine {
-        return None;
-    }
-    let message = match expectation.what {
-        Expected::CodeDirectory if path.exists() => {
-            format!("the code's directory is a file: {shown}")
+    let there = path.exists();
+    let (fine, message, help) = match expectation.what {
+        Expected::CodeDirectory if there => {
+            (path.is_dir(), format!("the code's directory is a file: {shown}"), BESIDE)
         }
-        Expected::CodeDirectory => format!("there is no directory {shown}"),
-        Expected::CodeArchive if path.exists() => {
-            format!("the archive of code is no file: {shown}")
+        Expected::CodeDirectory => (false, format!("there is no directory {shown}"), BESIDE),
+        Expected::CodeArchive if there => {
+            (path.is_file(), format!("the archive of code is no file: {shown}"), BESIDE)
         }
-        Expected::CodeArchive => format!("there is no file {shown}"),
-        Expected::EntryPoint if path.exists() => format!("the entry point is no file: {shown}"),
-        Expected::EntryPoint => format!("there is no file {shown}"),
-        Expected::Venv if path.exists() => {
-            format!("{shown} is no virtual environment: it has no bin/activate")
-        }
-        Expected::Venv => format!("there is no virtual environment {shown}"),
-        Expected::Dataset | Expected::DatasetOfNodes => format!("there is no dataset {shown}"),
-    };
-    let problem = Problem::new(expectation.place, message);
-    let help = match expectation.what {
+        Expected::CodeArchive => (false, format!("there is no file {shown}"), BESIDE),
         Expected::EntryPoint => {
-            "write it, or name another: it is relative to `code.path`, which is relative to the spec's own file"
+            let message = if there {
+                format!("the entry point is no file: {shown}")
+            } else {
+                format!("there is no file {shown}")
+            };
+            let help = "write it, or name another: it is relative to `code.path`, which is relative to the spec's own file";
+            (path.is_file(), message, help)
         }
-        Expected::CodeDirectory | Expected::CodeArchive | Expected::Venv => {
-            "relative paths start at the spec's own file"
+        Expected::Venv if there => {
+            let message = format!("{shown} is no virtual environment: it has no bin/activate");
+            (path.join("bin/activate").is_file(), message, BESIDE)
+        }
+        Expected::Venv => (false, format!("there is no virtual environment {shown}"), BESIDE),
+        Expected::Secrets => {
+            let fault = read_secrets(path).err()?;
+            let message = format!("the secrets in {shown} cannot be taken: {fault}");
+            return Some(Problem::new(expectation.place, message).help(fault.help(path)));
         }
         Expected::Dataset => {
-            "relative paths start at the spec's own file; `trainyard dataset list` shows the site's"
+            let help = "relative paths start at the spec's own file; `trainyard dataset list` shows the site's";
+            (there, format!("there is no dataset {shown}"), help)
         }
+        // Where its directory is here, it would be here too; else only the nodes may have what it lies on.
         Expected::DatasetOfNodes => {
-            "its directory is here and has nothing of that name; `trainyard dataset list` shows the site's"
+            let help = "its directory is here and has nothing of that name; `trainyard dataset list` shows the site's";
+            (there || !has_directory(path), format!("there is no dataset {shown}"), help)
         }
     };
-    Some(problem.help(help))
+    (!fine).then(|| Problem::new(expectation.place, message).help(help))
 }
 
 /// Whether a path's directory is here. The root says nothing: what is mounted on it differs from node to node.

@@ -14,7 +14,7 @@ use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Revocation;
 use crate::files::process;
-use crate::hands::{claim, code, dataset, inbox, program, regular, run_dir};
+use crate::hands::{claim, code, dataset, inbox, program, regular, run_dir, secrets};
 use crate::ports::{
     CodeOrder, DataOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, StoredCode,
     Stretch, TakenCode, Weight,
@@ -88,6 +88,10 @@ impl Hands for InProcess {
 
     fn fingerprint(&self, order: &DataOrder) -> io::Result<Found> {
         dataset::fingerprint(order)
+    }
+
+    fn take_secrets(&self, source: &Path, run_dir: &Path) -> io::Result<()> {
+        secrets::take(source, run_dir)
     }
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {

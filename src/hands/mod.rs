@@ -14,6 +14,7 @@ mod inbox;
 mod program;
 mod regular;
 mod run_dir;
+mod secrets;
 mod session;
 
 pub use background::{LastWords, StartedDaemon, start_daemon};

@@ -7,6 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::files::durable;
+use crate::hands::secrets;
 use crate::ports::{CodeLinks, NewRunDir, Weight};
 
 /// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
@@ -48,6 +49,9 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
     let readable = order.mode & 0o666;
     if let Some(patch) = &order.patch {
         write(&order.path.join("code.patch"), patch, readable)?;
+    }
+    if let Some(source) = &order.secrets {
+        secrets::take(source, &order.path)?;
     }
     let runnable = 0o700 | (order.mode & 0o777);
     // Copies of what the database holds.
@@ -163,6 +167,7 @@ mod tests {
             datasets: String::new(),
             code: CodeLinks { tree: PathBuf::from("../.store/code/DIGEST"), names },
             patch: None,
+            secrets: None,
         }
     }
 

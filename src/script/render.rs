@@ -67,6 +67,7 @@ struct Job<'a> {
     conda: Option<ShellWord<'a>>,
     conda_root: Option<ShellWord<'a>>,
     venv: Option<ShellWord<'a>>,
+    has_secrets: bool,
     variables: Vec<(VariableName<'a>, ShellText<'a>)>,
     datasets: Vec<Data<'a>>,
     /// Whether any data is copied to the nodes.
@@ -118,6 +119,7 @@ impl<'a> Job<'a> {
             conda: word(&environment.conda),
             conda_root: word(&environment.conda_root).filter(|root| !root.0.is_empty()),
             venv: word(&environment.venv),
+            has_secrets: environment.secrets.is_some(),
             variables: environment
                 .variables
                 .iter()

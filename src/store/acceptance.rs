@@ -15,7 +15,7 @@ use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
-use crate::store::{events, snapshots, wishes};
+use crate::store::{events, secrets, snapshots, wishes};
 
 /// A run that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]
@@ -178,6 +178,9 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
             to_json(&new.inputs, "the inputs of a run")?,
         ],
     )?;
+    if new.resolved.environment.secrets.is_some() {
+        secrets::insert(tx, new.id)?;
+    }
     let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
     events::insert(tx, new.id, &accepted, new.now)?;
     for snapshot in &new.inputs.datasets {

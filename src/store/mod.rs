@@ -12,6 +12,7 @@ mod live;
 mod metrics;
 mod open;
 mod runs;
+mod secrets;
 mod snapshots;
 mod submissions;
 mod wishes;

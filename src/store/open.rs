@@ -19,6 +19,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/004-inputs.sql")),
     M::up(include_str!("migrations/005-deleted.sql")),
     M::up(include_str!("migrations/006-datasets.sql")),
+    M::up(include_str!("migrations/007-secrets.sql")),
 ];
 
 /// How changes reach the disk.

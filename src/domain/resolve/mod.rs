@@ -7,6 +7,9 @@ mod compute;
 mod data;
 pub(super) mod program;
 pub(super) mod sbatch_options;
+mod secrets;
+
+pub use program::check_variable_name;
 
 use std::path::{Component, Path, PathBuf};
 
@@ -66,6 +69,8 @@ pub enum Expected {
     Dataset,
     /// A dataset that may be on the nodes alone.
     DatasetOfNodes,
+    /// A file of secrets, its owner's alone.
+    Secrets,
 }
 
 impl Expected {
@@ -73,7 +78,7 @@ impl Expected {
     pub fn is_of_code(self) -> bool {
         match self {
             Self::CodeDirectory | Self::CodeArchive | Self::EntryPoint => true,
-            Self::Venv | Self::Dataset | Self::DatasetOfNodes => false,
+            Self::Venv | Self::Dataset | Self::DatasetOfNodes | Self::Secrets => false,
         }
     }
 }
@@ -99,6 +104,8 @@ pub struct Outcome {
     /// What is to be captured when the run is accepted.
     pub capture: Option<Capture>,
     pub problems: Vec<Problem>,
+    /// What is better mended, and stops nobody.
+    pub warnings: Vec<Problem>,
 }
 
 /// Reads a spec's tree and resolves it.
@@ -112,15 +119,17 @@ pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) 
         context,
         is_readable,
         problems,
+        warnings: Vec::new(),
         expectations: Vec::new(),
         capture: None,
         datasets: Vec::new(),
         choice: Choice::Made,
     };
     let resolved = resolver.resolve();
-    let Resolver { problems, expectations, capture, choice, .. } = resolver;
+    let Resolver { problems, warnings, expectations, capture, choice, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
-    Outcome { resolved, choice, expectations, capture, problems: limited(problems) }
+    let (problems, warnings) = (limited(problems), limited(warnings));
+    Outcome { resolved, choice, expectations, capture, problems, warnings }
 }
 
 /// Collects problems while it works through a spec; each step gives its best value and goes on.
@@ -130,6 +139,7 @@ struct Resolver<'a> {
     /// No part of the text was lost to a fault of syntax.
     is_readable: bool,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     expectations: Vec<Expectation>,
     capture: Option<Capture>,
     /// Resolved first, since words may refer to them.

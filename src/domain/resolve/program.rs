@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::compute::Chosen;
+use crate::domain::resolve::secrets::VARIABLE;
 use crate::domain::resolve::{Expectation, Expected, PATH_BYTES_MAX, Resolver};
 use crate::domain::resolved::{Environment, Program};
 use crate::domain::spec::{ArgValue, ArgsStyle};
@@ -85,6 +86,9 @@ impl Resolver<'_> {
                     format!("`{}` cannot be the name of an argument", key.value.escape_debug()),
                 );
                 continue;
+            }
+            if let ArgValue::Word(text) = &value.value {
+                self.warn_of_secret(key, text, "argument");
             }
             let values: Vec<Word> = match &value.value {
                 ArgValue::Switch(false) if style != ArgsStyle::Hydra => continue,
@@ -169,6 +173,7 @@ impl Resolver<'_> {
             conda,
             conda_root,
             venv,
+            secrets: self.secrets(),
             variables,
         }
     }
@@ -201,6 +206,7 @@ impl Resolver<'_> {
             return;
         }
         let Some(word) = self.word(&text, value.place) else { return };
+        self.warn_of_secret(name, &text, VARIABLE);
         match variables.iter_mut().find(|(known, _)| *known == name.value) {
             Some(slot) => slot.1 = word,
             None => variables.push((name.value.clone(), word)),
@@ -258,8 +264,8 @@ fn spelled(style: ArgsStyle, key: &str, values: Vec<Word>, is_list: bool) -> Vec
     }
 }
 
-/// Whether a variable may be set by a spec or a class.
-pub(in crate::domain) fn check_variable_name(name: &str) -> Result<(), &'static str> {
+/// Whether a variable may be set by a spec, a class or a file of secrets.
+pub fn check_variable_name(name: &str) -> Result<(), &'static str> {
     /// Set by the script itself for every process.
     const OURS: &[&str] = &[
         "RANK",

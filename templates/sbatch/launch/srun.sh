@@ -3,7 +3,15 @@ ty_launch() {
   local ty_task='
 {% include "sbatch/launch/srun_task.sh" %}
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={{ processes_per_node }} NODE_RANK=$SLURM_NODEID
+{%- if has_secrets %}
+    (
+      { set +xv; } 2>/dev/null
+      while IFS= read -r ty_line; do export "$ty_line"; done <"$ty_secrets"
+      exec -- "$@"
+    )
+{%- else %}
     (exec -- "$@")
+{%- endif %}
     ty_leave "$?"'
   local ty_options=(
     --nodes="$ty_node_count"

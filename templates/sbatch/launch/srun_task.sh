@@ -20,3 +20,12 @@
 {%- endif %}
     # Slurm or its prologs may have set another one for the task.
     export TMPDIR=$TRAINYARD_LOCAL_SCRATCH
+{%- if has_secrets %}
+    # Read on each node, so that they travel with nothing. A line is NAME=VALUE as it is, and nothing in it is code.
+    ty_secrets=$TRAINYARD_RUN_DIR/secrets.env
+    if [[ $TRAINYARD_RUN_ID == 0 ]]; then
+      ty_secrets=/dev/null
+    elif ! { : <"$ty_secrets"; } 2>/dev/null; then
+      ty_leave "{{ launch_failed_exit }} the secrets cannot be read"
+    fi
+{%- endif %}

@@ -4,7 +4,15 @@ ty_launch() {
 {% include "sbatch/launch/srun_task.sh" %}
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
+{%- if has_secrets %}
+    (
+      { set +xv; } 2>/dev/null
+      while IFS= read -r ty_line; do export "$ty_line"; done <"$ty_secrets"
+      exec -- "$@"
+    )
+{%- else %}
     (exec -- "$@")
+{%- endif %}
     ty_leave "$?"'
   local ty_options=(
     --nodes="$ty_node_count"

@@ -96,3 +96,24 @@ ty_variables() {
   export {{ variable }}={{ value }}
 {%- endfor %}
 }
+{%- if has_secrets %}
+
+# The secrets, for what is started next and nothing else: called only in subshells. A line is NAME=VALUE as it is, without
+# quotes; nothing in it is code, and nobody traces it.
+ty_secrets() {
+  local ty_line
+  [[ -n $ty_token ]] || return 0 # by hand: they come with the environment, if at all
+  { set +xv; } 2>/dev/null
+  while IFS= read -r ty_line; do
+    export "$ty_line"
+  done <"$ty_run_dir/secrets.env"
+}
+
+ty_find_secrets() {
+  if [[ -z $ty_token ]]; then
+    ty_say "submitted by hand: the secrets are not read; the training gets what sbatch was given"
+  elif ! { : <"$ty_run_dir/secrets.env"; } 2>/dev/null; then
+    ty_fail "the secrets cannot be read on $ty_host: $ty_run_dir/secrets.env"
+  fi
+}
+{%- endif %}

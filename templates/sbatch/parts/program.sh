@@ -10,6 +10,9 @@ ty_found() (
 ty_start() {
   trap - INT QUIT # bash starts background processes with these ignored
   ty_variables
+{%- if has_secrets && !launch.uses_srun() %}
+  ty_secrets
+{%- endif %}
   exec -- "$@"
 }
 
@@ -38,6 +41,9 @@ ty_program() {
 {%- endif %}
 {%- if launch.is_torchrun() %}
   ty_found torchrun || ty_fail "there is no \`torchrun\` on $ty_host"
+{%- endif %}
+{%- if has_secrets %}
+  ty_find_secrets
 {%- endif %}
 {%- if launch.uses_srun() %}
   ty_srun=$(type -P srun) || ty_fail "there is no \`srun\` on $ty_host"

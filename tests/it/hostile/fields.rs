@@ -87,6 +87,7 @@ pub(super) const LINES: &[Line] = &[
     line(S, "environment.modules[]", Text, "spac", "environment/modules", "[%]"),
     line(S, "environment.conda", Text, "s", "environment/conda", "%"),
     line(S, "environment.venv", Path, "p", "environment/venv", "venv-%"),
+    line(S, "environment.secrets", Path, "spacl", "environment/secrets", "secrets-%"),
     line(S, "environment.variables.KEY", Text, "scl", "environment/variables/%", "v"),
     line(S, "environment.variables.*", Word, "spacl", "environment/variables/TEXT", "%"),
     line(S, "environment.variables.*[]", Closed, "", "environment/variables/LIST", "[%]"),

@@ -123,6 +123,7 @@ impl Yard {
             script: script.to_owned(),
             code: CodeLinks { tree: PathBuf::from("../code"), names: Some(Vec::new()) },
             patch: None,
+            secrets: None,
         };
         self.hands().make_run_dir(&new).unwrap();
         let token = Token::from_bits(u128::from(number.unsigned_abs()));

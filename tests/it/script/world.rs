@@ -44,6 +44,7 @@ pub(super) fn spec() -> Resolved {
             conda: None,
             conda_root: None,
             venv: None,
+            secrets: None,
             variables: Vec::new(),
         },
         compute: Compute {

@@ -19,4 +19,5 @@ mod records;
 mod refused;
 mod requeue;
 mod scripts;
+mod secrets;
 mod silent;

@@ -6,3 +6,4 @@ mod first_run;
 mod from_script;
 mod kills;
 mod lives;
+pub(crate) mod secrets;

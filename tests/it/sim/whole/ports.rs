@@ -274,6 +274,10 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
+    fn take_secrets(&self, _source: &Path, _run_dir: &Path) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn discard_run_dir(&self, _run_dir: &Path) -> IoResult<()> {
         Err(ErrorKind::Unsupported.into())
     }

@@ -1,0 +1,59 @@
+//! The secrets of a run, in its directory for as long as it may start again.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+
+use crate::files::{durable, read_secrets};
+use crate::ports::SECRETS_FILE;
+
+/// Puts the secrets of a user's file into a run directory, durably. It has no other name meanwhile, under which it could
+/// be left behind; a script that finds half of it cannot have been submitted yet.
+pub(super) fn take(source: &Path, run_dir: &Path) -> io::Result<()> {
+    let secrets = read_secrets(source).map_err(|fault| {
+        let why = format!("the secrets in {} cannot be taken: {fault}", source.display());
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    })?;
+    let path = run_dir.join(SECRETS_FILE);
+    match fs_err::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file =
+        fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+    file.write_all(secrets.plain_lines().as_bytes())?;
+    file.sync_all()?;
+    durable::sync(run_dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_is_the_users_alone_and_replaces_what_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let (source, run_dir) = (dir.path().join("mine"), dir.path().join("1-x"));
+        fs_err::create_dir(&run_dir).unwrap();
+        for (text, lines) in [("A='x y'", "A=x y\n"), ("export B=1", "B=1\n")] {
+            fs_err::write(&source, text).unwrap();
+            set_mode(&source, 0o400);
+            take(&source, &run_dir).unwrap();
+            let taken = run_dir.join(SECRETS_FILE);
+            assert_eq!(fs_err::read_to_string(&taken).unwrap(), lines);
+            assert_eq!(taken.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
+            set_mode(&source, 0o600);
+        }
+        assert_eq!(run_dir.read_dir().unwrap().count(), 1, "nothing else is left");
+        set_mode(&source, 0o640);
+        let error = take(&source, &run_dir).unwrap_err();
+        assert!(error.to_string().contains("others may read it: its mode is 0640"), "{error}");
+    }
+}

@@ -1,0 +1,56 @@
+//! Which run directories hold secrets. What the secrets are never comes here.
+
+use std::path::PathBuf;
+
+use rusqlite::Transaction;
+
+use crate::domain::ids::RunId;
+use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::writer::begin;
+
+/// Notes that a run's directory holds secrets.
+pub(super) fn insert(tx: &Transaction<'_>, run: RunId) -> Result<(), StoreError> {
+    let sql = "INSERT INTO keeps_secrets (run) VALUES (?1) ON CONFLICT DO NOTHING";
+    change(tx, "record that a run has secrets", sql, [run.0])
+}
+
+impl Store {
+    /// Notes that a run's directory holds secrets, again.
+    pub async fn keep_secrets(&self, run: RunId) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            insert(&tx, run)?;
+            tx.commit().during("record that a run has secrets")
+        })
+        .await
+    }
+
+    /// Runs that are over and of which nothing is wished, whose directories still hold secrets; at most `max`.
+    pub async fn secrets_to_remove(&self, max: u32) -> Result<Vec<(RunId, PathBuf)>, StoreError> {
+        const WHAT: &str = "list secrets of runs that are over";
+        self.call(move |connection| {
+            let sql = "SELECT run.id, run.run_dir FROM keeps_secrets JOIN run ON run.id = keeps_secrets.run \
+                       WHERE run.state IN ('completed', 'failed', 'cancelled') AND NOT EXISTS \
+                       (SELECT 1 FROM wish WHERE wish.run = run.id AND wish.done = 0) LIMIT ?1";
+            let mut statement = connection.prepare_cached(sql).during(WHAT)?;
+            let rows = statement
+                .query_map([max], |row| Ok((RunId(row.get(0)?), PathBuf::from(row.get::<_, String>(1)?))))
+                .during(WHAT)?;
+            rows.collect::<rusqlite::Result<_>>().during(WHAT)
+        })
+        .await
+    }
+
+    /// Notes that the secrets of these runs are removed.
+    pub async fn secrets_removed(&self, runs: Vec<RunId>) -> Result<(), StoreError> {
+        const WHAT: &str = "record that secrets are removed";
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            for run in runs {
+                change(&tx, WHAT, "DELETE FROM keeps_secrets WHERE run = ?1", [run.0])?;
+            }
+            tx.commit().during(WHAT)
+        })
+        .await
+    }
+}
