@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
 use crate::domain::run::Reason;
-use crate::domain::site::Mode;
+use crate::domain::site::{ContainerRuntime, Mode};
 use crate::domain::spec::{Launcher, WorkStyle};
 use crate::domain::units::{Seconds, TimeLimit};
 use crate::domain::word::Word;
@@ -69,11 +69,48 @@ pub struct Environment {
     pub conda_root: Option<String>,
     /// Absolute path of a virtual environment.
     pub venv: Option<String>,
+    /// What the training runs in.
+    #[serde(default)]
+    pub container: Option<Container>,
     /// The file that secrets are taken from, absolute; never what is in it.
     #[serde(default)]
     pub secrets: Option<PathBuf>,
     /// The class's first, then the spec's; names are unique and valid.
     pub variables: Vec<(String, Word)>,
+}
+
+/// A container, and how it is started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    pub runtime: ContainerRuntime,
+    /// An absolute path, or an address with `://`, which is the runtime's to understand.
+    pub image: String,
+    /// More words for the runtime.
+    pub args: Vec<String>,
+    /// What the site binds: `SRC`, `SRC:DST` or `SRC:DST:OPTION`.
+    pub binds: Vec<String>,
+    /// Whose the class's GPUs are, if it has any.
+    pub gpus: Gpus,
+}
+
+/// Who made the GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gpus {
+    Nvidia,
+    Amd,
+}
+
+impl Gpus {
+    /// By the label that a site gives them: AMD's are `mi250`, `instinct`, `radeon`, `gfx90a` and the like.
+    pub fn labelled(label: &str) -> Self {
+        let label = label.to_ascii_lowercase();
+        let numbered = label
+            .match_indices("mi")
+            .any(|(at, _)| label[at + 2..].starts_with(|c: char| c.is_ascii_digit()));
+        let named = ["amd", "instinct", "radeon", "gfx"].iter().any(|word| label.contains(word));
+        if numbered || named { Self::Amd } else { Self::Nvidia }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -67,7 +67,7 @@ impl Secrets {
 
     /// As the script reads it: a line is a name, `=`, and the value to the end of the line, quoted by nothing.
     pub fn plain_lines(&self) -> String {
-        self.0.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+        self.0.iter().fold(String::new(), |lines, (name, value)| lines + name + "=" + value + "\n")
     }
 }
 
@@ -209,7 +209,7 @@ mod tests {
         match (Secrets::parse(text.as_bytes()), expected) {
             (Ok(secrets), Ok(lines)) => assert_eq!(secrets.plain_lines(), lines, "{text:?}"),
             (Err(error), Err(told)) => {
-                assert!(error.to_string().contains(told), "{text:?}: {error}")
+                assert!(error.to_string().contains(told), "{text:?}: {error}");
             }
             (found, expected) => panic!("{text:?}: {found:?}, not {expected:?}"),
         }

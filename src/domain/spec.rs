@@ -87,13 +87,17 @@ keys! {
         conda: At<String>,
         /// A Python virtual environment, by path.
         venv: At<String>,
+        /// A container image to run in, started by what the site says: a file or directory (`image.sif`), or an address
+        /// (`docker://…`). It brings its own Python: `conda` and `venv` cannot stand beside it; `modules` are loaded
+        /// outside of it.
+        container: At<String>,
         /// A file of `NAME=VALUE` lines for the training alone, quoted as in bash, which only you can read (mode 0600); a
         /// copy of it is in the run directory until the run is over. It is read, not executed: no `$`, no command.
         secrets: At<String>,
         /// Variables set for the training.
         variables: Named<At<ArgValue>>,
     }
-    later { "requirements", "container" }
+    later { "requirements" }
 }
 
 keys! {

@@ -84,6 +84,11 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
             (path.join("bin/activate").is_file(), message, BESIDE)
         }
         Expected::Venv => (false, format!("there is no virtual environment {shown}"), BESIDE),
+        Expected::Image => (there, format!("there is no container image {shown}"), BESIDE),
+        Expected::ImageFile if there => {
+            (path.is_file(), format!("the container image {shown} is no file"), BESIDE)
+        }
+        Expected::ImageFile => (false, format!("there is no container image {shown}"), BESIDE),
         Expected::Secrets => {
             let fault = read_secrets(path).err()?;
             let message = format!("the secrets in {shown} cannot be taken: {fault}");

@@ -10,8 +10,8 @@ use askama::Template;
 
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
-use crate::domain::resolved::{Program, Resolved, Target};
-use crate::domain::site::Mode;
+use crate::domain::resolved::{self, Gpus, Program, Resolved, Target};
+use crate::domain::site::{ContainerRuntime, Mode};
 use crate::domain::spec::{Launcher, Stage, WorkStyle};
 use crate::domain::tree::FILES_TIME;
 use crate::script::directive::Directive;
@@ -50,6 +50,7 @@ pub fn render(resolved: &Resolved) -> String {
     syntax = "bash",
     config = "templates/askama.toml"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each stands for lines of the template")]
 struct Job<'a> {
     directives: Vec<Directive<'a>>,
     name: ShellWord<'a>,
@@ -67,6 +68,7 @@ struct Job<'a> {
     conda: Option<ShellWord<'a>>,
     conda_root: Option<ShellWord<'a>>,
     venv: Option<ShellWord<'a>>,
+    container: Option<Container<'a>>,
     has_secrets: bool,
     variables: Vec<(VariableName<'a>, ShellText<'a>)>,
     datasets: Vec<Data<'a>>,
@@ -83,6 +85,8 @@ struct Job<'a> {
     head_address: HeadAddress<'a>,
     ports: Ports,
     processes_per_node: u32,
+    /// srun starts one process on the first node, however many there are.
+    is_alone: bool,
     srun_args: Vec<ShellWord<'a>>,
     superseded_exit: u8,
     launch_failed_exit: u8,
@@ -91,6 +95,10 @@ struct Job<'a> {
 impl<'a> Job<'a> {
     fn new(resolved: &'a Resolved, run_root: &'a str, code_path: &'a str) -> Self {
         let Resolved { code, environment, compute, distributed, script, .. } = resolved;
+        let pyxis = environment.container.as_ref().is_some_and(is_pyxis);
+        // Only srun starts such a container: one task of it stands for the program alone.
+        let is_alone = pyxis && distributed.launcher == Launcher::None;
+        let launcher = if is_alone { Launcher::Srun } else { distributed.launcher };
         let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
         let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
         let site_code = |pieces: &'a [String]| {
@@ -103,7 +111,7 @@ impl<'a> Job<'a> {
             name_comment: Comment(&resolved.name),
             cluster: ShellWord(compute.target.cluster()),
             on_slurm: compute.target != Target::Local,
-            launch: Launch::of(&compute.target, distributed.launcher),
+            launch: Launch::of(&compute.target, launcher),
             launcher: distributed.launcher.as_str(),
             umask: Octal(script.umask),
             run_root: ShellWord(run_root),
@@ -119,6 +127,7 @@ impl<'a> Job<'a> {
             conda: word(&environment.conda),
             conda_root: word(&environment.conda_root).filter(|root| !root.0.is_empty()),
             venv: word(&environment.venv),
+            container: environment.container.as_ref().map(|it| Container::new(it, resolved)),
             has_secrets: environment.secrets.is_some(),
             variables: environment
                 .variables
@@ -136,7 +145,8 @@ impl<'a> Job<'a> {
             local_scratch: compute.local_scratch.as_deref().map(ScratchPath),
             head_address: HeadAddress(&distributed.node_address),
             ports: Ports::new(distributed.ports),
-            processes_per_node: distributed.processes_per_node,
+            processes_per_node: if is_alone { 1 } else { distributed.processes_per_node },
+            is_alone,
             srun_args: words(&distributed.srun_args),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
@@ -175,6 +185,49 @@ struct Code<'a> {
     is_copied: bool,
     /// Of all captured files, in seconds since 1970.
     time: u64,
+}
+
+/// The container that the training runs in.
+struct Container<'a> {
+    runtime: &'static str,
+    is_pyxis: bool,
+    is_charliecloud: bool,
+    /// Whether the image is a path, and not an address.
+    is_path: bool,
+    image: ShellWord<'a>,
+    args: Vec<ShellWord<'a>>,
+    /// As they are, and with both sides.
+    binds: Vec<ShellWord<'a>>,
+    gpu_flag: Option<&'static str>,
+}
+
+impl<'a> Container<'a> {
+    fn new(container: &'a resolved::Container, resolved: &Resolved) -> Self {
+        let gpu_flag = match container.gpus {
+            _ if resolved.compute.gpus_per_node == 0 => None,
+            Gpus::Nvidia => Some("--nv"),
+            Gpus::Amd => Some("--rocm"),
+        };
+        Self {
+            runtime: match container.runtime {
+                ContainerRuntime::Charliecloud => "ch-run",
+                ContainerRuntime::Apptainer
+                | ContainerRuntime::Singularity
+                | ContainerRuntime::Pyxis => container.runtime.as_str(),
+            },
+            is_pyxis: is_pyxis(container),
+            is_charliecloud: container.runtime == ContainerRuntime::Charliecloud,
+            is_path: !container.image.contains("://"),
+            image: ShellWord(&container.image),
+            args: container.args.iter().map(|text| ShellWord(text)).collect(),
+            binds: container.binds.iter().map(|text| ShellWord(text)).collect(),
+            gpu_flag,
+        }
+    }
+}
+
+fn is_pyxis(container: &resolved::Container) -> bool {
+    container.runtime == ContainerRuntime::Pyxis
 }
 
 /// Which of the launch templates starts the training.

@@ -31,6 +31,10 @@
 {%- endif %}
 
 {% include "sbatch/parts/program.sh" %}
+{%- if container.is_some() %}
+
+{% include "sbatch/parts/container.sh" %}
+{%- endif %}
 
 # --- Starting it: the launcher {{ launcher }} {% if on_slurm %}on Slurm{% else %}on this machine{% endif %}
 
@@ -68,6 +72,9 @@ main() {
   ty_export
   cd -- "$TRAINYARD_WORK_DIR" || ty_fail "cannot enter $TRAINYARD_WORK_DIR on $ty_host"
   ty_program
+{%- if container.is_some() %}
+  ty_find_container
+{%- endif %}
   ty_run
 {%- if !epilogue.is_empty() %}
   ty_epilogue

@@ -4,11 +4,14 @@
 
 mod code;
 mod compute;
+mod container;
 mod data;
+mod expected;
 pub(super) mod program;
 pub(super) mod sbatch_options;
 mod secrets;
 
+pub use expected::{Expectation, Expected};
 pub use program::check_variable_name;
 
 use std::path::{Component, Path, PathBuf};
@@ -45,42 +48,6 @@ pub struct Context<'a> {
     pub base: &'a Path,
     /// The spec file's name without its ending: the default name of the run.
     pub stem: &'a str,
-}
-
-/// Something a file system must show before the run can be accepted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expectation {
-    pub place: Option<Place>,
-    pub what: Expected,
-    pub path: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// A directory of code.
-    CodeDirectory,
-    /// An archive of code.
-    CodeArchive,
-    /// A program of the code.
-    EntryPoint,
-    /// A virtual environment with `bin/activate`.
-    Venv,
-    /// A dataset that can be seen from here.
-    Dataset,
-    /// A dataset that may be on the nodes alone.
-    DatasetOfNodes,
-    /// A file of secrets, its owner's alone.
-    Secrets,
-}
-
-impl Expected {
-    /// Whether it is where code is taken from.
-    pub fn is_of_code(self) -> bool {
-        match self {
-            Self::CodeDirectory | Self::CodeArchive | Self::EntryPoint => true,
-            Self::Venv | Self::Dataset | Self::DatasetOfNodes | Self::Secrets => false,
-        }
-    }
 }
 
 /// How a spec came to where it executes: what a caller must know who is not sure to know the whole site.
@@ -157,7 +124,8 @@ impl Resolver<'_> {
         let program = self.program();
         let distributed = self.distributed(program.as_ref(), chosen.as_ref());
         let code = self.code(program);
-        let environment = self.environment(chosen.as_ref());
+        let mut environment = self.environment(chosen.as_ref());
+        environment.container = self.container(chosen.as_ref(), &environment);
         let class = chosen.as_ref().map(|chosen| chosen.name.as_str());
         let run_root = self.run_root(project.as_deref(), class);
         let checkpoint =

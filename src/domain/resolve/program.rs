@@ -173,6 +173,7 @@ impl Resolver<'_> {
             conda,
             conda_root,
             venv,
+            container: None,
             secrets: self.secrets(),
             variables,
         }

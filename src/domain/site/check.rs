@@ -5,7 +5,9 @@ use crate::domain::problem::{At, Problem};
 use crate::domain::resolve::sbatch_options::verbatim;
 use crate::domain::resolve::{DATASET_NAME, PATH_BYTES_MAX};
 use crate::domain::resolved::SbatchOption;
-use crate::domain::site::{Class, Cluster, Dataset, LOCAL, Project, Script, Site};
+use crate::domain::site::{
+    Class, Cluster, ContainerRuntime, Dataset, LOCAL, Project, Script, Site,
+};
 use crate::domain::word::WORD_BYTES_MAX;
 
 impl Site {
@@ -68,6 +70,7 @@ impl Site {
         for (name, cluster) in self.cluster.iter().flat_map(|clusters| &clusters.0) {
             cluster.check(name, problems);
         }
+        self.check_containers(problems);
         if let Some(root) = self.site.as_ref().and_then(|general| general.run_root.as_ref()) {
             check_run_root(root, problems);
         }
@@ -77,6 +80,19 @@ impl Site {
         }
         for (name, dataset) in self.dataset.iter().flat_map(|all| &all.0) {
             dataset.check(name, problems);
+        }
+    }
+}
+
+impl Site {
+    fn check_containers(&self, problems: &mut Vec<Problem>) {
+        for (_, cluster) in self.cluster.iter().flat_map(|clusters| &clusters.0) {
+            let runtime = cluster.container_runtime.as_ref();
+            check_binds(cluster.container_binds.as_ref(), runtime, problems);
+        }
+        if let Some(local) = &self.local {
+            let runtime = local.container_runtime.as_ref();
+            check_binds(local.container_binds.as_ref(), runtime, problems);
         }
     }
 }
@@ -93,6 +109,34 @@ fn check_options<'a>(
         } else if let Err(error) = SbatchOption::with_value("x", &text.value) {
             let message = format!("`{name}` cannot be given to sbatch: {error}");
             problems.push(Problem::at(text.place, message));
+        }
+    }
+}
+
+/// Paths that runtimes are given in one word, in which colons and commas separate.
+fn check_binds(
+    binds: Option<&Vec<At<String>>>,
+    runtime: Option<&At<ContainerRuntime>>,
+    problems: &mut Vec<Problem>,
+) {
+    const BINDS_MAX: usize = 100;
+    let is_charliecloud = runtime.is_some_and(|it| it.value == ContainerRuntime::Charliecloud);
+    for (index, bind) in binds.into_iter().flatten().enumerate() {
+        let parts: Vec<&str> = bind.value.split(':').collect();
+        let (paths, options) = parts.split_at(parts.len().min(2));
+        let fine = paths.iter().all(|path| path.starts_with('/'))
+            && (options.is_empty() || (!is_charliecloud && matches!(options, ["ro" | "rw"])))
+            && !bind.value.contains(',')
+            && bind.value.len() <= PATH_BYTES_MAX
+            && !bind.value.chars().any(char::is_control);
+        if !fine {
+            let message =
+                format!("`{}` cannot be bound into a container", bind.value.escape_debug());
+            let help = "write \"/path\", \"/path:/inside\" or \"/path:/inside:ro\", without commas; Charliecloud knows no `ro`";
+            problems.push(Problem::at(bind.place, message).help(help));
+        } else if index == BINDS_MAX {
+            let message = format!("`container_binds` are more than {BINDS_MAX}");
+            problems.push(Problem::at(bind.place, message));
         }
     }
 }

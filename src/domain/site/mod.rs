@@ -92,6 +92,13 @@ keys! {
         srun_args: Vec<At<String>>,
         /// Where conda is installed.
         conda_root: At<String>,
+        /// What runs containers.
+        container_runtime: At<ContainerRuntime>,
+        /// More words for it: before the image, or for srun with Pyxis.
+        container_args: Vec<At<String>>,
+        /// What is bound into every container, beside the run's own directories: `/path`, `/path:/inside` or
+        /// `/path:/inside:ro`.
+        container_binds: Vec<At<String>>,
         script: Script,
     }
     later {}
@@ -113,6 +120,13 @@ keys! {
 keys! {
     /// The local target: processes on this machine.
     pub struct Local {
+        /// What runs containers.
+        container_runtime: At<ContainerRuntime>,
+        /// More words for it: before the image, or for srun with Pyxis.
+        container_args: Vec<At<String>>,
+        /// What is bound into every container, beside the run's own directories: `/path`, `/path:/inside` or
+        /// `/path:/inside:ro`.
+        container_binds: Vec<At<String>>,
         script: Script,
         /// How many local runs may run at once; the others wait.
         max_running: At<NonZeroU32>,
@@ -189,6 +203,19 @@ keys! {
         description: At<String>,
         /// Nobody ever changes it: it is fingerprinted once.
         immutable: At<bool>,
+    }
+    later {}
+}
+
+choice! {
+    /// What runs containers.
+    pub enum ContainerRuntime {
+        Apptainer = "apptainer",
+        Singularity = "singularity",
+        /// srun itself, with NVIDIA's plug-in.
+        Pyxis = "pyxis",
+        /// `ch-run`.
+        Charliecloud = "charliecloud",
     }
     later {}
 }

@@ -115,3 +115,25 @@ fn what_sbatch_cannot_be_given_is_told_in_this_file() {
         ]
     );
 }
+
+#[test]
+fn what_cannot_be_bound_into_a_container_is_told() {
+    let check = |runtime: &str, bind: &str, fine: bool| {
+        for table in ["cluster.main", "local"] {
+            let text = format!(
+                "[{table}]\ncontainer_runtime = '{runtime}'\ncontainer_binds = ['{bind}']\n"
+            );
+            let problems = told(vec![layer(LayerKind::User, 0, &text)]);
+            assert_eq!(problems.is_empty(), fine, "{runtime} {bind}: {problems:?}");
+        }
+    };
+    check("apptainer", "/a b", true);
+    check("apptainer", "/a:/b:ro", true);
+    check("pyxis", "/a:/b", true);
+    check("charliecloud", "/a:/b", true);
+    check("apptainer", "relative", false);
+    check("apptainer", "/a:b", false);
+    check("apptainer", "/a:/b:x", false);
+    check("pyxis", "/a,/b", false);
+    check("charliecloud", "/a:/b:ro", false);
+}

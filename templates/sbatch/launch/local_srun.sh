@@ -6,7 +6,7 @@ ty_launch() {
     (
       trap - TERM
       export RANK=$ty_rank LOCAL_RANK=$ty_rank LOCAL_WORLD_SIZE=$WORLD_SIZE NODE_RANK=0
-      ty_start "${ty_command[@]}"
+      ty_start {% if container.is_some() %}"${ty_inside[@]}" {% endif %}"${ty_command[@]}"
     ) &
     ty_pids+=("$!")
   done

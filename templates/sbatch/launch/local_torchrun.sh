@@ -10,7 +10,7 @@ ty_launch() {
   )
   export NODE_RANK=0
   export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.0.json
-  ty_start torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
+  ty_start {% if container.is_some() %}"${ty_inside[@]}" {% endif %}torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
 }
 
 ty_forward() { kill -TERM "$ty_training" 2>/dev/null; }

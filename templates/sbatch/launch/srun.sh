@@ -6,13 +6,21 @@ ty_launch() {
 {%- if has_secrets %}
     (
       { set +xv; } 2>/dev/null
-      while IFS= read -r ty_line; do export "$ty_line"; done <"$ty_secrets"
+      while IFS= read -r ty_line; do export "${ty_line?}"; done <"$ty_secrets"
       exec -- "$@"
     )
 {%- else %}
     (exec -- "$@")
 {%- endif %}
+{%- if container.is_some() %}
+    ty_status=$?
+    [[ $ty_status == 0 || -e $TRAINYARD_ENTERED ]] ||
+      ty_status="{{ launch_failed_exit }} the container did not start on $(uname -n) (exit code $ty_status)"
+    rm -f -- "$TRAINYARD_ENTERED"
+    ty_leave "$ty_status"'
+{%- else %}
     ty_leave "$?"'
+{%- endif %}
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$WORLD_SIZE"
@@ -31,7 +39,10 @@ ty_launch() {
 {%- endfor %}
   )
 {%- endif %}
-  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "$ty_failure" "${ty_command[@]}"
+{%- if let Some(container) = container %}{% if container.is_pyxis %}
+  ty_options+=("${ty_container[@]}")
+{%- endif %}{% endif %}
+  ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "$ty_failure" {% if container.is_some() %}"${ty_inside[@]}" {% endif %}"${ty_command[@]}"
 }
 
 {% include "sbatch/launch/srun_around.sh" %}

@@ -29,3 +29,11 @@
       ty_leave "{{ launch_failed_exit }} the secrets cannot be read"
     fi
 {%- endif %}
+{%- if let Some(container) = container %}
+{%- if container.is_pyxis %}
+    # This shell is in the container already.
+    : >"$ty_failure.entered"
+{%- endif %}
+    export TRAINYARD_ENTERED=$TRAINYARD_LOCAL_SCRATCH/.entered.$SLURM_PROCID
+    rm -f -- "$TRAINYARD_ENTERED"
+{%- endif %}

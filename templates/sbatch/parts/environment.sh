@@ -105,7 +105,7 @@ ty_secrets() {
   [[ -n $ty_token ]] || return 0 # by hand: they come with the environment, if at all
   { set +xv; } 2>/dev/null
   while IFS= read -r ty_line; do
-    export "$ty_line"
+    export "${ty_line?}"
   done <"$ty_run_dir/secrets.env"
 }
 

@@ -2,12 +2,14 @@
 
 ty_find_nodes() {
 {%- if on_slurm %}
-  local ty_list{% if launch.uses_srun() %} ty_breaks{% endif %}
+  local ty_list{% if launch.uses_srun() && !is_alone %} ty_breaks{% endif %}
   # No node list means no training: a guess would make as many worlds of one as there are nodes.
   ty_list=$(scontrol show hostnames "${SLURM_JOB_NODELIST:-}") || ty_list=''
   [[ -n $ty_list ]] ||
     ty_fail "scontrol cannot tell the job's nodes on $ty_host (SLURM_JOB_NODELIST is '${SLURM_JOB_NODELIST:-}')"
-{%- if launch.uses_srun() %}
+{%- if is_alone %}
+  ty_node_count=1
+{%- else if launch.uses_srun() %}
   ty_breaks=${ty_list//[!$'\n']/}
   ty_node_count=$((${#ty_breaks} + 1))
 {%- endif %}

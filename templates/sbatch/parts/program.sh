@@ -1,10 +1,12 @@
 # --- What is started
+{%- if container.is_none() %}
 
 # ty_found PROGRAM: whether the training will find it.
 ty_found() (
   ty_variables
   type -P -- "$1"
 ) >/dev/null 2>&1
+{%- endif %}
 
 # ty_start COMMAND...: becomes it. Called only in subshells.
 ty_start() {
@@ -17,13 +19,13 @@ ty_start() {
 }
 
 ty_program() {
-{%- if is_python && !launch.is_torchrun() %}
+{%- if is_python && !launch.is_torchrun() && container.is_none() %}
   local ty_python=python
   ty_found python || ty_python=python3
   ty_found "$ty_python" || ty_fail "there is neither \`python\` nor \`python3\` on $ty_host"
 {%- endif %}
   ty_command=(
-{%- if is_python && !launch.is_torchrun() %}
+{%- if is_python && !launch.is_torchrun() && container.is_none() %}
     "$ty_python"
 {%- endif %}
 {%- for word in program %}
@@ -34,12 +36,14 @@ ty_program() {
 {%- endfor %}
   )
 {%- if !is_python %}
+{%- if container.is_none() %}
   ty_found "${ty_command[0]}" || ty_fail "\`${ty_command[0]}\` cannot be executed on $ty_host"
+{%- endif %}
 {%- if launch.is_torchrun() %}
   ty_command=(--no-python "${ty_command[@]}")
 {%- endif %}
 {%- endif %}
-{%- if launch.is_torchrun() %}
+{%- if launch.is_torchrun() && container.is_none() %}
   ty_found torchrun || ty_fail "there is no \`torchrun\` on $ty_host"
 {%- endif %}
 {%- if has_secrets %}

@@ -32,6 +32,8 @@ ty_wait() {
   ty_code=$?
 {%- if launch.uses_srun() %}
   ty_judge_tasks
+{%- else if container.is_some() %}
+  ty_judge_container
 {%- endif %}
   ty_settle
   ty_say "the training ended with exit code $ty_code"

@@ -25,6 +25,11 @@ const SRUN: &str = r#"tell srun "$@"
 until [[ $1 == /bin/bash && $2 == -c ]]; do shift; done
 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_NODEID=0 exec "$@""#;
 
+/// Tells, and becomes the shell that would be in the container.
+const CONTAINER: &str = r#"tell apptainer "$@"
+until [[ $1 == /bin/sh && $2 == -c ]]; do shift; done
+exec "$@""#;
+
 const PROLOGUE: &str = r#"module() { tell module "$@"; export LMOD_VERSION=8; }"#;
 
 /// A directory with stand-ins for everything that a script starts.
@@ -47,6 +52,7 @@ impl Stage {
         for (name, text) in [
             ("srun", SRUN),
             ("torchrun", "tell torchrun \"$@\""),
+            ("apptainer", CONTAINER),
             ("dumper", "tell dumper \"$@\""),
             ("scontrol", "echo n1"),
             (CANARY, "touch ROOT/canary"),
@@ -81,6 +87,10 @@ impl Stage {
         for dataset in &resolved.datasets {
             fs::create_dir_all(&dataset.path)?;
             fs::write(dataset.path.join("x"), "x")?;
+        }
+        fs::write(run_dir.join("secrets.env"), "SECRET=a 'b' $c\n")?;
+        if let Some(container) = &resolved.environment.container {
+            fs::write(&container.image, "")?;
         }
         if let Some(root) = &resolved.environment.conda_root {
             let etc = FilePath::new(root).join("etc/profile.d");
@@ -190,7 +200,9 @@ fn accepted(variant: char, text: &str, root: &FilePath) -> (Texts, Vec<(String, 
 
 /// What a file system or PATH cannot hold, whatever the script does.
 fn is_out_of_reach(line: &Line, text: &str) -> bool {
-    line.kind == Kind::Path && (text.len() > 150 || text.contains(':'))
+    // Runtimes are told what to bind by words in which colons and commas separate.
+    let is_bound = line.kind == Kind::Path || line.field == "class.*.local_scratch";
+    (line.kind == Kind::Path && text.len() > 150) || (is_bound && text.contains([':', ',']))
 }
 
 #[test]

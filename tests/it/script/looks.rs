@@ -4,7 +4,8 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use trainyard::domain::dataset::Dataset;
-use trainyard::domain::resolved::{Program, Resolved};
+use trainyard::domain::resolved::{Container, Gpus, Program, Resolved};
+use trainyard::domain::site::ContainerRuntime;
 use trainyard::domain::spec::{Launcher, OnDrift, Stage};
 use trainyard::script::render;
 
@@ -97,10 +98,23 @@ fn in_environment(mut spec: Resolved, kind: &str, as_command: bool) -> Resolved 
             spec.environment.venv = Some("/v/$x".into());
             spec.datasets = vec![dataset("near", Stage::Local), dataset("far", Stage::None)];
         }
-        _ => {}
+        "bare" => {}
+        runtime => {
+            spec.environment.secrets = Some("/home/ada/secrets.env".into());
+            spec.environment.container = Some(Container {
+                runtime: ContainerRuntime::from_word(runtime).unwrap(),
+                image: if as_command { "docker://a/b:c".into() } else { "/i/it's.sif".into() },
+                args: vec!["--x y".into()],
+                binds: vec!["/a b".into(), "/c:/d".into()],
+                gpus: Gpus::Amd,
+            });
+        }
     }
     spec
 }
+
+const ENVIRONMENTS: [&str; 7] =
+    ["bare", "modules", "conda", "venv", "apptainer", "pyxis", "charliecloud"];
 
 /// Every launcher × target × program × environment × with and without the site's code, named by which it is.
 fn every_kind() -> Vec<(String, String)> {
@@ -108,7 +122,11 @@ fn every_kind() -> Vec<(String, String)> {
     for launcher in [Launcher::None, Launcher::Srun, Launcher::Torchrun] {
         for bits in 0..8 {
             let (slurm, as_command, site) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
-            for environment in ["bare", "modules", "conda", "venv"] {
+            for environment in ENVIRONMENTS {
+                // Pyxis is a part of srun.
+                if environment == "pyxis" && !slurm {
+                    continue;
+                }
                 let made = if site { full(spec()) } else { spec() };
                 let mut made = in_environment(made, environment, as_command);
                 made.code.program = if as_command {
@@ -131,7 +149,7 @@ fn every_kind() -> Vec<(String, String)> {
 fn bash_and_shellcheck_find_no_fault() {
     let directory = tempfile::tempdir().unwrap();
     let scripts = every_kind();
-    assert_eq!(scripts.len(), 3 * 2 * 2 * 4 * 2);
+    assert_eq!(scripts.len(), 3 * 2 * 2 * (2 * ENVIRONMENTS.len() - 1));
     for (name, script) in &scripts {
         let path = directory.path().join(name);
         fs::write(&path, script).unwrap();

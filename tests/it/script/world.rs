@@ -45,6 +45,7 @@ pub(super) fn spec() -> Resolved {
             conda_root: None,
             venv: None,
             secrets: None,
+            container: None,
             variables: Vec::new(),
         },
         compute: Compute {

@@ -4,6 +4,7 @@ mod alone;
 mod cluster;
 mod cluster_keys;
 mod code;
+mod containers;
 mod crowd;
 mod data;
 mod found;

@@ -51,7 +51,7 @@ pub(crate) fn holders(directory: &Path, own: &Path) -> Vec<PathBuf> {
     };
     files
         .filter(|entry| entry.file_type().is_file())
-        .map(|entry| entry.into_path())
+        .map(walkdir::DirEntry::into_path)
         .filter(holds)
         .collect()
 }
@@ -75,7 +75,10 @@ fn the_training_alone_gets_the_secrets_and_they_go_when_it_is_over() {
         }
         let kept = env.run_dir(run).join("secrets.env");
         assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o7777, 0o600);
-        assert_eq!(holders(env.home(), &env.home().join("secrets.env")), [kept.clone()]);
+        assert_eq!(
+            holders(env.home(), &env.home().join("secrets.env")),
+            std::slice::from_ref(&kept)
+        );
         env.write("go", "");
         env.until(run, &["completed"]);
         wait_until("the secrets are removed", || !kept.exists());
@@ -106,7 +109,7 @@ fn secrets_that_others_can_read_are_not_taken() {
     fs::write(&own, "A=zq7 x\n").unwrap();
     check("cannot be taken: line 1", "NAME='VALUE'");
     fs::remove_file(&own).unwrap();
-    check("No such file", "mode 0600");
+    check("cannot open it", "mode 0600");
     fs::create_dir(&own).unwrap();
     check("it is no file", "mode 0600");
     assert_eq!(env.line("list --json").success().json(), serde_json::json!([]));

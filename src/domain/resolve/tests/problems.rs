@@ -66,10 +66,8 @@ fn what_is_not_built_yet_is_refused_as_such() {
         check_later(&format!("{CODE}[{table}]\n"), "3:2", table);
     }
     check_later(&format!("{CODE}[sweep.parameters]\n'args.seed' = [1]\n"), "3:2", "sweep");
-    for key in ["requirements", "container"] {
-        let spec = format!("{CODE}[environment]\n{key} = 'x'\n");
-        check_later(&spec, "4:1", &format!("environment.{key}"));
-    }
+    let spec = format!("{CODE}[environment]\nrequirements = 'x'\n");
+    check_later(&spec, "4:1", "environment.requirements");
     for key in ["format", "every_steps", "keep_last", "resume", "resume_args"] {
         let spec = format!("{CODE}[checkpoint]\n{key} = 'x'\n");
         check_later(&spec, "4:1", &format!("checkpoint.{key}"));

@@ -286,3 +286,62 @@ fn words_that_no_program_can_be_given_are_refused() {
     }
     check_problems(&spec(&many), &["4:1 `args` has 10001 items, more than 10000"]);
 }
+
+#[test]
+fn a_container_is_what_the_sites_runtime_can_start() {
+    let site = |runtime: &str| {
+        SITE.replace("conda_root", &format!("container_runtime = '{runtime}'\nconda_root"))
+    };
+    let spec = |keys: &str| format!("[code]\nentry_point = 'train.py'\n[environment]\n{keys}\n");
+    let image = |runtime: &str, image: &str| {
+        let outcome = outcome(&site(runtime), &spec(&format!("container = '{image}'")));
+        let problems: Vec<String> = outcome.problems.iter().map(|it| it.message.clone()).collect();
+        match outcome.resolved {
+            Some(resolved) => Ok(resolved.environment.container.unwrap().image),
+            None => Err(problems.join("; ")),
+        }
+    };
+    assert_eq!(image("apptainer", "a.sif"), Ok("/home/anna/llama/a.sif".into()));
+    assert_eq!(image("apptainer", "docker://a/b:c"), Ok("docker://a/b:c".into()));
+    assert_eq!(image("singularity", "oras://h/b"), Ok("oras://h/b".into()));
+    assert_eq!(image("pyxis", "docker://me@h#a/b"), Ok("docker://me@h#a/b".into()));
+    for (runtime, text, told) in [
+        ("charliecloud", "docker://a/b", "`charliecloud` starts no `docker://` image"),
+        ("pyxis", "library://a/b", "`pyxis` starts no `library://` image"),
+        ("apptainer", "http://a/b", "`apptainer` starts no `http://` image"),
+        ("apptainer", "docker://me:pw@h/b", "holds a password"),
+        ("apptainer", "docker://", "no address of an image"),
+        ("apptainer", "-x", "`-x` is no image"),
+    ] {
+        let problem = image(runtime, text).unwrap_err();
+        assert!(problem.contains(told) && !problem.contains("pw"), "{text}: {problem}");
+    }
+    let told = |site: &str, keys: &str| {
+        let problems = outcome(site, &spec(keys)).problems;
+        problems.into_iter().map(|it| it.message).collect::<Vec<_>>().join("; ")
+    };
+    assert!(told(SITE, "container = 'a'").contains("does not say what runs containers"));
+    let beside = told(&site("apptainer"), "container = 'a'\nvenv = 'v'");
+    assert!(
+        beside.contains("`environment.container` stands beside `environment.venv`"),
+        "{beside}"
+    );
+    let local = format!("{}\n[local]\ncontainer_runtime = 'pyxis'\n", site("apptainer"));
+    let here = told(&local, "container = 'a'\n[compute]\ntarget = 'local'");
+    assert!(here.contains("Pyxis is a part of Slurm's srun"), "{here}");
+}
+
+#[test]
+fn gpus_are_told_by_their_label() {
+    use crate::domain::resolved::Gpus;
+    for (label, gpus) in [
+        ("a100", Gpus::Nvidia),
+        ("gh200", Gpus::Nvidia),
+        ("ampere-mini", Gpus::Nvidia),
+        ("mi250x", Gpus::Amd),
+        ("AMD", Gpus::Amd),
+        ("gfx90a", Gpus::Amd),
+    ] {
+        assert_eq!(Gpus::labelled(label), gpus, "{label}");
+    }
+}
