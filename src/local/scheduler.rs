@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 
 use crate::chain;
@@ -69,6 +70,17 @@ impl NotSubmitted {
     }
 }
 
+/// What is shown of one job.
+enum Shown {
+    Job(Sighting),
+    Absent,
+    /// It was ordered a moment ago, and its supervisor has not begun.
+    NotYet,
+}
+
+/// After so long a supervisor has begun, or was never launched.
+const BEGUN_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
 /// Whether the job of a RUNNING record runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
@@ -119,10 +131,18 @@ impl Scheduler for LocalScheduler {
         let asked = asked.to_vec();
         Box::pin(async move {
             let look = move |inner: &Inner| {
-                asked.iter().filter_map(|asked| inner.look(asked).transpose()).collect()
+                let look = |asked: &Asked| Ok((asked.submission, inner.look(asked)?));
+                asked.iter().map(look).collect::<Result<Vec<_>, Silence>>()
             };
-            let sightings: Result<Vec<Sighting>, Silence> = self.blocking(look).await?;
-            let (sightings, unchanged, unsure) = (sightings?, BTreeSet::new(), Vec::new());
+            let (mut sightings, mut unsure) = (Vec::new(), Vec::new());
+            for (submission, shown) in self.blocking(look).await?? {
+                match shown {
+                    Shown::Job(sighting) => sightings.push(sighting),
+                    Shown::Absent => {}
+                    Shown::NotYet => unsure.push(submission),
+                }
+            }
+            let unchanged = BTreeSet::new();
             Ok(LookAnswer::Seen { sightings, unchanged, unsure, silence: None })
         })
     }
@@ -215,31 +235,41 @@ impl Inner {
         Ok(true)
     }
 
-    /// One job, as its record and the kernel show it; nothing when it is absent.
-    fn look(&self, asked: &Asked) -> Result<Option<Sighting>, Silence> {
+    /// One job, as its record and the kernel show it.
+    fn look(&self, asked: &Asked) -> Result<Shown, Silence> {
         let spool = Spool::of(&self.state_dir, asked.submission);
         let job = key(asked.submission);
         let record = match ours(&spool, asked) {
             Ok(Some(record)) => record,
-            // Nothing was ordered, or its supervisor has not begun.
-            Ok(None) => return Ok(None),
+            Ok(None) => return Ok(self.not_begun(&spool, asked)),
             // Rubbish in one spool is no reason not to hear about the others.
-            Err(SpoolError::Parse { .. }) => return Ok(Some(unreadable(job, asked))),
+            Err(SpoolError::Parse { .. }) => return Ok(Shown::Job(unreadable(job, asked))),
             Err(error) => return Err(silence(&error)),
         };
         if record.state != JobState::Running {
-            return Ok(Some(record.sighting(job)));
+            return Ok(Shown::Job(record.sighting(job)));
         }
         match life(&record).map_err(|error| silence(&error))? {
-            Life::Runs => Ok(Some(record.sighting(job))),
-            Life::Elsewhere => Ok(Some(Sighting { phase: Phase::Unknown, ..record.sighting(job) })),
+            Life::Runs => Ok(Shown::Job(record.sighting(job))),
+            Life::Elsewhere => {
+                Ok(Shown::Job(Sighting { phase: Phase::Unknown, ..record.sighting(job) }))
+            }
             Life::Dead => {
                 // It may have ended in order after the record was read: its last word is written before it goes.
                 let last = ours(&spool, asked).map_err(|error| silence(&error))?;
                 let last = last.filter(|record| record.state != JobState::Running);
-                Ok(last.map(|record| record.sighting(job)))
+                Ok(last.map_or(Shown::Absent, |record| Shown::Job(record.sighting(job))))
             }
         }
+    }
+
+    /// A job without a record: its supervisor is about to begin, or nothing was ordered, or nobody carried it out.
+    fn not_begun(&self, spool: &Spool, asked: &Asked) -> Shown {
+        let order = spool.order().ok().flatten().filter(|order| order.token == asked.token);
+        // An order of the future is one of a clock that was set back since.
+        let age = order.map(|order| self.clock.now().duration_since(order.submitted_at));
+        let is_young = |age| (SignedDuration::ZERO..BEGUN_WITHIN).contains(&age);
+        if age.is_some_and(is_young) { Shown::NotYet } else { Shown::Absent }
     }
 }
 

@@ -9,7 +9,9 @@ use trainyard::domain::units::Seconds;
 use trainyard::local::{JobState, Record};
 use trainyard::ports::Scheduler;
 
-use crate::local::yard::{HOUR, PROGRAM, Yard, daemon, eventually, is_gone, pid_in, send};
+use crate::local::yard::{
+    HOUR, PROGRAM, Yard, daemon, daemon_at, eventually, is_gone, pid_in, send,
+};
 
 #[test]
 fn a_job_completes_in_its_own_environment() {
@@ -210,6 +212,21 @@ fn a_job_cancelled_before_it_started_never_does() {
         yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, None, None));
         assert!(!job.file("logs/local-7.out").exists());
     }
+}
+
+#[test]
+fn a_job_whose_supervisor_is_about_to_begin_is_not_absent() {
+    let mut yard = Yard::launching("/bin/true");
+    let mut job = yard.submit(HOUR, "true");
+    assert!(yard.is_unsure(&job));
+    // A supervisor that was never launched, and a clock that was set back.
+    for (seconds, expected) in [(4, true), (5, false), (-1, false)] {
+        (yard.runtime, yard.scheduler) = daemon_at(yard.dir.path(), PROGRAM, seconds);
+        assert_eq!(yard.is_unsure(&job), expected, "after {seconds} s");
+    }
+    (yard.runtime, yard.scheduler) = daemon(yard.dir.path(), PROGRAM);
+    job.asked.token = Token::from_bits(99);
+    assert!(!yard.is_unsure(&job), "it is another submission's");
 }
 
 #[test]

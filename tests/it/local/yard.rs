@@ -24,11 +24,11 @@ pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) const HOUR: Option<Seconds> = Some(Seconds(3600));
 
-struct StoppedClock;
+struct StoppedClock(Timestamp);
 
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::UNIX_EPOCH
+        self.0
     }
 
     fn random_bits(&self) -> u128 {
@@ -51,11 +51,17 @@ pub(super) struct Job {
 }
 
 pub(super) fn daemon(dir: &Path, program: &str) -> (Runtime, LocalScheduler) {
+    daemon_at(dir, program, 0)
+}
+
+/// One whose clock shows so many seconds.
+pub(super) fn daemon_at(dir: &Path, program: &str, seconds: i64) -> (Runtime, LocalScheduler) {
+    let now = Timestamp::from_second(seconds).unwrap();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let scheduler = LocalScheduler::new(
         Arc::new(InProcess::new(runtime.handle().clone())),
-        Arc::new(StoppedClock),
+        Arc::new(StoppedClock(now)),
         dir.join("state"),
         PathBuf::from(program),
         vec![
@@ -171,6 +177,18 @@ impl Yard {
         let asked = [job.asked.clone()];
         match self.runtime.block_on(self.scheduler.look(&asked))? {
             LookAnswer::Seen { mut sightings, .. } => Ok(sightings.pop()),
+            LookAnswer::NotDue => panic!("local jobs can always be looked at"),
+        }
+    }
+
+    /// Whether the job is not known to be absent, although nothing is shown of it.
+    pub(super) fn is_unsure(&self, job: &Job) -> bool {
+        let asked = [job.asked.clone()];
+        match self.runtime.block_on(self.scheduler.look(&asked)).unwrap() {
+            LookAnswer::Seen { sightings, unsure, .. } => {
+                assert_eq!(sightings, []);
+                unsure == [job.asked.submission]
+            }
             LookAnswer::NotDue => panic!("local jobs can always be looked at"),
         }
     }

@@ -21,6 +21,7 @@ fn the_quickstart_completes_and_tells_its_story() {
     for step in ["pending → submitting", "submitting → queued", "finishing → completed"] {
         assert!(events.contains(step), "{events}");
     }
+    assert!(!events.contains("doubt"), "{events}");
 }
 
 #[test]
