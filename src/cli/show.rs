@@ -115,6 +115,9 @@ fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
+    if let Some(got) = newest_environment(run) {
+        lines.push(("got", got));
+    }
     lines.extend(files(run, now));
     lines.extend(run.datasets.iter().map(|dataset| ("data", data(dataset))));
     for attempt in run.attempts.iter().flatten() {
@@ -168,6 +171,27 @@ fn data(dataset: &DatasetView) -> String {
         (None, None) => "no fingerprint".to_owned(),
     };
     format!("{name} at {} ({found})", path(&dataset.path))
+}
+
+/// What the newest attempt that has told really got.
+fn newest_environment(run: &RunView) -> Option<String> {
+    let mut attempts = run.attempts.iter().flatten().rev();
+    let record = attempts.find_map(|attempt| attempt.environment.as_ref())?;
+    let with =
+        |what: &str, version: Option<&str>| version.map(|version| format!("{what}{version}"));
+    let gpus = record.gpus.first().map(|gpu| {
+        let driver =
+            with(", driver ", Some(gpu.driver.as_str()).filter(|driver| !driver.is_empty()));
+        format!("{} x {}{}", record.gpus.len(), gpu.name, driver.unwrap_or_default())
+    });
+    let parts = [
+        with("Python ", record.python.as_deref()),
+        with("CUDA ", record.cuda()),
+        gpus,
+        record.kernel.clone(),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| TerminalText(&parts.join(", ")).to_string())
 }
 
 fn state(run: &RunView) -> String {
@@ -243,6 +267,30 @@ mod tests {
         whole(&run(changes), NOW.parse().expect("a time"), 80)
     }
 
+    /// The sample's attempt, with what it got.
+    fn attempt_that_got(environment: serde_json::Value) -> serde_json::Value {
+        let sample = serde_json::to_value(run(json!({}))).expect("JSON");
+        let mut attempt = sample["attempts"][0].clone();
+        attempt["environment"] = environment;
+        attempt
+    }
+
+    #[test]
+    fn what_it_got_is_told_in_a_line() {
+        let gpu = json!({ "name": "NVIDIA A100-SXM4-40GB", "driver": "550.54.15" });
+        let check = |environment: serde_json::Value, expected: &str| {
+            let text = shown(json!({ "attempts": [attempt_that_got(environment)] }));
+            let line = text.lines().find_map(|line| line.trim_start().strip_prefix("got "));
+            assert_eq!(line.unwrap_or_default().trim(), expected);
+        };
+        check(
+            json!({ "python": "3.11.7", "cuda_driver": "12.4", "gpus": [gpu, gpu], "kernel": "Linux 5.15.0" }),
+            "Python 3.11.7, CUDA 12.4, 2 x NVIDIA A100-SXM4-40GB, driver 550.54.15, Linux 5.15.0",
+        );
+        check(json!({ "kernel": "Linux 6.1" }), "Linux 6.1");
+        check(json!({}), "");
+    }
+
     /// Moments are shown in the reader's own time zone.
     const MOMENTS: &[(&str, &str)] = &[(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<moment>")];
 
@@ -287,8 +335,10 @@ mod tests {
     fn what_others_wrote_is_shown_and_not_obeyed() {
         let tricks = "\u{1b}[2J\u{9b}31m\u{7}\u{202e}";
         let metric = json!({ "last": 1.0, "step": 1, "at": "2026-05-01T11:59:00Z" });
-        let attempts = run(json!({})).attempts.expect("the sample has attempts");
-        let mut attempt = serde_json::to_value(&attempts[0]).expect("JSON");
+        let mut attempt = attempt_that_got(json!({
+            "python": tricks, "cuda_driver": tricks, "kernel": tricks,
+            "gpus": [{ "name": tricks, "driver": tricks }],
+        }));
         attempt["data_drift"] = tricks.into();
         let text = shown(json!({
             "name": tricks, "owner": tricks, "project": tricks, "experiment": tricks, "strategy": tricks,
@@ -301,6 +351,6 @@ mod tests {
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(control, None, "{}", text.escape_debug());
         assert!(!text.contains('\u{202e}'), "{}", text.escape_debug());
-        assert_eq!(text.matches("\\u{1b}[2J").count(), 15, "{text}");
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 16, "{text}");
     }
 }

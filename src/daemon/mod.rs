@@ -11,6 +11,7 @@ mod capture;
 mod claims;
 mod collect;
 mod data;
+mod environments;
 mod inboxes;
 mod kept;
 mod lease;

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, instrument, warn};
 
 use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::{collect_metrics, due};
+use crate::daemon::environments::{collect_environment, collect_last};
 use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::secrets::remove_secrets;
@@ -66,6 +67,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;
+        collect_environment(world, row).await;
     }
     laps.tell(report);
     Ok(report)
@@ -152,6 +154,7 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
         // Before the end is told: who waits for it finds all metrics.
         collect_metrics(world, row, true).await;
     }
+    collect_last(world, row, &decision).await;
     if decision == Decision::stay(&row.run) && wishes.is_empty() {
         deliver_again(world, &row.run, seen).await;
         return None;

@@ -24,7 +24,7 @@ pub async fn list_views(world: &World, filter: Filter) -> Result<Vec<RunView>, S
 }
 
 fn view(run: &WholeRun, now: Timestamp) -> RunView {
-    let WholeRun { row, inputs, attempts, progress, metrics } = run;
+    let WholeRun { row, inputs, attempts, progress, metrics, environments } = run;
     let metrics: BTreeMap<_, _> = metrics
         .iter()
         .map(|(name, point)| {
@@ -47,6 +47,7 @@ fn view(run: &WholeRun, now: Timestamp) -> RunView {
         attempts,
         progress: *progress,
         metrics: &metrics,
+        environments,
     };
     RunView::of(recorded, now)
 }

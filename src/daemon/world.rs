@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::environments::Taken;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::state_dir::StateDir;
@@ -78,6 +79,7 @@ pub struct World {
     pub watched: watch::Sender<Vec<PathBuf>>,
     pub(super) inboxes: Inboxes,
     pub(super) looks: Looks,
+    pub(super) environments: Taken,
     /// This machine, as a submission records it.
     pub host: String,
     /// How long a pass waits for schedulers before it goes on without their answers.
@@ -123,6 +125,7 @@ impl World {
             watched: watch::Sender::new(Vec::new()),
             inboxes: Inboxes::default(),
             looks: Looks::default(),
+            environments: Taken::default(),
             host,
             look_patience,
             tasks: TaskTracker::new(),

@@ -16,6 +16,7 @@ pub mod spec;
 
 pub mod code;
 pub mod dataset;
+pub mod environment;
 pub mod ids;
 pub mod inbox;
 pub mod inputs;

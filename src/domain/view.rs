@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::dataset::DatasetView;
+use crate::domain::environment::EnvironmentRecord;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
@@ -161,6 +162,9 @@ pub struct AttemptView {
     /// What its script found of data that is not what it was when the run was submitted.
     #[serde(default)]
     pub data_drift: Option<String>,
+    /// What it really got where it started; none until its script has told.
+    #[serde(default)]
+    pub environment: Option<EnvironmentRecord>,
 }
 
 /// What a view is made from.
@@ -181,6 +185,8 @@ pub struct Recorded<'a> {
     pub attempts: &'a [Attempt],
     pub progress: Progress,
     pub metrics: &'a BTreeMap<String, MetricView>,
+    /// By attempt.
+    pub environments: &'a BTreeMap<u32, EnvironmentRecord>,
 }
 
 impl RunView {
@@ -188,7 +194,7 @@ impl RunView {
     pub fn of(recorded: Recorded<'_>, now: Timestamp) -> Self {
         let Recorded { run, resolved, progress, .. } = recorded;
         let attempts: Vec<AttemptView> =
-            recorded.attempts.iter().map(|a| attempt_view(a, resolved, now)).collect();
+            recorded.attempts.iter().map(|a| attempt_view(a, &recorded, now)).collect();
         let sum =
             |value: fn(&AttemptView) -> f64| attempts.iter().map(value).fold(0.0, |a, b| a + b);
         let node_hours = sum(|attempt| attempt.node_hours);
@@ -275,7 +281,8 @@ fn is_running(attempt: &Attempt) -> bool {
     attempt.started_at.is_some() && attempt.ended_at.is_none()
 }
 
-fn attempt_view(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> AttemptView {
+fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> AttemptView {
+    let resolved = recorded.resolved;
     let elapsed_seconds =
         attempt.started_at.map_or(0.0, |started| seconds(started, attempt.ended_at.unwrap_or(now)));
     let nodes = f64::from(resolved.compute.nodes);
@@ -311,6 +318,7 @@ fn attempt_view(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> Attem
         charge: resolved.compute.rate.map(|rate| rate * node_hours),
         resumed_from_step: None,
         data_drift: attempt.data_drift.clone(),
+        environment: recorded.environments.get(&attempt.n).cloned(),
     }
 }
 

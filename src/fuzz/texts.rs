@@ -6,6 +6,7 @@ use super::corpus::{SITE, answers, documents, texts};
 use super::mutate::{Random, TOKENS};
 use super::round;
 use crate::domain::document::{parse, parse_value};
+use crate::domain::environment::EnvironmentRecord;
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::{EVENT_BYTES_MAX, ScriptEvent};
 use crate::domain::metrics::{self, MetricLine};
@@ -278,6 +279,22 @@ fn lines_of_metrics() {
             assert!(line.values.iter().all(is_sound));
             assert!(line.progress.fraction().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }
+    });
+}
+
+#[test]
+fn records_of_environments() {
+    let corpus = texts(&[
+        "host\tn1\ncpus\t128\t32\nmemory\t527897652 kB\nmodule\tcuda/12.4\nend\n",
+        "gpu\tNVIDIA A100, 40960, 550.54.15, GPU-1a2b\ndriver_cuda\t| CUDA Version: 12.4 |\n",
+        "python\t3.11.7\t/usr/bin/python\npackage\ttorch\t2.3.0+cu121\t\nconda\ta-b-1.0-0\n",
+        "package\tx\t1\t{\"url\": \"https://u:p@h/x?q#f\", \"vcs_info\": {\"commit_id\": \"ab\"}}\n",
+    ]);
+    round("environments", &corpus, |input, _| {
+        let record = EnvironmentRecord::parse(input);
+        let again = serde_json::to_string(&record).expect("a record can be written");
+        assert!(!again.contains('\u{1b}') && again.len() <= 8 * input.len() + 2_000, "{again}");
+        assert_eq!(serde_json::from_str(&again).ok(), Some(record));
     });
 }
 

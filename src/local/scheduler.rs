@@ -72,10 +72,16 @@ impl NotSubmitted {
 
 /// What is shown of one job.
 enum Shown {
-    Job(Sighting),
+    Job(Box<Sighting>),
     Absent,
     /// It was ordered a moment ago, and its supervisor has not begun.
     NotYet,
+}
+
+impl Shown {
+    fn job(sighting: Sighting) -> Self {
+        Self::Job(Box::new(sighting))
+    }
 }
 
 /// After so long a supervisor has begun, or was never launched.
@@ -137,7 +143,7 @@ impl Scheduler for LocalScheduler {
             let (mut sightings, mut unsure) = (Vec::new(), Vec::new());
             for (submission, shown) in self.blocking(look).await?? {
                 match shown {
-                    Shown::Job(sighting) => sightings.push(sighting),
+                    Shown::Job(sighting) => sightings.push(*sighting),
                     Shown::Absent => {}
                     Shown::NotYet => unsure.push(submission),
                 }
@@ -243,22 +249,22 @@ impl Inner {
             Ok(Some(record)) => record,
             Ok(None) => return Ok(self.not_begun(&spool, asked)),
             // Rubbish in one spool is no reason not to hear about the others.
-            Err(SpoolError::Parse { .. }) => return Ok(Shown::Job(unreadable(job, asked))),
+            Err(SpoolError::Parse { .. }) => return Ok(Shown::job(unreadable(job, asked))),
             Err(error) => return Err(silence(&error)),
         };
         if record.state != JobState::Running {
-            return Ok(Shown::Job(record.sighting(job)));
+            return Ok(Shown::job(record.sighting(job)));
         }
         match life(&record).map_err(|error| silence(&error))? {
-            Life::Runs => Ok(Shown::Job(record.sighting(job))),
+            Life::Runs => Ok(Shown::job(record.sighting(job))),
             Life::Elsewhere => {
-                Ok(Shown::Job(Sighting { phase: Phase::Unknown, ..record.sighting(job) }))
+                Ok(Shown::job(Sighting { phase: Phase::Unknown, ..record.sighting(job) }))
             }
             Life::Dead => {
                 // It may have ended in order after the record was read: its last word is written before it goes.
                 let last = ours(&spool, asked).map_err(|error| silence(&error))?;
                 let last = last.filter(|record| record.state != JobState::Running);
-                Ok(last.map_or(Shown::Absent, |record| Shown::Job(record.sighting(job))))
+                Ok(last.map_or(Shown::Absent, |record| Shown::job(record.sighting(job))))
             }
         }
     }

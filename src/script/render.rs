@@ -14,6 +14,7 @@ use crate::domain::resolved::{self, Gpus, Program, Resolved, Target};
 use crate::domain::site::{ContainerRuntime, Mode};
 use crate::domain::spec::{Launcher, Stage, WorkStyle};
 use crate::domain::tree::FILES_TIME;
+use crate::domain::word::Word;
 use crate::script::directive::Directive;
 use crate::script::shell::{
     Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
@@ -77,6 +78,8 @@ struct Job<'a> {
     data_check_seconds: u32,
     /// Whether Python runs the program: its interpreter is found on the node.
     is_python: bool,
+    /// The Python whose packages are recorded.
+    python: Quoted,
     program: Vec<Quoted>,
     args: Vec<ShellText<'a>>,
     checkpoint_directory: RunPath<'a>,
@@ -138,6 +141,7 @@ impl<'a> Job<'a> {
             stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
             data_check_seconds: DATA_CHECK_SECONDS,
             is_python: is_python(&code.program),
+            python: python(&code.program),
             program: program(&code.program),
             args: code.args.iter().map(ShellText).collect(),
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
@@ -304,6 +308,21 @@ fn is_python(program: &Program) -> bool {
     }
 }
 
+/// The interpreter that a command names, else the one that is found.
+fn python(program: &Program) -> Quoted {
+    let named = match program {
+        Program::Command(words) => words.first(),
+        Program::EntryPoint(_) => None,
+    };
+    let is_python = |word: &&Word| {
+        let text = word.to_string();
+        Path::new(&text)
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("python"))
+    };
+    named.filter(is_python).map_or(ShellWord("python").into(), |word| ShellText(word).into())
+}
+
 /// The program's words; for Python without the interpreter.
 fn program(program: &Program) -> Vec<Quoted> {
     match program {
@@ -334,6 +353,16 @@ mod tests {
             assert_ne!(ports.stride % ports.count, 0, "{low}-{high}");
             assert_eq!(ports.low + ports.count - 1, high);
         }
+    }
+
+    #[test]
+    fn the_packages_of_the_python_that_a_command_names_are_recorded() {
+        let check = |program: Program, word: &str| assert_eq!(python(&program).to_string(), word);
+        let command = |word: &str| Program::Command(vec![Word::parse(word).unwrap()]);
+        check(Program::EntryPoint("python.py".into()), "python");
+        check(command("/opt/my py/python3.12"), "'/opt/my py/python3.12'");
+        check(command("{work}/bin/python"), "\"${TRAINYARD_WORK_DIR}\"/bin/python");
+        check(command("bash"), "python");
     }
 
     #[test]

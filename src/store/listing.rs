@@ -6,10 +6,12 @@ use jiff::Timestamp;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use crate::domain::environment::EnvironmentRecord;
 use crate::domain::ids::RunId;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::run::Attempt;
+use crate::store::environments::environments;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::metrics::{self, MetricPoint};
 use crate::store::runs::{self, COLUMNS, RunRow, row};
@@ -38,6 +40,8 @@ pub struct WholeRun {
     pub progress: Progress,
     /// The newest value of each metric.
     pub metrics: BTreeMap<String, MetricPoint>,
+    /// What its attempts really got, by attempt; empty in lists.
+    pub environments: BTreeMap<u32, EnvironmentRecord>,
 }
 
 impl Store {
@@ -45,7 +49,9 @@ impl Store {
     pub async fn whole(&self, id: RunId) -> Result<Option<WholeRun>, StoreError> {
         self.call(move |connection| {
             let row = runs::find(connection, id)?;
-            row.map(|row| whole(connection, row)).transpose()
+            let Some(row) = row else { return Ok(None) };
+            let environments = environments(connection, id)?;
+            Ok(Some(WholeRun { environments, ..whole(connection, row)? }))
         })
         .await
     }
@@ -64,7 +70,8 @@ fn whole(connection: &Connection, row: RunRow) -> Result<WholeRun, StoreError> {
     let attempts = runs::attempts(connection, row.run.id)?;
     let (progress, metrics) = metrics::newest(connection, row.run.id)?;
     let inputs = runs::inputs(connection, row.run.id)?;
-    Ok(WholeRun { row, inputs, attempts, progress, metrics })
+    let environments = BTreeMap::new();
+    Ok(WholeRun { row, inputs, attempts, progress, metrics, environments })
 }
 
 fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {

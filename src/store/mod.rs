@@ -4,6 +4,7 @@
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
 mod acceptance;
+mod environments;
 mod events;
 mod handle;
 mod kept;

@@ -30,6 +30,8 @@
 {% include "sbatch/parts/data.sh" %}
 {%- endif %}
 
+{% include "sbatch/parts/record.sh" %}
+
 {% include "sbatch/parts/program.sh" %}
 {%- if container.is_some() %}
 
@@ -70,6 +72,7 @@ main() {
   ty_data
 {%- endif %}
   ty_export
+  ty_begin_record
   cd -- "$TRAINYARD_WORK_DIR" || ty_fail "cannot enter $TRAINYARD_WORK_DIR on $ty_host"
   ty_program
 {%- if container.is_some() %}

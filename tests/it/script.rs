@@ -9,5 +9,6 @@ mod local;
 mod looks;
 mod quoting;
 mod ranks;
+mod record;
 mod slurm;
 mod world;

@@ -1,5 +1,6 @@
 //! Acceptance, intents, decisions, lists and wishes.
 
+use crate::domain::environment::EnvironmentRecord;
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::request::IfActive;
 use crate::domain::run::{
@@ -26,6 +27,22 @@ fn sighting(n: u64, token: Token, phase: Phase) -> Event {
         granted: Granted::default(),
         digest: None,
     }))
+}
+
+#[tokio::test]
+async fn what_an_attempt_got_is_kept_as_it_was_first_told() {
+    let yard = Yard::new();
+    let new = yard.new_run("x").await;
+    let id = new.id;
+    yard.store.accept(new).await.unwrap();
+    let record = |host: &str| EnvironmentRecord::parse(format!("host\t{host}\nend\n").as_bytes());
+    for (attempt, host) in [(1, "a"), (2, "b"), (1, "c")] {
+        yard.store.add_environment(id, attempt, record(host)).await.unwrap();
+    }
+    let known = yard.store.environments(id).await.unwrap();
+    assert_eq!(known.into_iter().collect::<Vec<_>>(), [(1, record("a")), (2, record("b"))]);
+    let whole = yard.store.whole(id).await.unwrap().unwrap();
+    assert_eq!(whole.environments.len(), 2);
 }
 
 #[tokio::test]

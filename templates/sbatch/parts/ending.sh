@@ -14,6 +14,7 @@ ty_begin() {
 {%- if stages %}
   ty_staged=''
 {%- endif %}
+  ty_recorder=''
 }
 
 # The shell as this script expects it; called again after all code that is not the script's own.
@@ -61,6 +62,7 @@ ty_finish() {
     ty_message="${ty_phase:-an error of the script itself} ended the script (exit code $ty_status)"
     ty_say "$ty_message"
   fi
+  ty_end_record
   [[ -z $ty_token ]] || ty_emit_end
 {%- if stages %}
   [[ -z $ty_staged ]] || ty_unstage

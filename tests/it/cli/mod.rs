@@ -13,6 +13,7 @@ use crate::env::{Said, TestEnv};
 /// What differs from day to day and from machine to machine, and what stands for it in a snapshot.
 const FILTERS: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "<moment>"),
+    (r"(?m)^  got .*$", "  got <environment>"),
     (r"\b(\d+\.\d|\d+)s\b", "<span>"),
     (r"\bunder 0\.0001|\b0\.0\d{3}\b", "<node-hours>"),
     (r"daemon \d+\.\d+\.\d+", "daemon <version>"),

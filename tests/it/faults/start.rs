@@ -13,8 +13,11 @@ fn a_newer_database_is_refused_and_left_alone() {
     let database = rusqlite::Connection::open(env.state_dir().join("trainyard.db")).unwrap();
     database.pragma_update(None, "user_version", 99).unwrap();
     let said = env.line("list").ended(5);
-    insta::assert_snapshot!(talk(&env, &said), @"
-    error: the daemon could not be started: the database HOME/.local/state/trainyard/trainyard.db was written by a newer version of trainyard (schema 99, this program knows 6)
+    let migrations = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/migrations");
+    let known = format!("knows {}", std::fs::read_dir(migrations).unwrap().count());
+    let told = talk(&env, &said).replace(&known, "knows SCHEMA");
+    insta::assert_snapshot!(told, @"
+    error: the daemon could not be started: the database HOME/.local/state/trainyard/trainyard.db was written by a newer version of trainyard (schema 99, this program knows SCHEMA)
     hint: use that version; the copy made before its change ends in .schema-N.db
     ");
     drop(env.line("serve").ended(70));

@@ -47,13 +47,13 @@ fn a_training_runs_and_everything_about_it_is_told() {
 #[test]
 fn the_training_is_told_everything_it_was_promised() {
     let mut world = World::new("env -0 >\"$1\"; ls -ld \"$TRAINYARD_LOCAL_SCRATCH\" >&2");
-    world.spec.code.args = vec![word("{run_dir}/environment")];
+    world.spec.code.args = vec![word("{run_dir}/variables")];
     world.spec.metrics_file = "/data/m.jsonl".into();
     world.job_name = "lab_42-demo.3.tyabcdefghijklmnopqrst+x".into();
     world.set("ty_code", "is nobody's");
     assert_eq!(world.run().code, Some(0));
 
-    let text = fs::read_to_string(world.in_run("environment")).unwrap();
+    let text = fs::read_to_string(world.in_run("variables")).unwrap();
     let found = |name: &str| {
         let mut lines = text.split('\0').filter_map(|line| line.split_once('='));
         lines.find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())

@@ -17,6 +17,11 @@ fn the_quickstart_completes_and_tells_its_story() {
     assert!(
         env.line("metrics 1 --name loss --json").success().json().as_array().unwrap().len() == 5
     );
+    let got = &run["attempts"][0]["environment"];
+    let packages = got["packages"].as_array().unwrap();
+    assert!(got["complete"] == true && got["python"].is_string(), "{got:#}");
+    assert!(packages.iter().all(|package| package["name"].is_string()), "{got:#}");
+    assert!(env.line("show 1").success().stdout.contains("got         Python 3."));
     let events = env.line("events 1").success().stdout;
     for step in ["pending → submitting", "submitting → queued", "finishing → completed"] {
         assert!(events.contains(step), "{events}");

@@ -1,0 +1,264 @@
+//! What a run really got where it started: the record that its script leaves in the run directory.
+//!
+//! A line is a key and values, with tabs between them. The training can write the file too, so nothing here is believed
+//! beyond being shown: what is odd is left out, and what is too long is cut.
+
+use serde::{Deserialize, Serialize};
+
+/// The largest record that is read; the script's own comes to some tens of KiB.
+pub const RECORD_BYTES_MAX: usize = 512 << 10;
+/// Characters of one value.
+const VALUE_CHARACTERS_MAX: usize = 1_000;
+/// Packages, of Python and of conda each.
+const PACKAGES_MAX: usize = 5_000;
+const MODULES_MAX: usize = 500;
+const GPUS_MAX: usize = 64;
+
+/// Host, Python, packages and GPUs of one attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct EnvironmentRecord {
+    /// All of it was written; otherwise something hung, or the attempt was over before.
+    pub complete: bool,
+    /// The first node, as it calls itself.
+    pub host: Option<String>,
+    pub kernel: Option<String>,
+    pub machine: Option<String>,
+    pub glibc: Option<String>,
+    pub cpu: Option<String>,
+    /// CPUs of the node.
+    pub cpus: Option<u64>,
+    /// CPUs that the job may use.
+    pub cpus_usable: Option<u64>,
+    /// Of the node.
+    pub memory_bytes: Option<u64>,
+    pub gpus: Vec<GpuRecord>,
+    /// The runtime that Python or conda packages bring.
+    pub cuda_runtime: Option<String>,
+    /// What `nvcc` says of itself.
+    pub cuda_toolkit: Option<String>,
+    /// The newest CUDA that the driver can do.
+    pub cuda_driver: Option<String>,
+    pub nccl: Option<String>,
+    pub python: Option<String>,
+    pub python_executable: Option<String>,
+    pub virtual_env: Option<String>,
+    pub modules: Vec<String>,
+    /// As they are installed, sorted by where Python looks.
+    pub packages: Vec<PackageRecord>,
+    pub conda_packages: Vec<PackageRecord>,
+    /// The container's image.
+    pub image: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct GpuRecord {
+    pub name: String,
+    pub memory_mib: Option<u64>,
+    pub driver: String,
+    pub uuid: String,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct PackageRecord {
+    pub name: String,
+    pub version: String,
+    /// Where it was installed from, when that was not an index: with the commit, without a query and without a password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+impl EnvironmentRecord {
+    /// Reads a record, whatever is in it.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Self {
+        let bytes = bytes.get(..RECORD_BYTES_MAX).unwrap_or(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let mut record = Self::default();
+        for line in text.lines() {
+            let mut values = line.split('\t').map(clean);
+            let key = values.next().unwrap_or_default();
+            record.take(&key, &values.take(4).collect::<Vec<_>>());
+        }
+        record.conclude();
+        record
+    }
+
+    fn take(&mut self, key: &str, values: &[String]) {
+        let text = |index: usize| values.get(index).filter(|value| !value.is_empty()).cloned();
+        let number = |index: usize| text(index)?.parse::<u64>().ok();
+        match key {
+            "host" => self.host = text(0),
+            "kernel" => self.kernel = text(0),
+            "machine" => self.machine = text(0),
+            "glibc" => {
+                self.glibc = text(0).map(|said| said.trim_start_matches("glibc ").to_owned());
+            }
+            "cpu" => self.cpu = text(0),
+            "cpus" => (self.cpus, self.cpus_usable) = (number(0), number(1)),
+            "memory" => self.memory_bytes = text(0).and_then(|said| kibibytes(&said)),
+            "image" => self.image = text(0),
+            "module" if self.modules.len() < MODULES_MAX => self.modules.extend(text(0)),
+            "nvcc" => self.cuda_toolkit = text(0).and_then(|said| version_after(&said, "release ")),
+            "driver_cuda" => {
+                self.cuda_driver = text(0).and_then(|said| version_after(&said, "CUDA Version:"));
+            }
+            "nccl" => self.nccl = self.nccl.take().or_else(|| version_after(&text(0)?, ".so.")),
+            "virtual_env" => self.virtual_env = text(0),
+            "python" => (self.python, self.python_executable) = (text(0), text(1)),
+            "package" if self.packages.len() < PACKAGES_MAX => {
+                self.packages.extend(text(0).map(|name| PackageRecord {
+                    name,
+                    version: text(1).unwrap_or_default(),
+                    source: text(2).and_then(|said| source(&said)),
+                }));
+            }
+            "conda" if self.conda_packages.len() < PACKAGES_MAX => {
+                self.conda_packages.extend(text(0).map(|file| conda(&file)));
+            }
+            "gpu" if self.gpus.len() < GPUS_MAX => {
+                self.gpus.extend(text(0).and_then(|said| gpu(&said)));
+            }
+            "end" => self.complete = true,
+            // Of a newer script.
+            _ => {}
+        }
+    }
+
+    /// What the packages tell beside themselves.
+    fn conclude(&mut self) {
+        let installed = |starts: &[&str]| {
+            let is_it = |package: &&PackageRecord| {
+                let name = package.name.to_ascii_lowercase().replace('-', "_");
+                starts.iter().any(|start| name.starts_with(start))
+            };
+            let found = self.packages.iter().find(is_it);
+            let found = found.or_else(|| self.conda_packages.iter().find(is_it));
+            found.map(|package| package.version.clone())
+        };
+        self.cuda_runtime = installed(&["nvidia_cuda_runtime", "cuda_cudart", "cudatoolkit"]);
+        // What a framework brings is what it uses, whatever else lies on the machine.
+        self.nccl = installed(&["nvidia_nccl_", "nccl"]).or_else(|| self.nccl.take());
+    }
+
+    /// The CUDA that the training most likely uses.
+    pub fn cuda(&self) -> Option<&str> {
+        let known = [&self.cuda_runtime, &self.cuda_toolkit, &self.cuda_driver];
+        known.into_iter().flatten().next().map(String::as_str)
+    }
+}
+
+/// A value as it is kept.
+fn clean(value: &str) -> String {
+    let cut = value.trim().chars().take(VALUE_CHARACTERS_MAX);
+    cut.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// `32589764 kB`, as the kernel counts.
+fn kibibytes(text: &str) -> Option<u64> {
+    text.strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// The digits and points that follow a text.
+fn version_after(text: &str, before: &str) -> Option<String> {
+    let (_, after) = text.split_once(before)?;
+    let is_version = |c: &char| c.is_ascii_digit() || *c == '.';
+    let version: String = after.trim_start().chars().take_while(is_version).collect();
+    (!version.is_empty()).then_some(version)
+}
+
+/// `NAME, MEMORY, DRIVER, UUID`; only the name may hold commas.
+fn gpu(text: &str) -> Option<GpuRecord> {
+    let mut fields = text.rsplitn(4, ", ");
+    let (uuid, driver, memory) = (fields.next()?, fields.next()?, fields.next()?);
+    let name = fields.next()?.to_owned();
+    let memory_mib = memory.trim().parse().ok();
+    Some(GpuRecord { name, memory_mib, driver: driver.to_owned(), uuid: uuid.to_owned() })
+}
+
+/// `NAME-VERSION-BUILD`; the name may hold dashes.
+fn conda(file: &str) -> PackageRecord {
+    let mut parts = file.rsplitn(3, '-').skip(1);
+    let version = parts.next().unwrap_or_default().to_owned();
+    let name = parts.next().unwrap_or(file).to_owned();
+    PackageRecord { name, version, source: None }
+}
+
+/// Where a package came from, of what its installer noted (`direct_url.json`).
+fn source(text: &str) -> Option<String> {
+    #[derive(Deserialize, schemars::JsonSchema)]
+    struct DirectUrl {
+        url: String,
+        vcs_info: Option<VcsInfo>,
+    }
+    #[derive(Deserialize, schemars::JsonSchema)]
+    struct VcsInfo {
+        commit_id: Option<String>,
+    }
+    let DirectUrl { url, vcs_info } = serde_json::from_str(text).ok()?;
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    // What stands before an `@` of the host may be a password.
+    let url = match url.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            format!("{scheme}://{host}/{path}")
+        }
+        None => return None,
+    };
+    let commit = vcs_info.and_then(|vcs| vcs.commit_id);
+    Some(clean(&commit.map_or(url.clone(), |commit| format!("{url}@{commit}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECORD: &str = "host\tgpu01\nkernel\tLinux 5.15.0\nmachine\tx86_64\nglibc\tglibc 2.35\n\
+        cpu\tAMD EPYC 7763\ncpus\t128\t32\nmemory\t527897652 kB\nmodule\tcuda/12.4\nmodule\ta \"b\" 'c'\n\
+        nvcc\tCuda compilation tools, release 12.4, V12.4.99\nnccl\t/usr/lib64/libnccl.so.2.19.3\n\
+        virtual_env\t/home/ada/venv\npython\t3.11.7\t/home/ada/venv/bin/python\n\
+        package\ttorch\t2.3.0+cu121\t\npackage\tnvidia_nccl_cu12\t2.20.5\t\n\
+        package\tnvidia_cuda_runtime_cu12\t12.1.105\t\n\
+        package\tmine\t0.1\t{\"url\": \"https://u:secret@git.example/a/b?token=x\", \"vcs_info\": {\"vcs\": \"git\", \"commit_id\": \"abc\"}}\n\
+        conda\tca-certificates-2024.2.2-hbcca054_0\n\
+        gpu\tNVIDIA A100-SXM4-40GB, 40960, 550.54.15, GPU-1a2b\ndriver_cuda\t| Driver Version: 550.54.15  CUDA Version: 12.4  |\n\
+        end\n";
+
+    #[test]
+    fn what_the_script_writes_is_read() {
+        insta::assert_json_snapshot!(EnvironmentRecord::parse(RECORD.as_bytes()));
+        assert_eq!(EnvironmentRecord::parse(RECORD.as_bytes()).cuda(), Some("12.1.105"));
+    }
+
+    #[test]
+    fn half_a_record_is_told_from_a_whole_one() {
+        let half = EnvironmentRecord::parse(b"host\tn1\npython\t3.");
+        assert_eq!((half.complete, half.python.as_deref()), (false, Some("3.")));
+        assert_eq!(EnvironmentRecord::parse(b""), EnvironmentRecord::default());
+    }
+
+    #[test]
+    fn what_is_odd_is_cut_or_left_out() {
+        let long = "x".repeat(VALUE_CHARACTERS_MAX + 1);
+        let many = "module\tm\n".repeat(MODULES_MAX + 1) + &"package\tp\n".repeat(PACKAGES_MAX + 1);
+        let text = format!(
+            "host\t{long}\ncpus\t-1\t1e9\nmemory\t99999999999999999999 kB\ngpu\tERROR\ngpu\t\nend\tx\n\
+             kernel\t\u{1b}[2J\u{9b}\nnewer\tkey\npackage\t\nconda\t\npackage\tq\t1\t{{\n{many}"
+        );
+        let record = EnvironmentRecord::parse(text.as_bytes());
+        assert_eq!(record.host.map(|host| host.len()), Some(VALUE_CHARACTERS_MAX));
+        assert_eq!((record.cpus, record.cpus_usable, record.memory_bytes), (None, None, None));
+        assert_eq!(record.kernel.as_deref(), Some(" [2J "));
+        assert_eq!((record.gpus.len(), record.conda_packages.len()), (0, 0));
+        assert_eq!((record.modules.len(), record.packages.len()), (MODULES_MAX, PACKAGES_MAX));
+        assert_eq!(record.packages[0].source, None);
+        let bytes =
+            [b"host\t\xff\xfe\nmachine\tx\n".as_slice(), &vec![b'a'; RECORD_BYTES_MAX], b"\nend\n"]
+                .concat();
+        let record = EnvironmentRecord::parse(&bytes);
+        assert_eq!((record.machine.as_deref(), record.complete), (Some("x"), false));
+    }
+}
