@@ -197,10 +197,12 @@ pub struct UnusedCode {
 choice! {
     /// Where a log line came from.
     pub enum LogSource {
+        /// What the builder of its environment said.
+        Build = "build",
         /// What the scheduler kept: prologue, modules, our own messages.
         Scheduler = "scheduler",
         /// What the training printed.
         Training = "training",
     }
-    later { "build" }
+    later {}
 }

@@ -268,6 +268,29 @@ pub struct Weight {
     pub bytes: u64,
 }
 
+/// Where a build happens, and what it needs there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildFiles {
+    pub directory: PathBuf,
+    pub mode: u32,
+    /// `build.sh`.
+    pub script: String,
+    /// The captured requirements, the one that the spec names first.
+    pub requirements: Vec<String>,
+}
+
+/// What came of a build, for the runs that waited for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HandOut {
+    pub run_dirs: Vec<PathBuf>,
+    /// Of the directories that are made.
+    pub mode: u32,
+    /// Where the environment is; none where the build failed.
+    pub place: Option<PathBuf>,
+    /// What the build said.
+    pub log: PathBuf,
+}
+
 /// Text read from a file at an offset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stretch {
@@ -334,6 +357,12 @@ pub trait Hands: Send + Sync {
 
     /// Puts the secrets of a user's file into a run directory, durably; those that were there are replaced.
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> std::io::Result<()>;
+
+    /// Writes what a build needs, over what an earlier one left.
+    fn write_build(&self, order: &BuildFiles) -> std::io::Result<()>;
+
+    /// Gives runs the environment that was built, and what the build said where they have no word of it yet.
+    fn hand_out(&self, order: &HandOut) -> std::io::Result<()>;
 
     /// Removes a run directory that was made for a run which was not recorded.
     fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;

@@ -46,6 +46,33 @@ pub(crate) struct Context {
     pub(super) surroundings: Surroundings,
 }
 
+/// What pip and uv are told by variables, and how they reach an index.
+const OF_BUILDS: &[&str] = &[
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_FIND_LINKS",
+    "PIP_NO_INDEX",
+    "PIP_CONFIG_FILE",
+    "PIP_CERT",
+    "PIP_CACHE_DIR",
+    "PIP_DEFAULT_TIMEOUT",
+    "UV_INDEX_URL",
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_FIND_LINKS",
+    "UV_CONFIG_FILE",
+    "UV_CACHE_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+];
+
 impl Context {
     pub(super) fn new(global: Global, surroundings: Surroundings) -> Self {
         Self { global, surroundings }
@@ -97,13 +124,22 @@ impl Context {
         })
     }
 
+    /// What a build of an environment finds around it.
+    pub(super) fn build_environment(&self) -> Vec<(String, String)> {
+        let mut all = self.surroundings.environment.clone();
+        let told = |name: &&str| Some(((*name).to_owned(), (self.surroundings.variable)(name)?));
+        all.extend(OF_BUILDS.iter().filter_map(told));
+        all
+    }
+
     /// The daemon's own variables, with those that the site keeps for its Slurm commands and those that say which Slurm is
     /// meant where it does not.
     pub(super) fn daemon_environment(&self, site: &Site) -> Vec<(String, String)> {
         let mut all = self.surroundings.environment.clone();
         let clusters = site.cluster.iter().flat_map(Named::iter);
         let kept = clusters.flat_map(|(_, cluster)| cluster.keep_environment.iter().flatten());
-        for name in kept.map(|kept| kept.value.as_str()).chain(WHICH) {
+        let whats = WHICH.iter().chain(OF_BUILDS).copied();
+        for name in kept.map(|kept| kept.value.as_str()).chain(whats) {
             if !all.iter().any(|(known, _)| known == name)
                 && let Some(value) = (self.surroundings.variable)(name)
             {

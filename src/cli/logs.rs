@@ -21,7 +21,7 @@ pub struct Args {
     /// The log of this attempt; the newest when not given
     #[arg(long)]
     attempt: Option<u32>,
-    /// What to show: training (what the training printed) or scheduler (everything around it)
+    /// What to show: training (what the training printed), scheduler (everything around it) or build (what the builder of its environment said)
     #[arg(long, default_value = "training")]
     source: String,
     /// One rank's log (not supported by this version)
@@ -38,9 +38,6 @@ pub struct Args {
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if args.rank.is_some() || args.level.is_some() {
         return Err(CliError::usage("`--rank` and `--level` are not supported by this version"));
-    }
-    if args.source == "build" {
-        return Err(CliError::usage("`--source build` is not supported by this version"));
     }
     let Some(source) = LogSource::from_word(&args.source) else {
         return Err(CliError::usage(format!("there is no source `{}`", args.source))

@@ -71,6 +71,10 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
         return Err(CliError::new(Exit::Conflict, message)
             .hint("submit its spec: run.toml in its directory"));
     };
+    let is_of_requirements = |change: &Change| {
+        ["environment", "environment.requirements"].contains(&change.key.as_str())
+    };
+    let other_requirements = changes.iter().any(is_of_requirements);
     let other_code = changes.iter().any(|change| chooses_code(&change.key));
     spec.changes.extend(changes);
     Ok(SubmitRequest {
@@ -79,6 +83,7 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
         if_active: how.if_active,
         meant: None,
         code: record.inputs.code.filter(|_| !other_code),
+        requirements: record.inputs.requirements.filter(|_| !other_requirements),
         rerun_of: Some(id),
     })
 }

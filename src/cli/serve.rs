@@ -155,6 +155,7 @@ fn config(
         hands: Arc::new(InProcess::new(runtime.clone())),
         program: surroundings.program.clone(),
         environment: surroundings.environment.clone(),
+        build_environment: context.build_environment(),
         idle_after: args.detached.then(|| Duration::from_secs(args.idle_after.0)),
         take_over: false,
     })

@@ -55,24 +55,7 @@ fn whole(run: &RunView, now: Timestamp, width: u16) -> String {
 
 /// Everything but the attempts, a line each.
 fn text(run: &RunView, now: Timestamp) -> String {
-    let mut lines: Vec<(&str, String)> = vec![("state", state(run))];
-    if !run.message.is_empty() {
-        lines.push(("why", one_line(&run.message)));
-    }
-    if let (Some(since), Some(who)) = (run.stale_since, &run.stale_who) {
-        lines.push((
-            "stale",
-            format!("since {} ({}): {}", moment(since), ago(since, now), one_line(who)),
-        ));
-    }
-    lines.push(("owner", TerminalText(&run.owner).to_string()));
-    for (key, text) in
-        [("project", &run.project), ("experiment", &run.experiment), ("strategy", &run.strategy)]
-    {
-        if let Some(text) = text {
-            lines.push((key, TerminalText(text).to_string()));
-        }
-    }
+    let mut lines = beginning(run, now);
     lines.push((
         "runs on",
         format!(
@@ -127,6 +110,29 @@ fn text(run: &RunView, now: Timestamp) -> String {
     }
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
+}
+
+/// How it stands, and whose it is.
+fn beginning(run: &RunView, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut lines = vec![("state", state(run))];
+    if !run.message.is_empty() {
+        lines.push(("why", one_line(&run.message)));
+    }
+    if let (Some(since), Some(who)) = (run.stale_since, &run.stale_who) {
+        lines.push((
+            "stale",
+            format!("since {} ({}): {}", moment(since), ago(since, now), one_line(who)),
+        ));
+    }
+    lines.push(("owner", TerminalText(&run.owner).to_string()));
+    for (key, text) in
+        [("project", &run.project), ("experiment", &run.experiment), ("strategy", &run.strategy)]
+    {
+        if let Some(text) = text {
+            lines.push((key, TerminalText(text).to_string()));
+        }
+    }
+    lines
 }
 
 /// Where its files are, and what its code was.

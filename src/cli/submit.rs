@@ -84,7 +84,15 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         checked.outcome.resolved.filter(|_| is_known).as_ref().map(Destination::of)
     };
     let (key, if_active) = (args.how.key.clone(), args.how.if_active);
-    let request = SubmitRequest { spec, key, if_active, meant, code: None, rerun_of: None };
+    let request = SubmitRequest {
+        spec,
+        key,
+        if_active,
+        meant,
+        code: None,
+        requirements: None,
+        rerun_of: None,
+    };
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let handed_in = hand_in(context, &client, &request, &args.how).await;

@@ -8,24 +8,19 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
-use crate::daemon::capture::obtain_code;
-use crate::daemon::data;
+use crate::daemon::gather::{Gathered, Given, gather};
 use crate::daemon::world::World;
 use crate::domain::admit::takes_no_room;
-use crate::domain::code::Capture;
-use crate::domain::dataset::Snapshot;
 use crate::domain::ids::{RunId, run_dir_name};
-use crate::domain::inputs::{CapturedCode, CodeDigest, Inputs};
+use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Checked, IfActive, SpecRequest};
+use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::{Resolved, Target};
-use crate::domain::spec::WorkStyle;
 use crate::fault::point;
 use crate::files::{verify, verify_commands};
-use crate::hands::from_run_dir;
-use crate::ports::{CodeLinks, Hands, NewRunDir, Silence, TakenCode};
-use crate::script::render;
+use crate::ports::{Hands, Silence};
 use crate::store::{Acceptance, Keyed, NewRun, StoreError};
 
 /// What a client asks for.
@@ -43,6 +38,9 @@ pub struct SubmitRequest {
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,
+    /// The requirements of an earlier run, instead of those that the spec names now.
+    #[serde(default)]
+    pub requirements: Option<CapturedRequirements>,
 }
 
 /// Where a run executes, in the words that a site has for it.
@@ -111,13 +109,16 @@ pub enum AcceptError {
     Files(#[source] Silence),
     #[error("the captured code {digest} is not in the store of {} any more", run_root.display())]
     CodeGone { digest: CodeDigest, run_root: PathBuf },
+    #[error("{0}")]
+    Requirements(String),
     #[error("cannot write the resolved spec")]
     Record(#[from] serde_json::Error),
 }
 
 /// Accepts a run. The key is looked up before anything else.
 pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accepted, AcceptError> {
-    let SubmitRequest { spec, key, if_active, meant, code, rerun_of } = request;
+    let SubmitRequest { spec, key, if_active, meant, code, requirements, rerun_of } = request;
+    let given = Given { code, requirements };
     let owner = world.asker.user.clone();
     let Checked { sources, outcome, digest } = spec.check(&world.site.site, &world.asker);
     if let Some(key) = &key {
@@ -130,9 +131,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     let mut problems = outcome.problems;
     // The user's files may lie on a mount that hangs.
     let (base, mut expectations) = (spec.base.clone(), outcome.expectations);
-    if code.is_some() {
-        expectations.retain(|expected| !expected.what.is_of_code());
-    }
+    expectations.retain(|expectation| !given.has(expectation.what));
     let look = move |_: &dyn Hands| Ok(verify(&expectations));
     let (looked, no_sbatch) = tokio::join!(
         world.with_hands(&base, look),
@@ -156,10 +155,10 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         let sources = Box::new(world.site.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
-    let (taken, datasets) = gather(world, &resolved, (&capture, code), sources).await?;
+    let gathered = gather(world, &resolved, (&capture, given), sources).await?;
     let request = spec.without_secrets(&capture);
     let recorded = request.recorded();
-    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &taken, &datasets).await?;
+    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &gathered).await?;
     point("run_dir_made");
     let new = NewRun {
         id,
@@ -168,7 +167,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
-        inputs: Inputs { request: Some(request), code: Some(taken.code), datasets, rerun_of },
+        inputs: gathered.inputs(request, rerun_of),
         run_dir,
         if_active,
         start: None,
@@ -182,22 +181,6 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         Acceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
     }
-}
-
-/// Captures the code, and looks at the data meanwhile.
-async fn gather(
-    world: &World,
-    resolved: &Resolved,
-    (capture, stored): (&Capture, Option<CapturedCode>),
-    sources: Sources,
-) -> Result<(TakenCode, Vec<Snapshot>), AcceptError> {
-    let (taken, data) =
-        tokio::join!(obtain_code(world, resolved, capture, stored), data::look(world, resolved));
-    let (datasets, problems) = data?;
-    if !problems.is_empty() {
-        return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
-    }
-    Ok((taken.map_err(|error| error.told(sources))?, datasets))
 }
 
 /// Refuses a run that would execute somewhere else than its owner was told, and one of which nobody was told, as with a
@@ -244,8 +227,7 @@ async fn make_run_dir(
     world: &World,
     resolved: &Resolved,
     spec: &str,
-    taken: &TakenCode,
-    datasets: &[Snapshot],
+    gathered: &Gathered,
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// A state directory that was begun anew counts from 1 again.
     const NUMBERS_MAX: u32 = 1_000;
@@ -253,7 +235,7 @@ async fn make_run_dir(
         let id = world.store.next_number().await?;
         point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
-        let order = run_dir_files(resolved, path.clone(), spec, taken, datasets)?;
+        let order = gathered.run_dir(resolved, path.clone(), spec)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
             return Ok((id, path));
@@ -268,7 +250,8 @@ async fn make_run_dir(
 async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, StoreError> {
     let (run, resolved, run_dir) = (new.id, new.resolved.clone(), new.run_dir.clone());
     let cluster = resolved.compute.target.cluster();
-    let scheduler = world.schedulers.get(cluster).filter(|_| takes_no_room(cluster));
+    let starts_at_once = takes_no_room(cluster) && resolved.environment.requirements.is_none();
+    let scheduler = world.schedulers.get(cluster).filter(|_| starts_at_once);
     new.start = scheduler.map(|_| calls::start(world, &resolved));
     let under_way = new.start.as_ref().map(|start| UnderWay::begin(world, &start.token));
     let acceptance = record(world, new).await?;
@@ -314,30 +297,4 @@ fn check_key(key: &str) -> Result<(), AcceptError> {
     let fine = (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count())
         && !key.chars().any(char::is_control);
     if fine { Ok(()) } else { Err(AcceptError::BadKey) }
-}
-
-fn run_dir_files(
-    resolved: &Resolved,
-    path: PathBuf,
-    spec: &str,
-    taken: &TakenCode,
-    datasets: &[Snapshot],
-) -> Result<NewRunDir, serde_json::Error> {
-    let is_linked = resolved.code.work == WorkStyle::Link;
-    let lines = resolved.datasets.iter().zip(datasets);
-    let lines = lines.map(|(dataset, found)| found.line_for_job(dataset.immutable));
-    Ok(NewRunDir {
-        path,
-        mode: resolved.run_dir_mode.0,
-        spec: spec.to_owned(),
-        resolved: serde_json::to_string_pretty(resolved)?,
-        script: render(resolved),
-        datasets: lines.collect(),
-        code: CodeLinks {
-            tree: from_run_dir(&taken.code.digest),
-            names: is_linked.then(|| taken.code.top.clone()),
-        },
-        patch: taken.patch.clone(),
-        secrets: resolved.environment.secrets.clone(),
-    })
 }

@@ -41,7 +41,7 @@ pub(super) async fn admit_waiting(
         .collect();
     let live: Vec<Live> = rows
         .values()
-        .filter(|row| !matches!(row.run.state, State::Pending { .. }))
+        .filter(|row| !matches!(row.run.state, State::Preparing | State::Pending { .. }))
         .map(|row| Live {
             run: row.run.id,
             owner: row.owner.clone(),

@@ -8,7 +8,9 @@ use crate::daemon::world::World;
 use crate::domain::code::{Capture, SourceKind};
 use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::problem::{Problem, Sources};
+use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolved::Resolved;
+use crate::files::capture_requirements;
 use crate::ports::{CodeOrder, Hands, Silence, TakenCode};
 
 /// A large tree on a slow file system, or an archive from far away.
@@ -133,4 +135,22 @@ async fn stored_code(
     }
     let run_root = resolved.run_root.clone();
     Err(CaptureError::Gone { digest: code.digest, run_root })
+}
+
+/// Captures what a run's environment is built of; takes that of an earlier run where it is given.
+pub(super) async fn obtain_requirements(
+    world: &World,
+    resolved: &Resolved,
+    given: Option<CapturedRequirements>,
+) -> Result<Option<CapturedRequirements>, AcceptError> {
+    let Some(asked) = &resolved.environment.requirements else { return Ok(None) };
+    if given.is_some() {
+        return Ok(given);
+    }
+    let path = asked.path.clone();
+    let root = path.parent().unwrap_or(&path).to_owned();
+    let read = move |_: &dyn Hands| Ok(capture_requirements(&path));
+    // They were there a moment ago, when the spec was checked.
+    let captured = world.with_hands(&root, read).await.map_err(AcceptError::Files)?;
+    captured.map(Some).map_err(AcceptError::Requirements)
 }

@@ -6,12 +6,14 @@
 
 mod accept;
 mod admission;
+mod builds;
 mod calls;
 mod capture;
 mod claims;
 mod collect;
 mod data;
 mod environments;
+mod gather;
 mod inboxes;
 mod kept;
 mod lease;

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::daemon::builds::look_at_builds;
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::world::World;
@@ -47,6 +48,7 @@ pub(super) async fn observe(
     read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;
     settle_claims(world, live, &mut observed).await;
+    look_at_builds(world, live, &mut observed).await?;
     for (run, wish) in wishes {
         observed.seen.entry(run).or_default().wishes.push(wish);
     }

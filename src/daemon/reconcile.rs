@@ -179,6 +179,9 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     world.changed();
     for Decided { row, decision, .. } in news {
         tell(row.run.id, &row.name, &decision);
+        if row.run.state == State::Preparing && decision.run.state != State::Preparing {
+            world.builds.leave(row.run.id);
+        }
         let over = over(&decision);
         for act in decision.acts {
             perform(world, &decision.run, act).await;

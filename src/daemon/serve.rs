@@ -40,6 +40,8 @@ pub struct ServeConfig {
     pub program: PathBuf,
     /// What local jobs find in their environment.
     pub environment: Vec<(String, String)>,
+    /// What builds find in theirs.
+    pub build_environment: Vec<(String, String)>,
     /// Of which Slurm's commands are given what their site keeps.
     pub slurm_variables: Vec<(String, String)>,
     /// How long the daemon stays when nobody needs it; for ever when `None`.
@@ -87,6 +89,7 @@ pub async fn serve(
         server.abort();
     }
     world.tasks.close();
+    world.builds.stop();
     if tokio::time::timeout(DRAIN, world.tasks.wait()).await.is_err() {
         // They are killed with this process; the next daemon looks for what came of them.
         warn!("submissions are still under way");
@@ -110,12 +113,13 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     world.tasks.close();
     for _ in 0..PASSES_MAX {
         let PassReport { live, decided, submitted, left } = pass(&world).await?;
+        let builds = world.builds.are_under_way();
         (report.live, report.left) = (live, left);
         report.decided += decided;
         report.submitted += submitted;
         // An sbatch that is under way when this process ends would be killed in the middle of it.
         world.tasks.wait().await;
-        if submitted == 0 {
+        if submitted == 0 && !builds {
             break;
         }
     }
@@ -132,6 +136,7 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         hands,
         program,
         environment,
+        build_environment,
         slurm_variables,
         take_over,
         ..
@@ -155,8 +160,18 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         let slurm = SlurmScheduler::new(hands, clock, cluster, account(&asker), &slurm_variables);
         schedulers.insert(name.to_owned(), Arc::new(slurm));
     }
-    let parts =
-        WorldParts { store, clock, hands, schedulers, site, asker, paths, host, look_patience };
+    let parts = WorldParts {
+        store,
+        clock,
+        hands,
+        schedulers,
+        site,
+        asker,
+        paths,
+        host,
+        look_patience,
+        build_environment,
+    };
     Ok((Arc::new(World::new(parts)), lease))
 }
 

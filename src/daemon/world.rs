@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::task::TaskTracker;
 
+use crate::daemon::builds::Builds;
 use crate::daemon::environments::Taken;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
@@ -80,6 +81,9 @@ pub struct World {
     pub(super) inboxes: Inboxes,
     pub(super) looks: Looks,
     pub(super) environments: Taken,
+    pub(super) builds: Builds,
+    /// What a build finds around it.
+    pub(super) build_environment: Vec<(String, String)>,
     /// This machine, as a submission records it.
     pub host: String,
     /// How long a pass waits for schedulers before it goes on without their answers.
@@ -100,12 +104,24 @@ pub struct WorldParts {
     pub paths: Paths,
     pub host: String,
     pub look_patience: Duration,
+    /// What a build finds around it.
+    pub build_environment: Vec<(String, String)>,
 }
 
 impl World {
     pub fn new(parts: WorldParts) -> Self {
-        let WorldParts { store, clock, hands, schedulers, site, asker, paths, host, look_patience } =
-            parts;
+        let WorldParts {
+            store,
+            clock,
+            hands,
+            schedulers,
+            site,
+            asker,
+            paths,
+            host,
+            look_patience,
+            build_environment,
+        } = parts;
         Self {
             store,
             clock,
@@ -126,6 +142,8 @@ impl World {
             inboxes: Inboxes::default(),
             looks: Looks::default(),
             environments: Taken::default(),
+            builds: Builds::default(),
+            build_environment,
             host,
             look_patience,
             tasks: TaskTracker::new(),

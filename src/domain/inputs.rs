@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::dataset::Snapshot;
 use crate::domain::request::SpecRequest;
+use crate::domain::requirements::CapturedRequirements;
 
 /// The inputs of one run. Records from before a field have none of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -20,6 +21,9 @@ pub struct Inputs {
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,
+    /// The requirements that were captured.
+    #[serde(default)]
+    pub requirements: Option<CapturedRequirements>,
 }
 
 /// A tree of code in the store. The digest alone says what is in it; the rest says where that came from.

@@ -269,8 +269,10 @@ macro_rules! keys {
                     return $crate::domain::keys::wrong_kind(node, path, "a table", problems);
                 };
                 let mut reader = $crate::domain::keys::TableReader { table, path, problems };
-                reader.refuse_others(&[$(stringify!($field)),*], &[$($later),*]);
-                Some(Self { $( $field: reader.key(stringify!($field)), )* })
+                // A key that is a word of Rust's too: `r#where`.
+                let word = |field: &'static str| field.trim_start_matches("r#");
+                reader.refuse_others(&[$(word(stringify!($field))),*], &[$($later),*]);
+                Some(Self { $( $field: reader.key(word(stringify!($field))), )* })
             }
         }
     };

@@ -23,6 +23,7 @@ pub mod inputs;
 pub mod manifest;
 
 pub mod request;
+pub mod requirements;
 pub mod resolve;
 pub mod resolved;
 pub mod secrets;

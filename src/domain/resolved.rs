@@ -75,6 +75,9 @@ pub struct Environment {
     /// The file that secrets are taken from, absolute; never what is in it.
     #[serde(default)]
     pub secrets: Option<PathBuf>,
+    /// What a virtual environment is built of.
+    #[serde(default)]
+    pub requirements: Option<Requirements>,
     /// The class's first, then the spec's; names are unique and valid.
     pub variables: Vec<(String, Word)>,
 }
@@ -111,6 +114,15 @@ impl Gpus {
         let named = ["amd", "instinct", "radeon", "gfx"].iter().any(|word| label.contains(word));
         if numbered || named { Self::Amd } else { Self::Nvidia }
     }
+}
+
+/// Requirements that are captured at submission.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requirements {
+    /// Absolute path of the file.
+    pub path: PathBuf,
+    /// More words for `pip install`.
+    pub pip_args: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

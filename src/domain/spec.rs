@@ -94,10 +94,13 @@ keys! {
         /// A file of `NAME=VALUE` lines for the training alone, quoted as in bash, which only you can read (mode 0600); a
         /// copy of it is in the run directory until the run is over. It is read, not executed: no `$`, no command.
         secrets: At<String>,
+        /// A pip requirements file: a virtual environment is built of it before the run is submitted, once for all runs
+        /// with the same contents.
+        requirements: At<String>,
         /// Variables set for the training.
         variables: Named<At<ArgValue>>,
     }
-    later { "requirements" }
+    later {}
 }
 
 keys! {

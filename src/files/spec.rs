@@ -7,6 +7,7 @@ use crate::domain::document::DOCUMENT_BYTES_MAX;
 use crate::domain::problem::Problem;
 use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::{Expectation, Expected};
+use crate::files::requirements::capture_requirements;
 use crate::files::secrets::read_secrets;
 
 /// Why a file of configuration could not be read at all.
@@ -102,6 +103,10 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
         Expected::DatasetOfNodes => {
             let help = "its directory is here and has nothing of that name; `trainyard dataset list` shows the site's";
             (there || !has_directory(path), format!("there is no dataset {shown}"), help)
+        }
+        Expected::Requirements => {
+            let wrong = capture_requirements(path).err()?;
+            return Some(Problem::new(expectation.place, wrong).help(BESIDE));
         }
     };
     (!fine).then(|| Problem::new(expectation.place, message).help(help))

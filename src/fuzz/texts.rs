@@ -13,6 +13,7 @@ use crate::domain::metrics::{self, MetricLine};
 use crate::domain::nodelist::{self, NODES_MAX};
 use crate::domain::problem::{Place, Problem, SourceId, Sources};
 use crate::domain::request::{Change, SpecRequest};
+use crate::domain::requirements::{self, Builder, What};
 use crate::domain::resolve::Asker;
 use crate::domain::run::Phase;
 use crate::domain::site::{Layer, LayerKind, Site, effective};
@@ -279,6 +280,33 @@ fn lines_of_metrics() {
             assert!(line.values.iter().all(is_sound));
             assert!(line.progress.fraction().is_none_or(|share| (0.0..=1.0).contains(&share)));
         }
+    });
+}
+
+#[test]
+fn requirements_files() {
+    let corpus = texts(&[
+        "-r base.txt\n-c pins.txt # x\nsix==1.16.0 ; python_version > '3'\n",
+        "torch \\\n  --hash=sha256:ab\n-e git+https://u:${TOKEN}@h/x@abc#egg=x\n",
+        "--extra-index-url https://me:pw@example.org/simple\n./x\n--find-links wheels\n",
+    ]);
+    round("requirements", &corpus, |input, _| {
+        let text = String::from_utf8_lossy(input);
+        let lines = requirements::lines(&text);
+        assert_eq!(lines.iter().map(|line| line.text).collect::<String>(), text);
+        assert!(lines.windows(2).all(|pair| pair[0].number < pair[1].number));
+        for line in &lines {
+            if let What::Include { file, .. } = &line.what {
+                assert!(!file.is_empty() && !file.contains("://"), "{file}");
+            }
+        }
+        let machine = texts(&["python\t3.11.7\nmachine\tx86_64\nglibc\t2.36\n"]).concat();
+        let told = String::from_utf8_lossy(&[input, &machine].concat()).into_owned();
+        let is_plain = |word: &str| !word.is_empty() && word.is_ascii();
+        let builder = Builder::parse(&told);
+        assert!(
+            builder.is_none_or(|builder| is_plain(&builder.python) && is_plain(&builder.machine))
+        );
     });
 }
 

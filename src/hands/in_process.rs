@@ -14,10 +14,10 @@ use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Revocation;
 use crate::files::process;
-use crate::hands::{claim, code, dataset, inbox, program, regular, run_dir, secrets};
+use crate::hands::{build, claim, code, dataset, inbox, program, regular, run_dir, secrets};
 use crate::ports::{
-    CodeOrder, DataOrder, Hands, InboxItem, NewRunDir, Output, Program, ProgramError, StoredCode,
-    Stretch, TakenCode, Weight,
+    BuildFiles, CodeOrder, DataOrder, HandOut, Hands, InboxItem, NewRunDir, Output, Program,
+    ProgramError, StoredCode, Stretch, TakenCode, Weight,
 };
 
 /// Does everything as this process.
@@ -92,6 +92,14 @@ impl Hands for InProcess {
 
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> io::Result<()> {
         secrets::take(source, run_dir)
+    }
+
+    fn write_build(&self, order: &BuildFiles) -> io::Result<()> {
+        build::write(order)
+    }
+
+    fn hand_out(&self, order: &HandOut) -> io::Result<()> {
+        build::hand_out(order)
     }
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {

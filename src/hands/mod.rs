@@ -5,6 +5,7 @@
 //! Programs get exactly the environment they are given, never this process's.
 
 mod background;
+mod build;
 mod claim;
 mod clock;
 mod code;

@@ -6,8 +6,10 @@
 //! [`crate::domain::inbox`]. Nothing reaches the text of a script except through the types of [`shell`] and
 //! [`directive`].
 
+mod build;
 pub mod directive;
 pub mod render;
 pub mod shell;
 
+pub use build::{BUILD_SECONDS_MAX, render_build};
 pub use render::{LAUNCH_FAILED_EXIT, SUPERSEDED_EXIT, render};

@@ -71,6 +71,8 @@ struct Job<'a> {
     venv: Option<ShellWord<'a>>,
     container: Option<Container<'a>>,
     has_secrets: bool,
+    /// Whether an environment was built of requirements.
+    is_built: bool,
     variables: Vec<(VariableName<'a>, ShellText<'a>)>,
     datasets: Vec<Data<'a>>,
     /// Whether any data is copied to the nodes.
@@ -104,10 +106,6 @@ impl<'a> Job<'a> {
         let launcher = if is_alone { Launcher::Srun } else { distributed.launcher };
         let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
         let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
-        let site_code = |pieces: &'a [String]| {
-            let written = pieces.iter().filter(|piece| !piece.trim().is_empty());
-            written.map(|piece| SiteCode(piece)).collect()
-        };
         Self {
             directives: compute.options.iter().map(Directive).collect(),
             name: ShellWord(&resolved.name),
@@ -132,6 +130,7 @@ impl<'a> Job<'a> {
             venv: word(&environment.venv),
             container: environment.container.as_ref().map(|it| Container::new(it, resolved)),
             has_secrets: environment.secrets.is_some(),
+            is_built: environment.requirements.is_some(),
             variables: environment
                 .variables
                 .iter()
@@ -289,7 +288,13 @@ impl Ports {
     }
 }
 
-struct Octal(Mode);
+/// The site's pieces that say something.
+pub(super) fn site_code(pieces: &[String]) -> Vec<SiteCode<'_>> {
+    let written = pieces.iter().filter(|piece| !piece.trim().is_empty());
+    written.map(|piece| SiteCode(piece)).collect()
+}
+
+pub(super) struct Octal(pub(super) Mode);
 
 impl fmt::Display for Octal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -156,12 +156,16 @@ fn wait_for(tx: &Transaction<'_>, run: RunId, others: &[RunId]) -> Result<(), St
 }
 
 fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
-    let run = Run::accepted(new.id);
+    let run = match &new.resolved.environment.requirements {
+        Some(_) => Run::to_prepare(new.id),
+        None => Run::accepted(new.id),
+    };
+    let (_, message) = run.state.reason_and_message();
     change(
         tx,
         "record a new run",
         "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, key, spec_digest, machine, \
-         resolved, spec, inputs) VALUES (?1, ?2, ?3, ?4, ?5, '', ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         resolved, spec, inputs) VALUES (?1, ?2, ?3, ?4, ?5, ?14, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             new.id.0,
             new.resolved.name,
@@ -176,6 +180,7 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
             to_json(&new.resolved, "a resolved spec")?,
             new.spec,
             to_json(&new.inputs, "the inputs of a run")?,
+            message,
         ],
     )?;
     if new.resolved.environment.secrets.is_some() {

@@ -1,6 +1,6 @@
-//! What attempts really got where they started.
+//! Which environments were built for runs, and what attempts really got where they started.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, params};
 
@@ -25,6 +25,33 @@ impl Store {
                 "INSERT OR IGNORE INTO environment (run, attempt, record) VALUES (?1, ?2, ?3)";
             change(&tx, "record an environment", sql, params![run.0, attempt, record])?;
             tx.commit().during("record an environment")
+        })
+        .await
+    }
+
+    /// Notes which environment was built for runs.
+    pub async fn add_built(&self, runs: Vec<RunId>, digest: String) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            for run in runs {
+                let sql = "INSERT INTO built (run, digest) VALUES (?1, ?2) \
+                           ON CONFLICT (run) DO UPDATE SET digest = excluded.digest";
+                change(&tx, "note what was built", sql, params![run.0, digest])?;
+            }
+            tx.commit().during("note what was built")
+        })
+        .await
+    }
+
+    /// The names of all environments that some run has whose files were not deleted.
+    pub async fn built_environments(&self) -> Result<BTreeSet<String>, StoreError> {
+        self.call(|connection| {
+            let what = "list what was built";
+            let sql = "SELECT DISTINCT built.digest FROM built JOIN run ON run.id = built.run \
+                       WHERE run.deleted_at IS NULL";
+            let mut statement = connection.prepare_cached(sql).during(what)?;
+            let rows = statement.query_map([], |row| row.get(0)).during(what)?;
+            rows.collect::<rusqlite::Result<_>>().during(what)
         })
         .await
     }

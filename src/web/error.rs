@@ -79,6 +79,7 @@ impl From<AcceptError> for ApiError {
             AcceptError::Elsewhere { .. } => Self::new(ErrorCode::Conflict, told).hint(OLDER_SITE),
             AcceptError::SlurmSilent(_) => Self::new(ErrorCode::SlurmUnreachable, told)
                 .hint("`--target local` runs it on this machine"),
+            AcceptError::Requirements(_) => Self::new(ErrorCode::BadRequest, told),
             AcceptError::CodeGone { .. } => Self::new(ErrorCode::Conflict, told).hint(
                 "its run root deletes what is not used; submit the spec again where its code lies",
             ),

@@ -89,6 +89,9 @@ fn no_log(view: &RunView, attempt: Option<u32>) -> ApiError {
 
 /// The file that holds a log; `None` when there is no such attempt.
 fn log_file(view: &RunView, attempt: Option<u32>, source: LogSource) -> Option<PathBuf> {
+    if source == LogSource::Build {
+        return Some(view.run_dir.join("logs/build.out"));
+    }
     let attempts = view.attempts.as_ref()?;
     let attempt = match attempt {
         Some(n) => attempts.iter().find(|candidate| candidate.attempt == n)?,
@@ -97,6 +100,7 @@ fn log_file(view: &RunView, attempt: Option<u32>, source: LogSource) -> Option<P
     let name = match source {
         LogSource::Training => format!("{}.out", attempt.attempt),
         LogSource::Scheduler => format!("{}-{}.out", view.target, attempt.job_id),
+        LogSource::Build => return None,
     };
     Some(view.run_dir.join("logs").join(name))
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 #![expect(clippy::disallowed_methods, reason = "the scripts are run as a scheduler would run them")]
 
+mod built;
 mod containers;
 mod data;
 mod environment;

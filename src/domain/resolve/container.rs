@@ -13,7 +13,11 @@ impl Resolver<'_> {
         environment: &Environment,
     ) -> Option<Container> {
         let asked = self.spec.environment.as_ref()?.container.as_ref()?;
-        let others = [("conda", environment.conda.is_some()), ("venv", environment.venv.is_some())];
+        let others = [
+            ("conda", environment.conda.is_some()),
+            ("venv", environment.venv.is_some()),
+            ("requirements", environment.requirements.is_some()),
+        ];
         for (other, _) in others.into_iter().filter(|(_, stands)| *stands) {
             let message = format!("`environment.container` stands beside `environment.{other}`");
             let help = "a container brings its own environment: give one of them; `modules` are loaded outside of it";

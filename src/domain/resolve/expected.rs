@@ -22,6 +22,8 @@ pub enum Expected {
     EntryPoint,
     /// A virtual environment with `bin/activate`.
     Venv,
+    /// A pip requirements file that can be captured.
+    Requirements,
     /// A container image: a file or a directory.
     Image,
     /// A container image that can only be a file.
@@ -40,6 +42,7 @@ impl Expected {
         match self {
             Self::CodeDirectory | Self::CodeArchive | Self::EntryPoint => true,
             Self::Venv
+            | Self::Requirements
             | Self::Image
             | Self::ImageFile
             | Self::Dataset

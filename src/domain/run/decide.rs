@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::ids::JobKey;
 use crate::domain::run::decision::Decision;
-use crate::domain::run::seen::{Answer, Event, Look, Phase, Revocation, Seen, Sighting, WishKind};
+use crate::domain::run::seen::{
+    Answer, Event, Look, Phase, Preparation, Revocation, Seen, Sighting, WishKind,
+};
 use crate::domain::run::state::{Policy, Run, State};
 use crate::domain::run::step::step;
 use crate::domain::units::Seconds;
@@ -56,6 +58,13 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
 /// What was told about the run, in the order it must have happened.
 fn told(seen: &Seen) -> Vec<Event> {
     let mut events = Vec::new();
+    match &seen.preparation {
+        Some(Preparation::Built) => events.push(Event::Prepared),
+        Some(Preparation::Failed { message }) => {
+            events.push(Event::PreparationFailed { message: message.clone() });
+        }
+        None => {}
+    }
     if seen.orphaned {
         events.push(Event::Orphaned);
     }

@@ -25,7 +25,8 @@ pub use decide::decide;
 pub use decision::{Act, Decision, Note};
 pub use jobs::{are_of_others, has_others, is_end_of_anybody, sort_out};
 pub use seen::{
-    Answer, Digest, Event, Granted, JobEnd, Look, Phase, Revocation, Seen, Sighting, Wish, WishKind,
+    Answer, Digest, Event, Granted, JobEnd, Look, Phase, Preparation, Revocation, Seen, Sighting,
+    Wish, WishKind,
 };
 pub use state::{
     Attempt, AttemptState, Call, Doubt, End, Ending, Policy, Reason, Run, Stale, State, Stop,

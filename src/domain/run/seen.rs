@@ -12,6 +12,8 @@ use crate::domain::run::state::Reason;
 /// Everything that was seen of one run in one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// What came of the build that the run waits for.
+    pub preparation: Option<Preparation>,
     /// How the submission under way was answered.
     pub answer: Option<Answer>,
     /// The daemon that made the call has ended before it was answered.
@@ -29,6 +31,16 @@ pub struct Seen {
     /// How taking the claim with `revoked` went.
     pub revocation: Option<Revocation>,
     pub wishes: Vec<Wish>,
+}
+
+/// What came of building a run's environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Preparation {
+    Built,
+    /// With what the builder said last.
+    Failed {
+        message: String,
+    },
 }
 
 /// What a scheduler's answer says about one job.

@@ -323,8 +323,8 @@ impl State {
                 (None, "the answer to the submission was lost; the scheduler is asked for it")
             }
             Self::Submitting { call: Call::Unreachable(unreachable) } => (None, &unreachable.why),
-            Self::Preparing
-            | Self::Submitting { call: Call::UnderWay }
+            Self::Preparing => (None, "its environment is built of its requirements"),
+            Self::Submitting { call: Call::UnderWay }
             | Self::Running
             | Self::Finishing
             | Self::Evaluating
@@ -374,6 +374,11 @@ impl AttemptState {
 }
 
 impl Run {
+    /// A run that was just accepted, and whose environment has to be built first.
+    pub fn to_prepare(id: RunId) -> Self {
+        Self { state: State::Preparing, ..Self::accepted(id) }
+    }
+
     /// A run that was just accepted.
     pub fn accepted(id: RunId) -> Self {
         Self {

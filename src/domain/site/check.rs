@@ -1,61 +1,21 @@
 //! What one key of a site config alone cannot tell.
 
 use crate::domain::dataset::is_dataset_name;
+use crate::domain::keys::not_supported;
 use crate::domain::problem::{At, Problem};
 use crate::domain::resolve::sbatch_options::verbatim;
 use crate::domain::resolve::{DATASET_NAME, PATH_BYTES_MAX};
 use crate::domain::resolved::SbatchOption;
 use crate::domain::site::{
-    Class, Cluster, ContainerRuntime, Dataset, LOCAL, Project, Script, Site,
+    Build, Class, Cluster, ContainerRuntime, Dataset, LOCAL, Project, Script, Site,
 };
 use crate::domain::word::WORD_BYTES_MAX;
 
 impl Site {
     /// Checks what one key alone cannot tell.
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        let clusters = self.cluster.as_ref();
         for (name, class) in self.class.iter().flat_map(|classes| &classes.0) {
-            if name.value == LOCAL {
-                problems.push(Problem::at(
-                    name.place,
-                    "the class name `local` belongs to the local target",
-                ));
-            }
-            match &class.cluster {
-                Some(cluster)
-                    if clusters.is_none_or(|known| known.get(&cluster.value).is_none()) =>
-                {
-                    let message = format!(
-                        "class `{}` is on cluster `{}`, which is not defined",
-                        name.value, cluster.value
-                    );
-                    let known = clusters.iter().flat_map(|clusters| clusters.names());
-                    problems
-                        .push(Problem::at(cluster.place, message).suggest(&cluster.value, known));
-                }
-                None if clusters.is_none_or(|clusters| clusters.0.len() != 1) => {
-                    let message =
-                        format!("class `{}` does not say on which cluster it is", name.value);
-                    problems
-                        .push(Problem::at(name.place, message).help("add `cluster = \"NAME\"`"));
-                }
-                Some(_) | None => {}
-            }
-            class.check(problems);
-            if let (Some(min), Some(max)) = (&class.min_nodes, &class.max_nodes)
-                && min.value > max.value
-            {
-                problems.push(Problem::at(
-                    min.place,
-                    format!("`min_nodes` is more than `max_nodes` ({})", max.value),
-                ));
-            }
-            if let (Some(default), Some(max)) = (&class.default_time, &class.max_time)
-                && default.value > max.value
-            {
-                let message = format!("`default_time` is longer than `max_time` ({})", max.value.0);
-                problems.push(Problem::at(default.place, message));
-            }
+            self.check_class(name, class, problems);
         }
         if let Some(default) = self.site.as_ref().and_then(|general| general.default_class.as_ref())
             && default.value != LOCAL
@@ -75,6 +35,9 @@ impl Site {
             check_run_root(root, problems);
         }
         check_directives(self.script.as_ref(), problems);
+        if let Some(build) = &self.build {
+            build.check(problems);
+        }
         for project in self.project.iter().flat_map(|all| &all.0).map(|(_, project)| project) {
             project.check(problems);
         }
@@ -85,6 +48,46 @@ impl Site {
 }
 
 impl Site {
+    fn check_class(&self, name: &At<String>, class: &Class, problems: &mut Vec<Problem>) {
+        let clusters = self.cluster.as_ref();
+        if name.value == LOCAL {
+            problems.push(Problem::at(
+                name.place,
+                "the class name `local` belongs to the local target",
+            ));
+        }
+        match &class.cluster {
+            Some(cluster) if clusters.is_none_or(|known| known.get(&cluster.value).is_none()) => {
+                let message = format!(
+                    "class `{}` is on cluster `{}`, which is not defined",
+                    name.value, cluster.value
+                );
+                let known = clusters.iter().flat_map(|clusters| clusters.names());
+                problems.push(Problem::at(cluster.place, message).suggest(&cluster.value, known));
+            }
+            None if clusters.is_none_or(|clusters| clusters.0.len() != 1) => {
+                let message = format!("class `{}` does not say on which cluster it is", name.value);
+                problems.push(Problem::at(name.place, message).help("add `cluster = \"NAME\"`"));
+            }
+            Some(_) | None => {}
+        }
+        class.check(problems);
+        if let (Some(min), Some(max)) = (&class.min_nodes, &class.max_nodes)
+            && min.value > max.value
+        {
+            problems.push(Problem::at(
+                min.place,
+                format!("`min_nodes` is more than `max_nodes` ({})", max.value),
+            ));
+        }
+        if let (Some(default), Some(max)) = (&class.default_time, &class.max_time)
+            && default.value > max.value
+        {
+            let message = format!("`default_time` is longer than `max_time` ({})", max.value.0);
+            problems.push(Problem::at(default.place, message));
+        }
+    }
+
     fn check_containers(&self, problems: &mut Vec<Problem>) {
         for (_, cluster) in self.cluster.iter().flat_map(|clusters| &clusters.0) {
             let runtime = cluster.container_runtime.as_ref();
@@ -151,6 +154,27 @@ fn check_verbatim(options: Option<&Vec<At<String>>>, problems: &mut Vec<Problem>
 
 fn check_directives(script: Option<&Script>, problems: &mut Vec<Problem>) {
     check_verbatim(script.and_then(|script| script.directives.as_ref()), problems);
+}
+
+impl Build {
+    fn check(&self, problems: &mut Vec<Problem>) {
+        match &self.r#where {
+            Some(place) if place.value.starts_with("class:") => {
+                problems.push(not_supported(place, "where = \"class:…\""));
+            }
+            Some(place) if place.value != "login" => problems.push(
+                Problem::at(place.place, format!("`build.where` cannot be `{}`", place.value))
+                    .help("environments are built on this machine: write \"login\""),
+            ),
+            Some(_) | None => {}
+        }
+        for word in self.pip_args.iter().flatten() {
+            if word.value.is_empty() || word.value.chars().any(char::is_control) {
+                let message = "`build.pip_args` holds an empty word, or a control character";
+                problems.push(Problem::at(word.place, message));
+            }
+        }
+    }
 }
 
 impl Project {

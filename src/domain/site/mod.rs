@@ -32,8 +32,10 @@ keys! {
         script: Script,
         /// The local target.
         local: Local,
+        /// How environments are built.
+        build: Build,
     }
-    later { "build" }
+    later {}
 }
 
 keys! {
@@ -130,6 +132,17 @@ keys! {
         script: Script,
         /// How many local runs may run at once; the others wait.
         max_running: At<NonZeroU32>,
+    }
+    later {}
+}
+
+keys! {
+    /// How virtual environments are built of requirements.
+    pub struct Build {
+        /// Where: `login`, the machine that the daemon runs on.
+        r#where: At<String>,
+        /// More words for `pip install`.
+        pip_args: Vec<At<String>>,
     }
     later {}
 }

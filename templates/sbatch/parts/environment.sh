@@ -65,9 +65,41 @@ ty_activate_venv() {
     ty_fail "the virtual environment $ty_wanted does not work on $ty_host: after activation \`python\` is ${ty_python:-missing}"
 }
 {%- endif %}
+{%- if is_built %}
+
+ty_source_built() {
+  # shellcheck source=/dev/null
+  source "$ty_wanted/bin/activate"
+}
+
+# The environment that was built of the requirements: whole, and for the Python and the machine that are here.
+ty_activate_built() {
+  local ty_wanted ty_key ty_value ty_python ty_here
+  [[ -n $ty_token ]] ||
+    ty_fail "submitted by hand, this script has no environment: Trainyard builds it of the requirements for each of its runs"
+  ty_wanted=$(readlink -- "$ty_run_dir/environment/venv")
+  [[ -n $ty_wanted && -r $ty_wanted/complete && -r $ty_wanted/bin/activate ]] ||
+    ty_fail "the environment that was built for this run is not whole on $ty_host: ${ty_wanted:-$ty_run_dir/environment/venv}"
+  ty_outside "activating the environment" ty_source_built
+  ty_python=$(type -P python)
+  [[ -n $ty_python && ${ty_python%/*} -ef $ty_wanted/bin ]] ||
+    ty_fail "the environment $ty_wanted does not work on $ty_host: after activation \`python\` is ${ty_python:-missing}"
+  while IFS=$'\t' read -r ty_key ty_value; do
+    case $ty_key in
+      python) ty_here=$("$ty_python" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])') ;;
+      machine) ty_here=$(uname -m) ;;
+      *) continue ;;
+    esac
+    # Python's last number may be another: what is installed does not depend on it.
+    [[ $ty_key != python ]] || ty_value=${ty_value%.*} ty_here=${ty_here%.*}
+    [[ $ty_here == "$ty_value" ]] ||
+      ty_fail "the environment $ty_wanted was built for $ty_key $ty_value, and here on $ty_host is ${ty_here:-none}"
+  done <"$ty_wanted/complete"
+}
+{%- endif %}
 
 ty_environment() {
-{%- if prologue.is_empty() && modules.is_empty() && conda.is_none() && venv.is_none() %}
+{%- if prologue.is_empty() && modules.is_empty() && conda.is_none() && venv.is_none() && !is_built %}
   :
 {%- endif %}
 {%- for piece in prologue %}
@@ -81,6 +113,9 @@ ty_environment() {
 {%- endif %}
 {%- if venv.is_some() %}
   ty_activate_venv
+{%- endif %}
+{%- if is_built %}
+  ty_activate_built
 {%- endif %}
 }
 

@@ -27,7 +27,6 @@ const LATER: &[&str] = &[
     "list --sweep 1",
     "logs 1 --rank 0",
     "logs 1 --level info",
-    "logs 1 --source build",
     "show 3:1",
     "list --host ssh://login",
 ];

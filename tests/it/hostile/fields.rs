@@ -89,6 +89,8 @@ pub(super) const LINES: &[Line] = &[
     line(S, "environment.venv", Path, "p", "environment/venv", "venv-%"),
     line(S, "environment.container", Path, "cl", "environment/container", "image-%"),
     line(S, "environment.secrets", Kept, "spacl", "environment/secrets", "secrets-%"),
+    // Read where the run is accepted; what is in it is told by its own tests, and no script names it.
+    line(S, "environment.requirements", Path, "", "environment/requirements", "r-%.txt"),
     line(S, "environment.variables.KEY", Text, "scl", "environment/variables/%", "v"),
     line(S, "environment.variables.*", Word, "spacl", "environment/variables/TEXT", "%"),
     line(S, "environment.variables.*[]", Closed, "", "environment/variables/LIST", "[%]"),
@@ -247,6 +249,8 @@ pub(super) const LINES: &[Line] = &[
     line(I, "local.script.prologue", Code, "spacl", "local/script/prologue", "true"),
     line(I, "local.script.epilogue", Code, "spacl", "local/script/epilogue", "true"),
     line(I, "local.script.directives[]", Kept, "spacl", "local/script/directives", "[--x=%]"),
+    line(I, "build.where", Closed, "spacl", "build/where", "login"),
+    line(I, "build.pip_args[]", Kept, "", "build/pip_args", "[%]"),
 ];
 
 /// The text fields of a schema, in the words of [`Line::field`].

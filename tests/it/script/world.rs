@@ -46,6 +46,7 @@ pub(super) fn spec() -> Resolved {
             venv: None,
             secrets: None,
             container: None,
+            requirements: None,
             variables: Vec::new(),
         },
         compute: Compute {

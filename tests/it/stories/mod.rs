@@ -6,4 +6,5 @@ mod first_run;
 mod from_script;
 mod kills;
 mod lives;
+mod requirements;
 pub(crate) mod secrets;

@@ -16,8 +16,9 @@ use trainyard::domain::inputs::CodeDigest;
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
-    Asked, Clock, CodeOrder, DataOrder, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output,
-    Program, ProgramError, Scheduler, Silence, StoredCode, Stretch, SubmitOrder, TakenCode, Weight,
+    Asked, BuildFiles, Clock, CodeOrder, DataOrder, HandOut, Hands, InboxItem, LookAnswer,
+    NewRunDir, Orphan, Output, Program, ProgramError, Scheduler, Silence, StoredCode, Stretch,
+    SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
 
@@ -275,6 +276,14 @@ impl Hands for Ports {
     }
 
     fn take_secrets(&self, _source: &Path, _run_dir: &Path) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn write_build(&self, _order: &BuildFiles) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hand_out(&self, _order: &HandOut) -> IoResult<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -80,6 +80,7 @@ pub(super) fn parts(ports: &Ports, dir: &Path, host: &str) -> WorldParts {
         host: host.to_owned(),
         // A look that takes long is heard by a later pass.
         look_patience: Duration::from_millis(2),
+        build_environment: Vec::new(),
     }
 }
 
