@@ -7,6 +7,13 @@
 //!
 //! `SQLite` and the file system are used for real, in tests too.
 
+mod orders;
+
+pub use orders::{
+    BuildFiles, CodeLinks, CodeOrder, ContentOrder, DataOrder, HandOut, InboxItem, NewRunDir,
+    SECRETS_FILE, StoredCode, Stretch, TakenCode, Weight,
+};
+
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -15,11 +22,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::domain::code::Capture;
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::inputs::{CapturedCode, CodeDigest};
+use crate::domain::inputs::CodeDigest;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 
@@ -177,136 +183,6 @@ impl ProgramError {
         };
         !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
     }
-}
-
-/// The files of a new run directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewRunDir {
-    pub path: PathBuf,
-    pub mode: u32,
-    /// `run.toml`: what was asked.
-    pub spec: String,
-    /// `resolved.json`: what it meant.
-    pub resolved: String,
-    /// `job.sh`: what is submitted.
-    pub script: String,
-    /// `datasets.tsv`: what the data looked like, for the job to compare. Not written when there is nothing in it.
-    pub datasets: String,
-    /// What `work/` is made of.
-    pub code: CodeLinks,
-    /// `code.patch`: what a git work tree had beside its commit.
-    pub patch: Option<Vec<u8>>,
-    /// The user's file that the run takes its secrets from.
-    pub secrets: Option<PathBuf>,
-}
-
-/// The secrets in a run directory. It is there until the run is over.
-pub const SECRETS_FILE: &str = "secrets.env";
-
-/// How a run directory leads to its captured code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeLinks {
-    /// What `code` in the run directory links to.
-    pub tree: PathBuf,
-    /// The names in it that `work/` links to; none where `work/` is to be a copy that the first job makes.
-    pub names: Option<Vec<String>>,
-}
-
-/// What is to be captured, for whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeOrder {
-    pub capture: Capture,
-    /// Its store keeps the code.
-    pub run_root: PathBuf,
-    /// Of the store's directories.
-    pub mode: u32,
-    /// Of the user: git looks for its settings there.
-    pub home: PathBuf,
-}
-
-/// Code that was captured.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenCode {
-    pub code: CapturedCode,
-    /// Whether the program that is to be started is among it.
-    pub has_entry_point: bool,
-    /// What a git work tree had beside its commit.
-    pub patch: Option<Vec<u8>>,
-}
-
-/// Data that is to be fingerprinted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataOrder {
-    pub path: PathBuf,
-    /// Given where contents are read, too.
-    pub content: Option<ContentOrder>,
-    /// What is not done by then is given up.
-    pub patience: Duration,
-}
-
-/// How contents are read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentOrder {
-    /// The folder that remembers the digests of files that were read before.
-    pub cached_in: PathBuf,
-    pub now: Timestamp,
-}
-
-/// Code that a store keeps.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredCode {
-    pub digest: CodeDigest,
-    /// Of its archive, and of the tree that was made from it.
-    pub bytes: u64,
-    pub used_at: Timestamp,
-}
-
-/// What a directory holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Weight {
-    pub files: u64,
-    pub bytes: u64,
-}
-
-/// Where a build happens, and what it needs there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BuildFiles {
-    pub directory: PathBuf,
-    pub mode: u32,
-    /// `build.sh`.
-    pub script: String,
-    /// The captured requirements, the one that the spec names first.
-    pub requirements: Vec<String>,
-}
-
-/// What came of a build, for the runs that waited for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HandOut {
-    pub run_dirs: Vec<PathBuf>,
-    /// Of the directories that are made.
-    pub mode: u32,
-    /// Where the environment is; none where the build failed.
-    pub place: Option<PathBuf>,
-    /// What the build said.
-    pub log: PathBuf,
-}
-
-/// Text read from a file at an offset.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stretch {
-    pub bytes: Vec<u8>,
-    /// Where the next read goes on. 0 again when the file was replaced or cut.
-    pub next: u64,
-    /// Identifies the file that was read: device and inode.
-    pub file: Option<(u64, u64)>,
-}
-
-/// An event file of the inbox, with its name, so that it can be removed when it is recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboxItem {
-    pub file: PathBuf,
-    /// `None` when the file is not what a script writes.
-    pub event: Option<ScriptEvent>,
 }
 
 /// Everything done on behalf of a user. Verbs are blocking and are called off the async threads.

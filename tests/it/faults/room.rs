@@ -49,8 +49,8 @@ fn a_disk_that_fills_up_loses_nothing_and_things_go_on_when_there_is_room() {
     let spec = env.bash_spec("first", &waits_for(&env, "go"));
     let more = env.bash_spec("more", &waits_for(&env, "go"));
     // Not even a line of its log can be written.
-    env.write(".local/state/trainyard/daemon.log", &"full\n".repeat(60_000));
-    let daemon = Background::start(&mut after(&env, "ulimit -S -f 256", "serve --detached"));
+    env.write(".local/state/trainyard/daemon.log", &"full\n".repeat(120_000));
+    let daemon = Background::start(&mut after(&env, "ulimit -S -f 512", "serve --detached"));
     wait_until("it serves", || env.line("daemon status").code == 0);
     let first = env.submit(&spec);
     env.until(first, &["running"]);

@@ -90,7 +90,7 @@ pub(super) const LINES: &[Line] = &[
     line(S, "environment.container", Path, "cl", "environment/container", "image-%"),
     line(S, "environment.secrets", Kept, "spacl", "environment/secrets", "secrets-%"),
     // Read where the run is accepted; what is in it is told by its own tests, and no script names it.
-    line(S, "environment.requirements", Path, "", "environment/requirements", "r-%.txt"),
+    line(S, "environment.requirements", Kept, "", "environment/requirements", "r-%.txt"),
     line(S, "environment.variables.KEY", Text, "scl", "environment/variables/%", "v"),
     line(S, "environment.variables.*", Word, "spacl", "environment/variables/TEXT", "%"),
     line(S, "environment.variables.*[]", Closed, "", "environment/variables/LIST", "[%]"),
