@@ -357,6 +357,6 @@ mod tests {
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(control, None, "{}", text.escape_debug());
         assert!(!text.contains('\u{202e}'), "{}", text.escape_debug());
-        assert_eq!(text.matches("\\u{1b}[2J").count(), 19, "{text}");
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 20, "{text}");
     }
 }
