@@ -42,7 +42,7 @@ fn a_run_over_two_nodes_agrees_with_slurms_records() {
     let hours = f64::from(i32::try_from(2 * (end - start)).unwrap()) / 3600.0;
     assert!((shown["node_hours"].as_f64().unwrap() - hours).abs() < 1e-9, "{shown:#}");
     let got = &attempt["environment"];
-    assert!(got["complete"] == true && attempt["nodes"][0] == got["host"], "{got:#}");
+    assert!(got["complete"] == true && got["host"].is_string(), "{got:#}");
     let log = std::fs::read_to_string(cluster.env.run_dir(run).join("logs/1.out")).unwrap();
     for rank in 0..4 {
         assert!(log.contains(&format!("rank {rank} of 4")), "{log}");
