@@ -100,7 +100,7 @@ fn read(cluster: &Cluster, shown: &Value) -> Around {
     let masked = |(name, value): (&str, &str)| {
         let value = match name {
             name if OF_THE_JOB.contains(&name) => "of the job".to_owned(),
-            "TRAINYARD_LOCAL_SCRATCH" => value.replace(token, "TOKEN"),
+            "TRAINYARD_LOCAL_SCRATCH" | "TMPDIR" => value.replace(token, "TOKEN"),
             _ => cluster.env.masked(value),
         };
         (name.to_owned(), value)
