@@ -12,8 +12,8 @@ from lib.invariants import check, fates
 LOST_AFTER = 4
 KEYS = f"poll_interval_max = '1s'\npoll_burst = 10\nlost_after = '{LOST_AFTER}s'"
 
-# squeue may say 64 MiB, as 150,000 jobs do.
-PEAK_MIB = 96
+# squeue may say 64 MiB, as 150,000 jobs do. What the program itself takes, which is more without optimisation, is none of it.
+GROWN_MIB = 80
 
 # Lies after which jobs are missing; those of them that never show a job of ours; and what is no answer at all.
 MISSING = ("empty", "header_only", "cut_at_a_line", "an_hour_old", "short_rows", "not_utf8", "banner")
@@ -103,14 +103,15 @@ def fake_queue_flood(context):
         slurm.weather.set({"scontrol": ["flood"], "squeue": ["flood", "flood_of_words"], "sacct": ["flood_of_words", "flood"]})
         world.start_daemon()
         pid = world.daemon_pid()
+        before = peak_kib(pid) / 1024
         run = world.submit(world.spec("flooded", "sleep 1"), "--ack-timeout", "5s").number
         wait_until("it is over", lambda: lies(world, slurm) or world.show(run)["state"] == "completed", patience=40)
-        problems, peak = [*lies(world, slurm), *check(world)], peak_kib(pid) / 1024
+        problems, grown = [*lies(world, slurm), *check(world)], peak_kib(pid) / 1024 - before
         floods = sum(slurm.weather.counted(*which) for which in (("scontrol", "flood"), ("squeue", "flood")))
-        if peak > PEAK_MIB or floods < 2 or world.daemon_pid() != pid:
-            problems.append(f"the daemon had {peak:.0f} MiB after {floods} floods")
+        if grown > GROWN_MIB or floods < 2 or world.daemon_pid() != pid:
+            problems.append(f"the daemon took {grown:.0f} MiB more for {floods} floods")
         if problems:
             raise Broken(problems)
-        return {"peak_mib_s": peak}
+        return {"grown_mib_s": grown}
     finally:
         slurm.close()
