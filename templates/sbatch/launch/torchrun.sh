@@ -4,24 +4,7 @@ ty_launch() {
 {% include "sbatch/launch/srun_task.sh" %}
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
-{%- if has_secrets %}
-    (
-      { set +xv; } 2>/dev/null
-      while IFS= read -r ty_line; do export "${ty_line?}"; done <"$ty_secrets"
-      exec -- "$@"
-    )
-{%- else %}
-    (exec -- "$@")
-{%- endif %}
-{%- if container.is_some() %}
-    ty_status=$?
-    [[ $ty_status == 0 || -e $TRAINYARD_ENTERED ]] ||
-      ty_status="{{ launch_failed_exit }} the container did not start on $(uname -n) (exit code $ty_status)"
-    rm -f -- "$TRAINYARD_ENTERED"
-    ty_leave "$ty_status"'
-{%- else %}
-    ty_leave "$?"'
-{%- endif %}
+{%- include "sbatch/launch/srun_task_end.sh" %}
   local ty_options=(
     --nodes="$ty_node_count"
     --ntasks="$ty_node_count"
