@@ -1,9 +1,10 @@
 //! Code, command line and environment.
 
 use crate::domain::code::CodeSource;
+use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::Expected;
 use crate::domain::resolve::tests::{
-    CODE, LOCAL_ONLY, SITE, check_problems, check_problems_at, outcome, resolved,
+    CODE, LOCAL_ONLY, SITE, asker, check_problems, check_problems_at, outcome, resolved, site,
 };
 use crate::domain::resolved::Program;
 
@@ -343,5 +344,34 @@ fn gpus_are_told_by_their_label() {
         ("gfx90a", Gpus::Amd),
     ] {
         assert_eq!(Gpus::labelled(label), gpus, "{label}");
+    }
+}
+
+#[test]
+fn what_is_secret_in_an_address_is_not_recorded_however_it_was_given() {
+    let code = |path: &str| format!("[code]\npath = {path}\nentry_point = 'train.py'\n");
+    let change = |key: &str, value: &str| Change {
+        shown: format!("--set {key}={value}"),
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    let secret = "https://example.org/a.zip?signature=hush";
+    // As it stands, with the letters of its secret escaped, and behind another change.
+    for (text, changes) in [
+        (code(&format!("'{secret}'")), vec![]),
+        (code(r#""https://example.org/a.zip?signature=\u0068ush""#), vec![]),
+        (code("'.'"), vec![change("code.args_style", "'equals'"), change("code.path", secret)]),
+    ] {
+        let (file, stem) = ("run.toml".to_owned(), "run".to_owned());
+        let base = "/home/anna/llama".into();
+        let request = SpecRequest { file, text, base, stem, changes };
+        let capture = request.check(&site(SITE), &asker()).outcome.capture.unwrap();
+        assert!(format!("{:?}", capture.source).contains("example.org/a.zip"));
+        let recorded = request.without_secrets(&capture);
+        let all = format!("{recorded:?} {}", recorded.recorded());
+        assert!(!all.contains("ush") && all.contains("https://example.org/a.zip"), "{all}");
+        // What is recorded can be handed in again.
+        let again = recorded.check(&site(SITE), &asker()).outcome;
+        assert_eq!(again.problems, []);
     }
 }
