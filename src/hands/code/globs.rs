@@ -58,10 +58,10 @@ fn set(globs: &[String]) -> io::Result<GlobSet> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn globs(include: &[&str], exclude: &[&str]) -> Globs {
+    pub(in crate::hands::code) fn globs(include: &[&str], exclude: &[&str]) -> Globs {
         let owned =
             |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
         Globs::new(&owned(include), &owned(exclude)).unwrap()

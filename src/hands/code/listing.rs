@@ -105,12 +105,7 @@ fn text(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn globs(include: &[&str], exclude: &[&str]) -> Globs {
-        let owned =
-            |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
-        Globs::new(&owned(include), &owned(exclude)).unwrap()
-    }
+    use crate::hands::code::globs::tests::globs;
 
     #[test]
     fn everything_is_taken_but_what_is_no_code() {
