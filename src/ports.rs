@@ -10,8 +10,8 @@
 mod orders;
 
 pub use orders::{
-    BuildFiles, CodeLinks, CodeOrder, ContentOrder, DataOrder, HandOut, InboxItem, NewRunDir,
-    SECRETS_FILE, StoredCode, Stretch, TakenCode, Weight,
+    BuildFiles, CodeOrder, ContentOrder, DataOrder, HandOut, InboxItem, NewRunDir, SECRETS_FILE,
+    StoredCode, Stretch, TakenCode, Weight,
 };
 
 use std::collections::BTreeSet;

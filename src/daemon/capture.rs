@@ -10,8 +10,12 @@ use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolved::Resolved;
+use crate::domain::spec::WorkStyle;
 use crate::files::capture_requirements;
 use crate::ports::{CodeOrder, Hands, Silence, TakenCode};
+
+/// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
+const WORK_ENTRIES_MAX: usize = 10_000;
 
 /// A large tree on a slow file system, or an archive from far away.
 const CAPTURE_DEADLINE: Duration = Duration::from_mins(15);
@@ -89,6 +93,15 @@ async fn capture_code(
         };
         CaptureError::Refused(Box::new(Problem::new(capture.place, message).help(help)))
     })?;
+    if resolved.code.work == WorkStyle::Link && taken.code.top.len() > WORK_ENTRIES_MAX {
+        let message = format!(
+            "the code has more than {WORK_ENTRIES_MAX} entries at its top, and `work/` would link to each"
+        );
+        let help = "name the directory of the code, leave out what is no code with `exclude`, or say `work = \"copy\"`";
+        return Err(CaptureError::Refused(Box::new(
+            Problem::new(capture.place, message).help(help),
+        )));
+    }
     match &capture.entry_point {
         Some((entry_point, place)) if !taken.has_entry_point => {
             let message = format!(

@@ -14,9 +14,8 @@ use crate::domain::request::SpecRequest;
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::Expected;
 use crate::domain::resolved::Resolved;
-use crate::domain::spec::WorkStyle;
 use crate::hands::from_run_dir;
-use crate::ports::{CodeLinks, NewRunDir, TakenCode};
+use crate::ports::{NewRunDir, TakenCode};
 use crate::script::render;
 
 /// What an earlier run captured, and this one takes again.
@@ -72,7 +71,6 @@ impl Gathered {
         spec: &str,
     ) -> Result<NewRunDir, serde_json::Error> {
         let Self { taken, datasets, .. } = self;
-        let is_linked = resolved.code.work == WorkStyle::Link;
         let lines = resolved.datasets.iter().zip(datasets);
         let lines = lines.map(|(dataset, found)| found.line_for_job(dataset.immutable));
         Ok(NewRunDir {
@@ -82,10 +80,7 @@ impl Gathered {
             resolved: serde_json::to_string_pretty(resolved)?,
             script: render(resolved),
             datasets: lines.collect(),
-            code: CodeLinks {
-                tree: from_run_dir(&taken.code.digest),
-                names: is_linked.then(|| taken.code.top.clone()),
-            },
+            code: from_run_dir(&taken.code.digest),
             patch: taken.patch.clone(),
             secrets: resolved.environment.secrets.clone(),
         })

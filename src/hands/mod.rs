@@ -22,5 +22,4 @@ pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;
 pub use code::from_run_dir;
 pub use in_process::InProcess;
-pub use run_dir::WORK_ENTRIES_MAX;
 pub use session::{ScriptStart, start_script};

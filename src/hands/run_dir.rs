@@ -8,10 +8,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::files::durable;
 use crate::hands::secrets;
-use crate::ports::{CodeLinks, NewRunDir, Weight};
-
-/// Top-level entries of the code that `work/` links to. Somebody who has more has named the wrong directory.
-pub const WORK_ENTRIES_MAX: usize = 10_000;
+use crate::ports::{NewRunDir, Weight};
 
 /// For the run root and its inbox, where they are made: the events of one user are nobody else's.
 const RUN_ROOT_MODE: u32 = 0o700;
@@ -40,12 +37,12 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
 }
 
 fn fill(order: &NewRunDir) -> io::Result<()> {
-    // A copy of the code is known to be whole by its being there.
-    let work = order.code.names.is_some().then_some("work");
-    for name in ["claims", "exits", "logs", "output", "checkpoints"].into_iter().chain(work) {
+    // What Slurm and the daemon need; the job makes the rest, as `work/`, and may be the only one that ever needs it.
+    for name in ["claims", "logs"] {
         make_directory(&order.path.join(name), order.mode)?;
     }
-    link_code(&order.code, &order.path)?;
+    // The tree is made when a job needs it.
+    fs_err::os::unix::fs::symlink(&order.code, order.path.join("code"))?;
     let readable = order.mode & 0o666;
     if let Some(patch) = &order.patch {
         write(&order.path.join("code.patch"), patch, readable)?;
@@ -75,12 +72,9 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 /// What must be there after a power cut: the script that is submitted, and every name. All are waited for at once: a
 /// journaling file system makes one commit of what it is asked for together.
 fn sync(order: &NewRunDir, run_root: &Path) -> io::Result<()> {
-    let work = order.code.names.is_some().then(|| order.path.join("work"));
-    let names = [order.path.clone(), run_root.to_owned()];
     std::thread::scope(|scope| {
-        let all = names.into_iter().chain(work);
-        let syncing: Vec<_> =
-            all.map(|directory| scope.spawn(move || durable::sync(&directory))).collect();
+        let syncing = [order.path.as_path(), run_root]
+            .map(|directory| scope.spawn(move || durable::sync(directory)));
         let script = durable::sync(&order.path.join("job.sh"));
         let died = |_| Err(io::Error::other("the thread that synced it died"));
         let names = syncing.into_iter().map(|thread| thread.join().unwrap_or_else(died));
@@ -103,22 +97,6 @@ fn make_directory(directory: &Path, mode: u32) -> io::Result<()> {
 fn other_than(made: &std::fs::Metadata, mode: u32) -> Option<std::fs::Permissions> {
     const ALL: u32 = 0o7777;
     (made.permissions().mode() & ALL != mode).then(|| std::fs::Permissions::from_mode(mode))
-}
-
-/// `code` leads to the captured tree, `work/` to what is in it, through `code`: the tree is made when a job needs it.
-fn link_code(code: &CodeLinks, path: &Path) -> io::Result<()> {
-    fs_err::os::unix::fs::symlink(&code.tree, path.join("code"))?;
-    let Some(names) = &code.names else { return Ok(()) };
-    if names.len() > WORK_ENTRIES_MAX {
-        return Err(invalid(format!(
-            "the code has more than {WORK_ENTRIES_MAX} entries at its top: it is no directory of code"
-        )));
-    }
-    let work = path.join("work");
-    for name in names {
-        fs_err::os::unix::fs::symlink(Path::new("../code").join(name), work.join(name))?;
-    }
-    Ok(())
 }
 
 /// Removes a run directory; one that is gone is removed.
@@ -155,9 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn order(path: PathBuf, names: &[&str]) -> NewRunDir {
+    fn order(path: PathBuf) -> NewRunDir {
         let text = str::to_owned;
-        let names = Some(names.iter().map(|name| text(name)).collect());
         NewRunDir {
             path,
             mode: 0o700,
@@ -165,7 +142,7 @@ mod tests {
             resolved: text("{}"),
             script: text("true"),
             datasets: String::new(),
-            code: CodeLinks { tree: PathBuf::from("../.store/code/DIGEST"), names },
+            code: PathBuf::from("../.store/code/DIGEST"),
             patch: None,
             secrets: None,
         }
@@ -185,29 +162,24 @@ mod tests {
     #[test]
     fn it_holds_what_is_known_and_links_to_the_code() {
         let dir = tempfile::tempdir().unwrap();
-        let order = order(dir.path().join("root/deep/1-x"), &[".env", "pkg", "train.py"]);
+        let order = order(dir.path().join("root/deep/1-x"));
         let order = NewRunDir { patch: Some(b"diff".into()), ..order };
         assert!(make(&order).unwrap());
         insta::assert_debug_snapshot!(names_in(&order.path), @r#"
         [
-            "checkpoints",
             "claims",
             "code",
             "code.patch",
-            "exits",
             "job.sh",
             "logs",
-            "output",
             "resolved.json",
             "run.toml",
-            "work",
         ]
         "#);
-        assert_eq!(names_in(&order.path.join("work")), [".env", "pkg", "train.py"]);
         let tree = dir.path().join("root/deep/.store/code/DIGEST");
         fs_err::create_dir_all(&tree).unwrap();
         fs_err::write(tree.join("train.py"), "print()").unwrap();
-        let through = fs_err::read_to_string(order.path.join("work/train.py")).unwrap();
+        let through = fs_err::read_to_string(order.path.join("code/train.py")).unwrap();
         assert_eq!(through, "print()");
         for (name, mode) in [
             ("", 0o700),
@@ -225,22 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_of_the_code_is_left_to_the_job() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut order = order(dir.path().join("1-x"), &[]);
-        order.code.names = None;
-        assert!(make(&order).unwrap());
-        assert!(!order.path.join("work").exists());
-        assert!(order.path.join("code").is_symlink());
-    }
-
-    #[test]
     fn a_group_can_read_where_the_site_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("root");
         fs_err::create_dir(&root).unwrap();
         fs_err::set_permissions(&root, std::fs::Permissions::from_mode(0o2770)).unwrap();
-        let order = NewRunDir { mode: 0o770, ..order(root.join("1-x"), &[]) };
+        let order = NewRunDir { mode: 0o770, ..order(root.join("1-x")) };
         assert!(make(&order).unwrap());
         for (name, mode) in [("", 0o2770), ("logs", 0o2770), ("run.toml", 0o660), ("job.sh", 0o770)]
         {
@@ -252,11 +214,9 @@ mod tests {
     fn a_failure_leaves_nothing_behind() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("1-x");
-        let many: Vec<String> = (0..=WORK_ENTRIES_MAX).map(|n| n.to_string()).collect();
-        let mut crowded = order(path.clone(), &[]);
-        crowded.code.names = Some(many);
-        let error = make(&crowded).unwrap_err();
-        assert!(error.to_string().contains("more than 10000 entries"), "{error}");
+        let order = NewRunDir { secrets: Some(dir.path().join("none.env")), ..order(path.clone()) };
+        let error = make(&order).unwrap_err();
+        assert!(error.to_string().contains("none.env"), "{error}");
         assert!(!path.exists());
     }
 }

@@ -22,8 +22,8 @@ pub struct NewRunDir {
     pub script: String,
     /// `datasets.tsv`: what the data looked like, for the job to compare. Not written when there is nothing in it.
     pub datasets: String,
-    /// What `work/` is made of.
-    pub code: CodeLinks,
+    /// What `code` links to: the captured tree.
+    pub code: PathBuf,
     /// `code.patch`: what a git work tree had beside its commit.
     pub patch: Option<Vec<u8>>,
     /// The user's file that the run takes its secrets from.
@@ -32,15 +32,6 @@ pub struct NewRunDir {
 
 /// The secrets in a run directory. It is there until the run is over.
 pub const SECRETS_FILE: &str = "secrets.env";
-
-/// How a run directory leads to its captured code.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeLinks {
-    /// What `code` in the run directory links to.
-    pub tree: PathBuf,
-    /// The names in it that `work/` links to; none where `work/` is to be a copy that the first job makes.
-    pub names: Option<Vec<String>>,
-}
 
 /// What is to be captured, for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

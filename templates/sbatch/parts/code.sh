@@ -37,9 +37,7 @@ ty_get_code() {
     ty_is_whole "$ty_tree" || ty_unpack_code
     [[ -z ${ty_lock:-} ]] || exec {ty_lock}>&-
   fi
-{%- if code.is_copied %}
-  ty_copy_code
-{%- endif %}
+  ty_make_work
 }
 
 ty_unpack_code() {
@@ -66,15 +64,27 @@ ty_remove_tree() {
   chmod -R u+w -- "$@"
   rm -rf -- "$@"
 } 2>/dev/null
-{%- if code.is_copied %}
 
-# The copy is made once, and is there for all attempts.
-ty_copy_code() {
+# `work/` is made once, whole or not at all, and is there for all attempts.
+ty_make_work() {
   local ty_new=$ty_run_dir/.work-$ty_host-$$
   [[ ! -d $ty_run_dir/work ]] || return 0
-  if ! cp -RP -- "$ty_tree" "$ty_new" || ! chmod -R u+w -- "$ty_new" || ! mv -T -- "$ty_new" "$ty_run_dir/work"; then
+  ty_remove_tree "$ty_run_dir"/.work-* # of an attempt that was killed just here
+  if ! ty_fill_work "$ty_new" || ! mv -T -- "$ty_new" "$ty_run_dir/work"; then
     ty_remove_tree "$ty_new"
-    ty_fail "the captured code cannot be copied to $ty_run_dir/work on $ty_host"
+    ty_fail "the captured code cannot be put into $ty_run_dir/work on $ty_host"
   fi
 }
+
+{% if code.is_copied -%}
+ty_fill_work() {
+  cp -RP -- "$ty_tree" "$1" && chmod -R u+w -- "$1"
+}
+{%- else -%}
+# ty_fill_work DIR: links to what is at the top of the tree, through `code`, so that the run directory can be moved.
+ty_fill_work() (
+  set -o pipefail
+  mkdir -- "$1" && cd -- "$1" &&
+    find ../code/ -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r ln -s -t . --
+)
 {%- endif %}

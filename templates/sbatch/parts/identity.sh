@@ -79,5 +79,5 @@ ty_claim() {
 }
 
 ty_directories() {
-  mkdir -p -- "$ty_run_dir/logs" "$ty_run_dir/output" || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
+  mkdir -p -- "$ty_run_dir/"{logs,output,checkpoints} || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
 }

@@ -16,8 +16,7 @@ use trainyard::files::process::ProcessId;
 use trainyard::hands::InProcess;
 use trainyard::local::{LocalScheduler, Record, SUPERVISOR_VERB, Spool};
 use trainyard::ports::{
-    Asked, Clock, CodeLinks, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence,
-    SubmitOrder,
+    Asked, Clock, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence, SubmitOrder,
 };
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
@@ -127,7 +126,7 @@ impl Yard {
             spec: String::new(),
             resolved: String::new(),
             script: script.to_owned(),
-            code: CodeLinks { tree: PathBuf::from("../code"), names: Some(Vec::new()) },
+            code: PathBuf::from("../code"),
             patch: None,
             secrets: None,
         };

@@ -206,6 +206,17 @@ fn an_archive_is_unpacked_and_what_it_must_not_hold_is_told_at_its_key() {
 }
 
 #[test]
+fn a_directory_that_is_no_code_is_refused() {
+    let env = TestEnv::new();
+    let spec = env.bash_spec("heap", "true\n");
+    for n in 0..10_000 {
+        env.write(&format!("heap-code/{n}"), "");
+    }
+    let said = env.run([Path::new("submit"), &spec]).ended(3);
+    assert!(said.stderr.contains("more than 10000 entries at its top"), "{said}");
+}
+
+#[test]
 fn the_query_of_an_address_is_in_no_record() {
     let env = TestEnv::new();
     let spec = env.write(
