@@ -136,12 +136,7 @@ fn authority(rest: &str) -> &str {
 
 impl fmt::Display for ArchiveUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
-        let authority = authority(rest);
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let path = rest.get(authority.len()..).unwrap_or_default();
-        let path = path.split(['?', '#']).next().unwrap_or_default();
-        write!(f, "{scheme}://{host}{path}")
+        f.write_str(&without_secrets(&self.0))
     }
 }
 
@@ -151,12 +146,15 @@ impl fmt::Debug for ArchiveUrl {
     }
 }
 
-/// The address of a remote repository without the password that it may hold.
-pub fn without_password(remote: &str) -> String {
-    match ArchiveUrl::parse(remote) {
-        Ok(url) => url.to_string(),
-        Err(_) => remote.to_owned(),
-    }
+/// An address of any scheme without what may be secret: its query, and what stands before the host, which may be a
+/// password or a token. What is no address is left as it is.
+pub fn without_secrets(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else { return address.to_owned() };
+    let authority = authority(rest);
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    let path = rest.get(authority.len()..).unwrap_or_default();
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 #[cfg(test)]
@@ -186,8 +184,16 @@ mod tests {
         ] {
             assert_eq!(ArchiveUrl::parse(text), Err(why), "{text}");
         }
-        assert_eq!(without_password("https://me:token@h.org/x.git"), "https://h.org/x.git");
-        assert_eq!(without_password("git@h.org:me/x.git"), "git@h.org:me/x.git");
+        for (address, shown) in [
+            ("https://me:token@h.org/x.git", "https://h.org/x.git"),
+            ("ssh://me:pw@h.org:22/x.git", "ssh://h.org:22/x.git"),
+            ("https://me:t oken@h.org/x.git", "https://h.org/x.git"),
+            ("file:///srv/x.git", "file:///srv/x.git"),
+            ("git@h.org:me/x.git", "git@h.org:me/x.git"),
+            ("../x.git", "../x.git"),
+        ] {
+            assert_eq!(without_secrets(address), shown);
+        }
     }
 
     #[test]

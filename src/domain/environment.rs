@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::code::without_secrets;
+
 /// The largest record that is read; the script's own comes to some tens of KiB.
 pub const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Characters of one value.
@@ -198,16 +200,7 @@ fn source(text: &str) -> Option<String> {
         commit_id: Option<String>,
     }
     let DirectUrl { url, vcs_info } = serde_json::from_str(text).ok()?;
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    // What stands before an `@` of the host may be a password.
-    let url = match url.split_once("://") {
-        Some((scheme, rest)) => {
-            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = host.rsplit('@').next().unwrap_or_default();
-            format!("{scheme}://{host}/{path}")
-        }
-        None => return None,
-    };
+    let url = url.contains("://").then(|| without_secrets(&url))?;
     let commit = vcs_info.and_then(|vcs| vcs.commit_id);
     Some(clean(&commit.map_or(url.clone(), |commit| format!("{url}@{commit}"))))
 }

@@ -37,6 +37,8 @@ pub enum What {
     Plain,
     /// Includes a file, relative to the one that it stands in. `flag` is `-r` or `-c`.
     Include { flag: &'static str, file: String },
+    /// Holds a password or a token, and is not even shown.
+    Secret,
     /// Cannot be captured.
     Refused(&'static str),
 }
@@ -65,12 +67,15 @@ pub fn lines(text: &str) -> Vec<Line<'_>> {
 
 fn what(line: &str) -> What {
     let joined = line.replace("\\\r\n", "").replace("\\\n", "");
-    let line = without_comment(&joined).trim();
-    if has_password(line) {
-        return What::Refused(
-            "holds a password, which would be recorded: name a variable of your environment, `${TOKEN}`, or use ~/.netrc",
-        );
+    // Comments are recorded, too.
+    if joined
+        .split("://")
+        .zip(joined.split("://").skip(1))
+        .any(|(before, rest)| has_secret(before, rest))
+    {
+        return What::Secret;
     }
+    let line = without_comment(&joined).trim();
     const INCLUDES: &[(&str, &str)] =
         &[("--requirement", "-r"), ("--constraint", "-c"), ("-r", "-r"), ("-c", "-c")];
     for (written, flag) in INCLUDES {
@@ -127,14 +132,17 @@ fn without_comment(line: &str) -> &str {
     comment.map_or(line, |(at, _)| line.get(..at).unwrap_or_default())
 }
 
-/// `://USER:PASSWORD@`, unless the password is a variable.
-fn has_password(line: &str) -> bool {
-    line.split("://").skip(1).any(|rest| {
-        let authority = rest.split(['/', ' ', '\t']).next().unwrap_or_default();
-        let user = authority.rsplit_once('@').map(|(user, _)| user);
-        let password = user.and_then(|user| user.split_once(':')).map(|(_, password)| password);
-        password.is_some_and(|password| !password.is_empty() && !password.starts_with("${"))
-    })
+/// `SCHEME://USER:PASSWORD@`, unless the password is a variable. Where http is spoken a user alone is a token, but for
+/// `git`, which stands for nobody.
+fn has_secret(before: &str, rest: &str) -> bool {
+    let authority = rest.split(['/', ' ', '\t']).next().unwrap_or_default();
+    let Some((user, _)) = authority.rsplit_once('@') else { return false };
+    let secret = match user.split_once(':') {
+        Some((_, password)) => password,
+        None if user != "git" && (before.ends_with("http") || before.ends_with("https")) => user,
+        None => "",
+    };
+    !(secret.is_empty() || secret.starts_with("${"))
 }
 
 /// The machine and the Python that an environment is built with, as the build's script tells.
@@ -224,6 +232,9 @@ mod tests {
             "torch @ https://example.org/torch.whl",
             "-e git+https://example.org/x@abc#egg=x",
             "--extra-index-url https://u:${TOKEN}@example.org/simple",
+            "--extra-index-url https://${TOKEN}@example.org/simple",
+            "x @ git+ssh://git@example.org/x.git@abc",
+            "x @ git+https://git@example.org/x.git@abc",
             "--find-links /opt/wheels",
             "# -e .",
             "",
@@ -238,7 +249,14 @@ mod tests {
         {
             check(line, &What::Refused(local));
         }
-        check("-i https://me:pw@example.org/simple", &What::Refused("password"));
+        for line in [
+            "-i https://me:pw@example.org/simple",
+            "# -i https://me:pw@example.org/simple",
+            "x @ git+https://token@example.org/x.git@abc",
+            "x @ git+ssh://me:pw@example.org/x.git@abc",
+        ] {
+            check(line, &What::Secret);
+        }
         check("-f wheels", &What::Refused("absolute path"));
     }
 

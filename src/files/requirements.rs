@@ -22,6 +22,14 @@ pub fn capture_requirements(path: &Path) -> Result<CapturedRequirements, String>
                     rewritten.push_str(line.text);
                     continue;
                 }
+                What::Secret => {
+                    return Err(format!(
+                        "{}:{}: an address holds a password or a token, which would be recorded: name a variable of \
+                         your environment, `${{TOKEN}}`, or use ~/.netrc",
+                        path.display(),
+                        line.number
+                    ));
+                }
                 What::Refused(why) => {
                     let shown = line.text.trim().escape_debug();
                     return Err(format!("{}:{}: `{shown}` {why}", path.display(), line.number));
@@ -102,6 +110,8 @@ mod tests {
         };
         check("six\n-e .\n", "requirements.txt:2: `-e .` is a path of this machine");
         check("-r missing.txt", "requirements.txt:1: cannot read");
+        check("-i https://me:hunter2@h/simple", "requirements.txt:1: an address holds a password");
+        assert!(!capture_requirements(&asked).unwrap_err().contains("hunter2"));
         check(&"x".repeat(REQUIREMENTS_BYTES_MAX + 1), "at most 1048576 bytes");
         let many = (0..REQUIREMENTS_FILES_MAX).map(|n| format!("-r {n}.txt"));
         let many = many.collect::<Vec<_>>().join("\n");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::domain::code::without_password;
+use crate::domain::code::without_secrets;
 use crate::domain::inputs::{GitChanges, GitState};
 use crate::domain::units::Bytes;
 use crate::hands::code::listing::{Listing, Place, refused};
@@ -92,7 +92,7 @@ impl Git<'_> {
         self.add_nested(place, nested, &mut found).await?;
         let changed = read_status(&words(&status, "status")?, &mut found.state);
         let remote = String::from_utf8_lossy(&remote.stdout).trim().to_owned();
-        found.state.remote = (!remote.is_empty()).then(|| without_password(&remote));
+        found.state.remote = (!remote.is_empty()).then(|| without_secrets(&remote));
         if changed > 0 || !found.untracked.is_empty() {
             let untracked = u64::try_from(found.untracked.len()).unwrap_or(u64::MAX);
             let mut changes = GitChanges { modified: changed, untracked, ..GitChanges::default() };
@@ -112,11 +112,11 @@ impl Git<'_> {
         let mut todo: Vec<(Nested, usize)> = nested.into_iter().map(|nested| (nested, 1)).collect();
         while let Some((Nested { path, is_submodule }, depth)) = todo.pop() {
             let directory = self.directory.join(&path);
-            if !directory.join(".git").exists() {
+            if is_submodule && !directory.join(".git").exists() {
                 let why = format!(
                     "the submodule `{path}` is not checked out: git submodule update --init"
                 );
-                return if is_submodule { Err(refused(why).into()) } else { Ok(()) };
+                return Err(refused(why).into());
             }
             if depth > DEPTH_MAX {
                 return Err(refused(format!("`{path}`: submodules {DEPTH_MAX} deep")).into());
