@@ -42,11 +42,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let b: RunRecord = client.get(&format!("{second}/export")).await?;
         let mut differences = compare(&sections(&a), &sections(&b));
         if a.run.code.digest != b.run.code.digest {
-            let first: Option<BTreeMap<String, String>> =
-                client.get(&format!("{first}/code")).await?;
-            let second: Option<BTreeMap<String, String>> =
-                client.get(&format!("{second}/code")).await?;
-            differences.extend(files(first.unwrap_or_default(), second.unwrap_or_default()));
+            let first: Option<Contents> = client.get(&format!("{first}/code")).await?;
+            let second: Option<Contents> = client.get(&format!("{second}/code")).await?;
+            match (first, second) {
+                (Some(first), Some(second)) => differences.extend(files(first, second)),
+                (None, _) | (_, None) => context.say(
+                    "the files of their code cannot be compared: the store has them no longer",
+                ),
+            }
         }
         Ok::<_, CliError>(differences)
     })?;
@@ -89,7 +92,12 @@ fn print(context: &Context, args: &Args, differences: &[Difference]) -> Result<(
 
 fn shown(value: &Value) -> String {
     const CHARACTERS: usize = 60;
+    /// As many as `show` has.
+    const DIGITS: usize = 12;
+    let is_digest =
+        |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let text = match value.as_str() {
+        Some(digest) if is_digest(digest) => digest.chars().take(DIGITS).collect(),
         Some(text) => text.to_owned(),
         None if value.is_null() => "-".to_owned(),
         None => value.to_string(),
@@ -100,6 +108,9 @@ fn shown(value: &Value) -> String {
 }
 
 const FILES: &str = "files of the code";
+
+/// What the list of captured code says of each path.
+type Contents = BTreeMap<String, String>;
 
 /// What is compared of a run: a name for each part, and its values by dotted keys.
 type Sections = Vec<(&'static str, BTreeMap<String, Value>)>;
@@ -115,21 +126,25 @@ fn sections(record: &RunRecord) -> Sections {
     if let Some(code) = meant.get_mut("code").and_then(Value::as_object_mut) {
         code.remove("path");
     }
-    vec![
+    let mut sections = vec![
         ("spec", flat(&meant)),
         ("code", pick(&["code"])),
         ("datasets", data(&record.run)),
         ("result", pick(RESULT)),
-    ]
+    ];
+    // When something was looked at, or reported, is no difference of what it was.
+    for (_, values) in &mut sections {
+        values.retain(|key, _| key.rsplit('.').next() != Some("at"));
+    }
+    sections
 }
 
-/// What each dataset was, by its name; when it was looked at is no difference of what it was.
+/// What each dataset was, by its name.
 fn data(run: &RunView) -> BTreeMap<String, Value> {
     let one = |dataset: &DatasetView| {
         let mut shown = serde_json::to_value(dataset).unwrap_or_default();
         if let Some(keys) = shown.as_object_mut() {
             keys.remove("name");
-            keys.remove("at");
         }
         (dataset.name.clone(), shown)
     };
@@ -148,10 +163,10 @@ const RESULT: &[&str] = &[
     "metrics",
 ];
 
-/// The leaves of a document by their dotted keys; lists count as leaves.
+/// The leaves of a document by their dotted keys; lists count as leaves, and what is empty has none.
 fn flat(value: &Value) -> BTreeMap<String, Value> {
     fn walk(value: &Value, key: &str, found: &mut BTreeMap<String, Value>) {
-        let Some(inner) = value.as_object().filter(|inner| !inner.is_empty()) else {
+        let Some(inner) = value.as_object() else {
             found.insert(key.to_owned(), value.clone());
             return;
         };
@@ -180,11 +195,9 @@ fn compare(first: &Sections, second: &Sections) -> Vec<Difference> {
     differences
 }
 
-fn files(first: BTreeMap<String, String>, second: BTreeMap<String, String>) -> Vec<Difference> {
-    const SHORT: usize = 12;
-    let short = |content: String| Value::String(content.chars().take(SHORT).collect());
-    let leaves = |of: BTreeMap<String, String>| {
-        of.into_iter().map(|(path, content)| (path, short(content))).collect()
+fn files(first: Contents, second: Contents) -> Vec<Difference> {
+    let leaves = |of: Contents| {
+        of.into_iter().map(|(path, content)| (path, Value::String(content))).collect()
     };
     compare(&vec![(FILES, leaves(first))], &vec![(FILES, leaves(second))])
 }
@@ -197,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_differs_is_told_by_its_dotted_key() {
-        let a = flat(&json!({ "a": { "b": 1, "same": [1, 2] }, "gone": "x", "empty": {} }));
+        let a = flat(&json!({ "a": { "b": 1, "same": [1, 2] }, "gone": "x" }));
         let b = flat(&json!({ "a": { "b": 2, "same": [1, 2] }, "new": null, "empty": {} }));
         let told = compare(&vec![("spec", a)], &vec![("spec", b)]);
         let told: Vec<(String, Value, Value)> =
@@ -217,10 +230,12 @@ mod tests {
                 .collect()
         };
         let told = files(
-            tree(&[("a", "1"), ("b", "2"), ("c", "3")]),
-            tree(&[("b", "2"), ("c", "4"), ("d", "5")]),
+            tree(&[("a", "1"), ("b", "2"), ("c", "3"), ("link", "/datasets/shared/v1")]),
+            tree(&[("b", "2"), ("c", "4"), ("d", "5"), ("link", "/datasets/shared/v2")]),
         );
         let keys: Vec<&str> = told.iter().map(|difference| difference.key.as_str()).collect();
-        assert_eq!(keys, ["a", "c", "d"]);
+        assert_eq!(keys, ["a", "c", "d", "link"]);
+        assert_eq!(shown(&told[3].first), "/datasets/shared/v1");
+        assert_eq!(shown(&json!("a".repeat(64))), "a".repeat(12));
     }
 }
