@@ -215,8 +215,12 @@ pub trait Hands: Send + Sync {
     /// The captured code that the run directories of a run root lead to.
     fn linked_code(&self, run_root: &Path) -> std::io::Result<Vec<CodeDigest>>;
 
-    /// Removes captured code.
-    fn remove_code(&self, run_root: &Path, digests: &[CodeDigest]) -> std::io::Result<()>;
+    /// Removes captured code that was not used since it was listed so; says which.
+    fn remove_code(
+        &self,
+        run_root: &Path,
+        unused: &[StoredCode],
+    ) -> std::io::Result<Vec<CodeDigest>>;
 
     /// How many files a directory has, and how many bytes. A missing one has none.
     fn weigh(&self, directory: &Path) -> std::io::Result<Weight>;

@@ -58,11 +58,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let kept_bytes = Bytes(reports.iter().map(|report| report.kept_bytes).sum());
     let free =
         Bytes(reports.iter().flat_map(|report| &report.unused).map(|unused| unused.bytes).sum());
+    let kept = match kept {
+        1 => format!("1 captured tree is kept ({kept_bytes})"),
+        _ => format!("{kept} captured trees are kept ({kept_bytes})"),
+    };
     context.say(&match (unused, args.yes) {
-        (0, _) => format!("nothing to remove; {kept} captured trees are kept ({kept_bytes})"),
-        (_, true) => {
-            format!("removed {unused} ({free}); {kept} captured trees are kept ({kept_bytes})")
-        }
+        (0, _) => format!("nothing to remove; {kept}"),
+        (_, true) => format!("removed {unused} ({free}); {kept}"),
         (_, false) => format!("{unused} could be removed ({free}): trainyard site gc --yes"),
     });
     Ok(Exit::Done)

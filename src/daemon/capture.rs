@@ -11,6 +11,7 @@ use crate::domain::problem::{Problem, Sources};
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolved::Resolved;
 use crate::domain::spec::WorkStyle;
+use crate::domain::tree;
 use crate::files::capture_requirements;
 use crate::ports::{CodeOrder, Hands, Silence, TakenCode};
 
@@ -55,9 +56,34 @@ pub(super) async fn obtain_code(
     capture: &Capture,
     stored: Option<CapturedCode>,
 ) -> Result<TakenCode, CaptureError> {
-    match stored {
-        Some(code) => stored_code(world, resolved, code).await,
-        None => capture_code(world, resolved, capture).await,
+    let is_stored = stored.is_some();
+    let taken = match stored {
+        Some(code) => stored_code(world, resolved, capture, code).await?,
+        None => capture_code(world, resolved, capture).await?,
+    };
+    if resolved.code.work == WorkStyle::Link && taken.code.top.len() > WORK_ENTRIES_MAX {
+        let message = format!(
+            "the code has more than {WORK_ENTRIES_MAX} entries at its top, and `work/` would link to each"
+        );
+        let help = "name the directory of the code, leave out what is no code with `exclude`, or say `work = \"copy\"`";
+        let problem = Problem::new(capture.place, message).help(help);
+        return Err(CaptureError::Refused(Box::new(problem)));
+    }
+    match &capture.entry_point {
+        Some((entry_point, place)) if !taken.has_entry_point => {
+            let message = format!(
+                "the entry point `{}` is not among the captured code",
+                entry_point.escape_debug()
+            );
+            let help = if is_stored {
+                "the code of the earlier run is taken again; `--set code.path=…` captures it as it is now"
+                    .to_owned()
+            } else {
+                help_for_entry_point(resolved, &taken.code)
+            };
+            Err(CaptureError::Refused(Box::new(Problem::new(*place, message).help(help))))
+        }
+        _ => Ok(taken),
     }
 }
 
@@ -81,7 +107,7 @@ async fn capture_code(
         other => other.map(Ok),
     };
     let taken = world.with_hands_within(&resolved.code.path, CAPTURE_DEADLINE, take).await;
-    let taken = taken.map_err(CaptureError::Silent)?.map_err(|why| {
+    taken.map_err(CaptureError::Silent)?.map_err(|why| {
         let message = format!("cannot capture the code of {}: {why}", resolved.code.path.display());
         let help = match resolved.code.kind {
             SourceKind::Directory => {
@@ -92,28 +118,7 @@ async fn capture_code(
             }
         };
         CaptureError::Refused(Box::new(Problem::new(capture.place, message).help(help)))
-    })?;
-    if resolved.code.work == WorkStyle::Link && taken.code.top.len() > WORK_ENTRIES_MAX {
-        let message = format!(
-            "the code has more than {WORK_ENTRIES_MAX} entries at its top, and `work/` would link to each"
-        );
-        let help = "name the directory of the code, leave out what is no code with `exclude`, or say `work = \"copy\"`";
-        return Err(CaptureError::Refused(Box::new(
-            Problem::new(capture.place, message).help(help),
-        )));
-    }
-    match &capture.entry_point {
-        Some((entry_point, place)) if !taken.has_entry_point => {
-            let message = format!(
-                "the entry point `{}` is not among the captured code",
-                entry_point.escape_debug()
-            );
-            let problem =
-                Problem::new(*place, message).help(help_for_entry_point(resolved, &taken.code));
-            Err(CaptureError::Refused(Box::new(problem)))
-        }
-        _ => Ok(taken),
-    }
+    })
 }
 
 fn help_for_entry_point(resolved: &Resolved, code: &CapturedCode) -> String {
@@ -136,18 +141,32 @@ fn is_about_the_code(error: &std::io::Error) -> bool {
     matches!(error.kind(), InvalidData | NotFound | PermissionDenied)
 }
 
+/// What a tree has at its top is read from its list: that of a record in a file is whatever somebody wrote there.
 async fn stored_code(
     world: &World,
     resolved: &Resolved,
+    capture: &Capture,
     code: CapturedCode,
 ) -> Result<TakenCode, CaptureError> {
     let (run_root, digest) = (resolved.run_root.clone(), code.digest.clone());
-    let holds = move |hands: &dyn Hands| hands.use_code(&run_root, &digest);
-    if world.with_hands(&resolved.run_root, holds).await.map_err(CaptureError::Silent)? {
-        return Ok(TakenCode { code, has_entry_point: true, patch: None });
-    }
-    let run_root = resolved.run_root.clone();
-    Err(CaptureError::Gone { digest: code.digest, run_root })
+    let list = move |hands: &dyn Hands| {
+        let is_there = hands.use_code(&run_root, &digest)?;
+        is_there.then(|| hands.code_list(&run_root, &digest)).transpose()
+    };
+    let list = world.with_hands(&resolved.run_root, list).await.map_err(CaptureError::Silent)?;
+    let Some(list) = list else {
+        let run_root = resolved.run_root.clone();
+        return Err(CaptureError::Gone { digest: code.digest, run_root });
+    };
+    let contents = tree::contents(&list);
+    let has_entry_point = capture.entry_point.as_ref().is_none_or(|(asked, _)| {
+        let is_it = |(path, content): (&&str, &&str)| {
+            *content != tree::EMPTY_DIRECTORY && tree::is_same_path(asked, path)
+        };
+        contents.iter().any(is_it)
+    });
+    let code = CapturedCode { top: tree::top(contents.into_keys()), ..code };
+    Ok(TakenCode { code, has_entry_point, patch: None })
 }
 
 /// Captures what a run's environment is built of; takes that of an earlier run where it is given.

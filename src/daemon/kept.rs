@@ -109,13 +109,14 @@ async fn collect(
     let is_unused = |code: &StoredCode| {
         !used.contains(&code.digest) && now.duration_since(code.used_at) > YOUNG
     };
-    let (unused, kept): (Vec<StoredCode>, Vec<StoredCode>) =
+    let (mut unused, mut kept): (Vec<StoredCode>, Vec<StoredCode>) =
         stored.into_iter().partition(is_unused);
-    if remove && !unused.is_empty() {
-        let digests: Vec<CodeDigest> = unused.iter().map(|code| code.digest.clone()).collect();
-        let root = run_root.to_owned();
-        let remove = move |hands: &dyn Hands| hands.remove_code(&root, &digests);
-        world.with_hands_within(run_root, DEADLINE, remove).await?;
+    if remove {
+        let (root, listed) = (run_root.to_owned(), unused.clone());
+        let remove = move |hands: &dyn Hands| hands.remove_code(&root, &listed);
+        let removed = world.with_hands_within(run_root, DEADLINE, remove).await?;
+        // Somebody has captured or used the others again meanwhile.
+        kept.extend(unused.extract_if(.., |code| !removed.contains(&code.digest)));
     }
     Ok(StoreReport {
         run_root: run_root.to_owned(),

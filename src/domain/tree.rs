@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::{Component, Path};
 
 use crate::domain::inputs::CodeDigest;
 use crate::domain::units::Bytes;
@@ -128,11 +129,21 @@ pub fn digest(entries: &[Entry]) -> CodeDigest {
     CodeDigest::of(hasher.finalize())
 }
 
-/// The names at the top of a tree.
-pub fn top(entries: &[Entry]) -> Vec<String> {
-    let names: BTreeSet<&str> =
-        entries.iter().filter_map(|entry| entry.path.split('/').next()).collect();
+/// The names at the top of a tree that has these paths.
+pub fn top<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names: BTreeSet<&str> = paths.filter_map(|path| path.split('/').next()).collect();
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// The directories above a path, from the top down.
+pub fn above(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').filter_map(|(end, _)| path.get(..end))
+}
+
+/// Whether somebody who writes `asked` means the path of an entry.
+pub fn is_same_path(asked: &str, path: &str) -> bool {
+    let parts = Path::new(asked).components().filter(|part| *part != Component::CurDir);
+    parts.eq(Path::new(path).components())
 }
 
 /// The tree as lines, in the order of `sort` in the C locale. Those with `d`, `f` and `l` are what a job script compares
@@ -153,6 +164,9 @@ pub fn list(entries: &[Entry]) -> String {
     lines.concat()
 }
 
+/// What is said of a directory that has nothing in it.
+pub const EMPTY_DIRECTORY: &str = "an empty directory";
+
 /// What a list says of each path, as a text that is the same where they are the same.
 pub fn contents(list: &str) -> BTreeMap<&str, &str> {
     let content = |line| -> Option<(&str, &str)> {
@@ -160,7 +174,7 @@ pub fn contents(list: &str) -> BTreeMap<&str, &str> {
         match kind {
             "h" => rest.split_once(' ').map(|(hash, path)| (path, hash)),
             "l" => rest.split_once(" -> "),
-            "d" => Some((rest, "an empty directory")),
+            "d" => Some((rest, EMPTY_DIRECTORY)),
             _ => None,
         }
     };
@@ -225,6 +239,18 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_known_however_it_is_written() {
+        for asked in ["a/b.py", "./a/b.py", "a//./b.py"] {
+            assert!(is_same_path(asked, "a/b.py"), "{asked}");
+        }
+        for asked in ["a", "a/b.py/c", "x/../a/b.py", "/a/b.py"] {
+            assert!(!is_same_path(asked, "a/b.py"), "{asked}");
+        }
+        assert_eq!(above("a/b/c").collect::<Vec<_>>(), ["a", "a/b"]);
+        assert_eq!(above("a").count(), 0);
+    }
+
+    #[test]
     fn the_list_is_sorted_as_bytes() {
         let tree = [
             file("b", "12", false),
@@ -240,10 +266,7 @@ mod tests {
         assert_eq!(list, format!("d e/f\nf 0 a c\nf 2 b\n{hashes}l l -> b\n"));
         let contents = contents(&list);
         assert_eq!(contents["a c"], empty.as_str());
-        assert_eq!(
-            (contents["l"], contents["e/f"], contents.len()),
-            ("b", "an empty directory", 4)
-        );
-        assert_eq!(top(&tree), ["a c", "b", "e", "l"]);
+        assert_eq!((contents["l"], contents["e/f"], contents.len()), ("b", EMPTY_DIRECTORY, 4));
+        assert_eq!(top(contents.into_keys()), ["a c", "b", "e", "l"]);
     }
 }

@@ -14,7 +14,9 @@ use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Revocation;
 use crate::files::process;
-use crate::hands::{build, claim, code, dataset, inbox, program, regular, run_dir, secrets};
+use crate::hands::{
+    build, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets,
+};
 use crate::ports::{
     BuildFiles, CodeOrder, DataOrder, HandOut, Hands, InboxItem, NewRunDir, Output, Program,
     ProgramError, StoredCode, Stretch, TakenCode, Weight,
@@ -70,8 +72,8 @@ impl Hands for InProcess {
         code::linked(run_root)
     }
 
-    fn remove_code(&self, run_root: &Path, digests: &[CodeDigest]) -> io::Result<()> {
-        code::remove(run_root, digests)
+    fn remove_code(&self, run_root: &Path, unused: &[StoredCode]) -> io::Result<Vec<CodeDigest>> {
+        code::remove(run_root, unused)
     }
 
     fn weigh(&self, directory: &Path) -> io::Result<Weight> {
@@ -103,7 +105,7 @@ impl Hands for InProcess {
     }
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
-        run_dir::discard(run_dir)
+        removal::remove_tree(run_dir)
     }
 
     fn read_inbox(

@@ -14,6 +14,7 @@ mod in_process;
 mod inbox;
 mod program;
 mod regular;
+mod removal;
 mod run_dir;
 mod secrets;
 mod session;

@@ -99,14 +99,6 @@ fn other_than(made: &std::fs::Metadata, mode: u32) -> Option<std::fs::Permission
     (made.permissions().mode() & ALL != mode).then(|| std::fs::Permissions::from_mode(mode))
 }
 
-/// Removes a run directory; one that is gone is removed.
-pub(super) fn discard(path: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
 /// How many files there are, and how many bytes. What links lead to is not counted.
 pub(super) fn weigh(directory: &Path) -> io::Result<Weight> {
     let mut weight = Weight::default();

@@ -15,10 +15,10 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::domain::code::{Algorithm, ArchiveDigest};
-use crate::domain::tree::{BYTES_MAX, ENTRIES_MAX, check_path, stays_inside};
+use crate::domain::tree::{self, BYTES_MAX, ENTRIES_MAX, check_path, stays_inside};
 use crate::domain::units::Bytes;
 use crate::hands::code::listing::refused;
-use crate::hands::code::store::hexadecimal;
+use crate::hands::code::store::{NEW, hexadecimal};
 
 /// What deflate can do with honest code is far below; a bomb is far above.
 const RATIO_MAX: u64 = 200;
@@ -38,7 +38,7 @@ pub(super) fn unpack_file(
     if let Some(digest) = digest {
         check_digest(&mut file, digest)?;
     }
-    let unpacked = tempfile::Builder::new().prefix(".new-").tempdir_in(beside)?;
+    let unpacked = tempfile::Builder::new().prefix(NEW).tempdir_in(beside)?;
     let mut magic = Vec::new();
     (&mut file).take(4).read_to_end(&mut magic)?;
     file.rewind()?;
@@ -194,8 +194,7 @@ impl<'a> Unpacking<'a> {
 
     /// Directories that have no entry of their own.
     fn make_above(&mut self, path: &str) -> Result<(), ()> {
-        for (end, _) in path.match_indices('/') {
-            let above = path.get(..end).unwrap_or(path);
+        for above in tree::above(path) {
             match self.made.get(above) {
                 Some(true) => {}
                 Some(false) => return Err(()),

@@ -20,6 +20,7 @@ use crate::domain::code::ArchiveUrl;
 use crate::domain::tree::BYTES_MAX;
 use crate::domain::units::Bytes;
 use crate::hands::code::listing::refused;
+use crate::hands::code::store::NEW;
 
 const REDIRECTS_MAX: u32 = 5;
 const CONNECT: Duration = Duration::from_secs(20);
@@ -44,7 +45,7 @@ fn fetch_by(url: &ArchiveUrl, beside: &Path, may: fn(IpAddr) -> bool) -> io::Res
     let agent = Agent::with_parts(config, DefaultConnector::default(), Guarded { may });
     let failed = |error: ureq::Error| refused(format!("cannot download {url}: {}", told(&error)));
     let mut answer = agent.get(url.secret()).call().map_err(failed)?;
-    let mut file = NamedTempFile::with_prefix_in(".new-", beside)?;
+    let mut file = NamedTempFile::with_prefix_in(NEW, beside)?;
     let mut body = answer.body_mut().with_config().limit(BYTES_MAX + 1).reader();
     let mut buffer = vec![0; 1 << 16];
     let mut bytes = 0_u64;

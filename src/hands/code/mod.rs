@@ -12,9 +12,10 @@ mod store;
 
 pub(super) use gc::{linked, remove, stored};
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
@@ -124,7 +125,7 @@ impl<'a> Taking<'a> {
             }
         }
         let git = state.map(|state| with_digest(state, patch.as_deref(), &untracked, &entries));
-        let top = tree::top(&entries);
+        let top = tree::top(entries.iter().map(|entry| entry.path.as_str()));
         let code = CapturedCode { digest, files, bytes, top, git };
         Ok(TakenCode { code, has_entry_point: self.has_entry_point(&entries), patch })
     }
@@ -137,17 +138,26 @@ impl<'a> Taking<'a> {
 
     fn has_entry_point(self, entries: &[Entry]) -> bool {
         let Some((asked, _)) = &self.order.capture.entry_point else { return true };
-        let parts = Path::new(asked).components();
-        let path: PathBuf = parts.filter(|part| *part != Component::CurDir).collect();
-        let is_it =
-            |entry: &Entry| entry.kind != Kind::EmptyDirectory && Path::new(&entry.path) == path;
+        let is_it = |entry: &Entry| {
+            entry.kind != Kind::EmptyDirectory && tree::is_same_path(asked, &entry.path)
+        };
         entries.iter().any(is_it)
     }
 }
 
-/// How each file looks now. What is gone since it was listed is left out, as is what is no file.
+/// How each file looks now. What is gone since it was listed is left out, as is what is no file. So is what git knows
+/// below a directory that a link stands for now: it lies where the link leads, and would be unpacked there.
 fn candidates(directory: &Path, listing: &Listing) -> io::Result<Vec<Candidate>> {
-    let paths: Vec<&String> = listing.files.iter().collect();
+    let above: BTreeSet<&str> = listing.files.iter().flat_map(|path| tree::above(path)).collect();
+    let above: Vec<&str> = above.into_iter().collect();
+    let are_links = pack::in_parallel(&above, |path| Ok(directory.join(path).is_symlink()))?;
+    let links: BTreeSet<&str> = above
+        .into_iter()
+        .zip(are_links)
+        .filter_map(|(path, is_link)| is_link.then_some(path))
+        .collect();
+    let is_there = |path: &&String| tree::above(path).all(|above| !links.contains(above));
+    let paths: Vec<&String> = listing.files.iter().filter(is_there).collect();
     let looked = pack::in_parallel(&paths, |path| candidate(directory, path))?;
     let empty = listing.empty.iter().map(|path| Candidate {
         path: path.clone(),
@@ -163,8 +173,8 @@ fn candidate(directory: &Path, path: &str) -> io::Result<Option<Candidate>> {
     const EXECUTABLE: u32 = 0o100;
     let absolute = directory.join(path);
     let metadata = match fs_err::symlink_metadata(&absolute) {
-        // Tracked by git and deleted.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Tracked by git and deleted, or its directory is a file now.
+        Err(error) if is_none(&error) => return Ok(None),
         found => found?,
     };
     let what = if metadata.is_symlink() {
@@ -176,6 +186,10 @@ fn candidate(directory: &Path, path: &str) -> io::Result<Option<Candidate>> {
         return Ok(None);
     };
     Ok(Some(Candidate { path: path.to_owned(), absolute, what }))
+}
+
+fn is_none(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Where a link leads; one that leads out of the tree leads there from anywhere.
@@ -248,7 +262,7 @@ fn entry(candidate: &Candidate) -> Option<Entry> {
 fn pack_into(store: &CodeStore, candidates: &[Candidate]) -> io::Result<(CodeDigest, Vec<Entry>)> {
     const BUFFER_BYTES: usize = 1 << 20;
     const MODE: u32 = 0o444;
-    let file = NamedTempFile::with_prefix_in(".new-", &store.root)?;
+    let file = NamedTempFile::with_prefix_in(store::NEW, &store.root)?;
     let mut out = io::BufWriter::with_capacity(BUFFER_BYTES, file);
     let (entries, packed) = pack::pack(candidates, &mut out)?;
     out.flush()?;

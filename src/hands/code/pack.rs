@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::tree::{Entry, FILES_TIME, Kind};
+use crate::domain::tree::{self, Entry, FILES_TIME, Kind};
 use crate::hands::code::index::Look;
 use crate::hands::code::listing::refused;
 use crate::hands::code::store::{Packed, hexadecimal};
@@ -170,7 +170,7 @@ impl<W: Write> Archive<W> {
                         self.tar.append_data(&mut header, path, text.as_slice())?;
                         hash
                     }
-                    None => self.add_large(&mut header, candidate, size)?,
+                    None => self.add_large(&mut header, candidate, look)?,
                 };
                 Kind::File { size, executable: *executable, hash }
             }
@@ -183,20 +183,19 @@ impl<W: Write> Archive<W> {
         &mut self,
         header: &mut tar::Header,
         file: &Candidate,
-        size: u64,
+        look: &Look,
     ) -> io::Result<blake3::Hash> {
         let from = std::fs::File::open(&file.absolute)?;
         let mut hashed = Hashed { from: &from, hasher: blake3::Hasher::new() };
-        self.tar.append_data(header, &file.path, (&mut hashed).take(size))?;
-        let is_same = hashed.hasher.count() == size && from.metadata()?.len() == size;
+        self.tar.append_data(header, &file.path, (&mut hashed).take(look.size))?;
+        let is_same = hashed.hasher.count() == look.size && Look::of(&from.metadata()?) == *look;
         let changed = || refused(format!("`{}` changed while it was captured", file.path));
         is_same.then(|| hashed.hasher.finalize()).ok_or_else(changed)
     }
 
     /// The directories above a path, each once.
     fn add_directories(&mut self, path: &str) -> io::Result<()> {
-        for (end, _) in path.match_indices('/') {
-            let directory = path.get(..end).unwrap_or(path);
+        for directory in tree::above(path) {
             let is_known = self.directory.strip_prefix(directory);
             if !is_known.is_some_and(|below| below.is_empty() || below.starts_with('/')) {
                 self.add_directory(directory)?;

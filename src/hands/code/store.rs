@@ -17,6 +17,9 @@ use crate::files::durable;
 /// Below a run root.
 pub(super) const PLACE: &str = ".store/code";
 
+/// What the names of files and directories begin with that are not whole yet.
+pub(super) const NEW: &str = ".new-";
+
 /// Nobody but the user has business with what an index says of the user's files.
 const INDEX_MODE: u32 = 0o700;
 

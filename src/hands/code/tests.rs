@@ -1,6 +1,7 @@
 //! Capturing, on real files, real archives and a real git.
 
 mod archives;
+mod garbage;
 mod work_trees;
 
 use std::path::{Path, PathBuf};
@@ -189,6 +190,21 @@ fn a_tree_that_is_too_large_is_refused_before_it_is_read() {
         "it has 2.0 GiB, more than 1.0 GiB; the largest: model.pt (2.0 GiB), train.py (0 B)"
     );
     assert!(yard.stored().is_empty());
+}
+
+#[test]
+fn a_large_file_that_changes_while_it_is_captured_is_not_taken_by_halves() {
+    let yard = Yard::new();
+    yard.write("code/weights", vec![b'a'; 1 << 20]);
+    let listing = listing::Listing { files: ["weights".into()].into(), empty: BTreeSet::new() };
+    let candidates = candidates(&yard.path("code"), &listing).unwrap();
+    let store = CodeStore::at(&yard.path("runs"));
+    store.make(0o700).unwrap();
+    drop(pack_into(&store, &candidates).unwrap());
+    let file = fs_err::File::options().write(true).open(yard.path("code/weights")).unwrap();
+    file.file().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let error = pack_into(&store, &candidates).unwrap_err();
+    assert!(error.to_string().contains("`weights` changed while it was captured"), "{error}");
 }
 
 #[test]

@@ -41,7 +41,7 @@ ty_get_code() {
 }
 
 ty_unpack_code() {
-  local ty_new=$ty_store/.new-$ty_host-$$ ty_size ty_sum
+  local ty_new=$ty_store/.new-$ty_token.$ty_restart ty_size ty_sum # no other start has it
   [[ -r $ty_tree.tar && -r $ty_tree.list ]] ||
     ty_fail "the captured code is gone: $ty_tree.tar cannot be read on $ty_host"
   read -r _ ty_size ty_sum <"$ty_tree.list"

@@ -74,6 +74,17 @@ fn an_exported_run_is_submitted_again_with_a_fresh_state_directory() {
     assert_eq!(digest_of(&run), record["inputs"]["code"]["digest"].as_str().unwrap());
     let log = PathBuf::from(run["run_dir"].as_str().unwrap()).join("logs/1.out");
     assert_eq!(std::fs::read_to_string(log).unwrap(), "epochs 4\n");
+    // What it says of the tree is not believed, and a program that the tree does not have is told before it is accepted.
+    let forged = exported.replace("\"top\": [", "\"top\": [\"../../../stolen\", ");
+    assert_ne!(forged, exported);
+    env.write("forged.json", &forged);
+    let run = again("rerun forged.json --wait --json").success().json();
+    let work = PathBuf::from(run["run_dir"].as_str().unwrap()).join("work");
+    let names: Vec<_> = work.read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["train.sh"]);
+    let said = again("rerun run.json --set code.entry_point=gone.sh").ended(3);
+    assert!(said.stderr.contains("`gone.sh` is not among the captured code"), "{said}");
+    assert!(said.stderr.contains("--set code.path="), "{said}");
     drop(again("daemon stop"));
     // What the store no longer has cannot be run again, and that is told before anything is accepted.
     for archive in archives(&env) {
@@ -308,4 +319,7 @@ fn what_no_run_uses_is_removed_when_it_was_not_used_for_an_hour() {
     assert!(!env.run_root().join(format!(".store/code/{first}")).exists());
     let said = env.line("rerun 1").ended(11);
     assert!(said.stderr.contains("is not in the store"), "{said}");
+    let said = env.line("diff 1 2").success();
+    assert!(said.stderr.contains("the files of their code cannot be compared"), "{said}");
+    assert!(!said.stdout.contains("words.txt"), "{said}");
 }

@@ -32,14 +32,14 @@ fn a_clean_work_tree_is_its_commit() {
     yard.write("code/train.py", "print()");
     yard.write("code/.gitignore", "data/\n*.log\n");
     repository(&yard, "code");
-    git(&yard.path("code"), &["remote", "add", "origin", "https://me:token@example.org/me/x.git"]);
+    git(&yard.path("code"), &["remote", "add", "origin", "ssh://me:token@example.org/me/x.git"]);
     yard.write("code/data/big", "ignored");
     yard.write("code/out.log", "ignored");
     let taken = yard.take(&yard.directory("code"));
     let git = taken.code.git.unwrap();
     assert_eq!(git.commit.unwrap().len(), 40);
     assert_eq!(git.branch.as_deref(), Some("main"));
-    assert_eq!(git.remote.as_deref(), Some("https://example.org/me/x.git"));
+    assert_eq!(git.remote.as_deref(), Some("ssh://example.org/me/x.git"));
     assert_eq!((git.changes, taken.patch), (None, None));
     assert_eq!(taken.code.top, [".gitignore", "train.py"]);
 }
@@ -108,6 +108,22 @@ fn submodules_and_repositories_inside_are_taken_too() {
         error.contains("the submodule `lib` is not checked out: git submodule update"),
         "{error}"
     );
+}
+
+#[test]
+fn what_is_tracked_below_a_directory_that_is_a_link_now_is_not_taken_from_where_that_leads() {
+    let yard = Yard::new();
+    for path in ["train.py", "data/labels.txt", "data/deep/x", "pkg/a.py"] {
+        yard.write(&format!("code/{path}"), path);
+    }
+    repository(&yard, "code");
+    fs_err::rename(yard.path("code/data"), yard.path("scratch")).unwrap();
+    fs_err::os::unix::fs::symlink(yard.path("scratch"), yard.path("code/data")).unwrap();
+    fs_err::remove_dir_all(yard.path("code/pkg")).unwrap();
+    yard.write("code/pkg", "a file now");
+    let list = yard.list(&yard.take(&yard.directory("code")).code.digest);
+    let link = format!("l data -> {}", yard.path("scratch").display());
+    assert_eq!(list, ["f 10 pkg", "f 8 train.py", link.as_str()]);
 }
 
 #[test]

@@ -255,7 +255,7 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn remove_code(&self, _run_root: &Path, _digests: &[CodeDigest]) -> IoResult<()> {
+    fn remove_code(&self, _run_root: &Path, _unused: &[StoredCode]) -> IoResult<Vec<CodeDigest>> {
         Err(ErrorKind::Unsupported.into())
     }
 

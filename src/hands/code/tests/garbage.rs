@@ -1,0 +1,77 @@
+//! What is removed from the store, and what is not.
+
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::hands::code::gc::{linked, remove, stored};
+
+/// Gives a file or directory a time long ago.
+fn age(path: &Path) {
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    fs_err::File::open(path).unwrap().file().set_modified(time).unwrap();
+}
+
+#[test]
+fn what_is_used_after_it_was_listed_is_not_removed() {
+    let yard = Yard::new();
+    let runs = yard.path("runs");
+    let take = |text: &str| {
+        yard.write("code/train.py", text);
+        yard.take(&yard.directory("code")).code.digest
+    };
+    let (used, unused) = (take("used"), take("unused"));
+    for digest in [&used, &unused] {
+        age(&CodeStore::at(&runs).list(digest));
+    }
+    let listed = stored(&runs).unwrap();
+    assert_eq!(listed.len(), 2);
+    assert!(use_stored(&runs, &used).unwrap());
+    assert_eq!(remove(&runs, &listed).unwrap(), [unused]);
+    assert!(use_stored(&runs, &used).unwrap());
+    assert_eq!(yard.stored(), [format!("{used}.list"), format!("{used}.tar")]);
+}
+
+#[test]
+fn what_was_never_finished_is_removed_when_it_is_old() {
+    let yard = Yard::new();
+    let runs = yard.path("runs");
+    yard.write("code/train.py", "");
+    let digest = yard.take(&yard.directory("code")).code.digest;
+    let store = CodeStore::at(&runs);
+    // The daemon died between the archive and its list, another while it removed, a job while it unpacked.
+    fs_err::remove_file(store.list(&digest)).unwrap();
+    let tree = CodeDigest::of(blake3::hash(b"tree"));
+    fs_err::create_dir(store.tree(&tree)).unwrap();
+    yard.write("runs/.store/code/.new-job/train.py", "");
+    yard.write("runs/.store/code/.new-young/train.py", "");
+    yard.write("runs/.store/code/.new-file", "");
+    for name in [".new-job", ".new-file"] {
+        age(&store.root.join(name));
+    }
+    let mut left: Vec<CodeDigest> =
+        stored(&runs).unwrap().into_iter().map(|code| code.digest).collect();
+    left.sort();
+    let mut expected = vec![digest, tree];
+    expected.sort();
+    assert_eq!(left, expected);
+    remove(&runs, &stored(&runs).unwrap()).unwrap();
+    assert_eq!(yard.stored(), [".new-young"]);
+}
+
+#[test]
+fn a_run_that_cannot_be_looked_at_may_use_anything() {
+    let yard = Yard::new();
+    let runs = yard.path("runs");
+    yard.write("code/train.py", "");
+    let digest = yard.take(&yard.directory("code")).code.digest;
+    for name in ["1-x", "2-older"] {
+        fs_err::create_dir(runs.join(name)).unwrap();
+    }
+    yard.write("runs/a file", "");
+    fs_err::os::unix::fs::symlink(from_run_dir(&digest), runs.join("1-x/code")).unwrap();
+    assert_eq!(linked(&runs).unwrap(), [digest]);
+    fs_err::os::unix::fs::symlink("3-loop", runs.join("3-loop")).unwrap();
+    let error = linked(&runs).unwrap_err();
+    assert!(error.to_string().contains("3-loop/code"), "{error}");
+}
