@@ -95,7 +95,7 @@ fn packages_are_told_whatever_their_names() {
 
 #[test]
 fn what_hangs_costs_nothing_and_is_ended_with_the_script() {
-    let world = World::new("echo ready; sleep 1000");
+    let world = World::new("echo ready; exec sleep 1000");
     let pid_file = world.path("smi.pid");
     // It does not listen to SIGTERM, as one that waits for a broken card.
     let smi = format!("trap '' TERM; echo $$ >{}; while :; do sleep 0.1; done", pid_file.display());
