@@ -58,6 +58,8 @@ pub struct World {
     pub hands: Arc<dyn Hands>,
     pub schedulers: HashMap<String, Arc<dyn Scheduler>>,
     pub site: LoadedSite,
+    /// When the daemon began to go by that site.
+    pub site_read_at: jiff::Timestamp,
     pub asker: Asker,
     pub paths: Paths,
     /// Makes the next pass come sooner; carries nothing.
@@ -124,6 +126,7 @@ impl World {
         } = parts;
         Self {
             store,
+            site_read_at: clock.now(),
             clock,
             hands,
             schedulers,
@@ -149,6 +152,14 @@ impl World {
             tasks: TaskTracker::new(),
             mounts: Mutex::default(),
         }
+    }
+
+    /// Whether the site's files say something else by now than when the daemon read them.
+    pub async fn has_newer_site(&self) -> bool {
+        let site = self.site.clone();
+        let look = move |_: &dyn Hands| Ok(site.is_changed());
+        // Files that are silent are not held to be changed.
+        self.with_hands(self.paths.state.path(), look).await.unwrap_or(false)
     }
 
     /// Tells those who wait that something was recorded.

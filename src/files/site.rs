@@ -59,6 +59,16 @@ pub struct LoadedSite {
     pub silence: Option<String>,
 }
 
+impl LoadedSite {
+    /// Whether a file that was read says something else by now. One that cannot be read now is not held to be changed.
+    pub fn is_changed(&self) -> bool {
+        let files = self.sources.0.iter().filter(|source| Path::new(&source.name).is_absolute());
+        files.into_iter().any(|source| {
+            std::fs::read_to_string(&source.name).is_ok_and(|text| text != source.text)
+        })
+    }
+}
+
 /// Reads all layers. Problems inside the files are returned with the site; a file that cannot be read is an error.
 ///
 /// `find` is asked for a cluster only where nobody has described any: without a file of the administrators' and without

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use tracing::error;
 
 use crate::api::{ErrorCode, ProblemBody};
@@ -31,6 +32,14 @@ impl ApiError {
             sources: None,
         };
         Self(Box::new(body))
+    }
+
+    /// What was asked for may be in the site's files by now.
+    pub(super) fn older_site(self, read_at: Timestamp) -> Self {
+        self.hint(format!(
+            "the daemon read the site's files at {read_at:.0}, and they were changed since: it goes by them once \
+             `trainyard serve` is started again; `trainyard daemon stop` ends the one that runs"
+        ))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

@@ -12,7 +12,9 @@ use crate::api::{
     ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, RunRecord, SubmitAnswer, SubmitOutcome,
     WAIT_SECONDS_MAX,
 };
-use crate::daemon::{Accepted, SubmitRequest, World, accept, list_views, run_record, run_view};
+use crate::daemon::{
+    AcceptError, Accepted, SubmitRequest, World, accept, list_views, run_record, run_view,
+};
 use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
 use crate::domain::view::RunView;
@@ -30,9 +32,14 @@ pub(super) async fn submit(
     // The acceptance is finished even when the client goes away in the middle.
     let world = app.world.clone();
     let accepting = app.world.tasks.spawn(async move { accept(&world, request).await });
-    let accepted = accepting
-        .await
-        .map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))??;
+    let accepted =
+        accepting.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
+    let accepted = match accepted {
+        Err(error @ AcceptError::Invalid { .. }) if app.world.has_newer_site().await => {
+            return Err(ApiError::from(error).older_site(app.world.site_read_at));
+        }
+        accepted => accepted?,
+    };
     let outcome = match accepted {
         Accepted::New(_) => SubmitOutcome::New,
         Accepted::OfKey(_) => SubmitOutcome::OfKey,
