@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::daemon::builds::look_at_builds;
+use crate::daemon::builds::{self, look_at_builds};
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::world::World;
@@ -20,7 +20,7 @@ use crate::domain::run::{
     is_end_of_anybody, sort_out,
 };
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
-use crate::store::{CallRecord, LiveRuns, RunRow, StoreError};
+use crate::store::{BuildJob, CallRecord, LiveRuns, RunRow, StoreError};
 
 /// Events of one inbox that are taken in one pass; the rest waits for the next.
 const EVENTS_PER_PASS: usize = 10_000;
@@ -40,15 +40,16 @@ pub(super) struct Observed {
 pub(super) async fn observe(
     world: &Arc<World>,
     live: &LiveRuns,
+    builds: &[BuildJob],
     wishes: Vec<(RunId, Wish)>,
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
-    look(world, live, &mut observed).await;
+    look(world, live, builds, &mut observed).await;
     // After the look: what a script said before its job ended is then never missed beside that end.
     read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;
     settle_claims(world, live, &mut observed).await;
-    look_at_builds(world, live, &mut observed).await?;
+    look_at_builds(world, live, builds, &mut observed).await?;
     for (run, wish) in wishes {
         observed.seen.entry(run).or_default().wishes.push(wish);
     }
@@ -78,7 +79,7 @@ fn submitted_at(run: &Run) -> Option<Timestamp> {
 }
 
 /// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
-async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
+async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed: &mut Observed) {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.values().filter(|row| row.run.state.depends_on_scheduler()) {
         let Some(submission) = &row.run.submission else { continue };
@@ -100,6 +101,9 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
         };
         by_cluster.entry(&submission.cluster).or_default().push(asked);
     }
+    for (build, asked) in builds::asked(world, builds) {
+        by_cluster.entry(&build.cluster).or_default().push(asked);
+    }
     let since = Instant::now();
     let answers = world.looks.all(world, by_cluster).await;
     observed.waited = since.elapsed();
@@ -115,6 +119,12 @@ async fn look(world: &Arc<World>, live: &LiveRuns, observed: &mut Observed) {
         let mut found: HashMap<String, Vec<Sighting>> = HashMap::new();
         for sighting in sightings {
             found.entry(sighting.token.to_string()).or_default().push(sighting);
+        }
+        for build in builds.iter().filter(|build| build.cluster == cluster) {
+            if asked.contains(&build.submission) && !unsure.contains(&build.submission) {
+                let jobs = found.remove(build.token.as_str()).unwrap_or_default();
+                builds::saw(world, build, jobs);
+            }
         }
         let is_news = |submission: &Submission| {
             let is_asked = submission.cluster == cluster && asked.contains(&submission.id);
@@ -277,7 +287,8 @@ async fn read_answers(
         let (answer, is_orphaned) = match call {
             Some(CallRecord { answer: Some(answer), .. }) => (Some(answer), false),
             Some(call) => {
-                let answer = orphaned(world, submission, &call).await;
+                let called = (&submission.token, submission.cluster.as_str());
+                let answer = orphaned(world, called, &call).await;
                 let is_orphaned = answer.is_some();
                 (answer, is_orphaned)
             }
@@ -312,16 +323,20 @@ fn awaits_answer(run: &Run) -> bool {
 }
 
 /// What a call that has no answer comes to: nothing as long as it may submit, and then doubt.
-async fn orphaned(world: &World, submission: &Submission, call: &CallRecord) -> Option<Answer> {
-    if world.is_under_way(&submission.token) {
+pub(super) async fn orphaned(
+    world: &World,
+    (token, cluster): (&Token, &str),
+    call: &CallRecord,
+) -> Option<Answer> {
+    if world.is_under_way(token) {
         return None;
     }
     let orphan = Orphan {
-        token: submission.token.clone(),
+        token: token.clone(),
         is_here: call.host.as_ref() == Some(&world.host),
         called_at: call.called_at,
     };
-    let may_still_submit = match world.schedulers.get(&submission.cluster) {
+    let may_still_submit = match world.schedulers.get(cluster) {
         Some(scheduler) => scheduler.may_still_submit(&orphan).await,
         None => true,
     };

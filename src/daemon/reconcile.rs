@@ -26,7 +26,7 @@ pub struct PassReport {
     pub live: usize,
     pub decided: usize,
     pub submitted: usize,
-    /// Runs that are over and still have secrets, which could not be removed.
+    /// Runs that are over and still have secrets, which could not be removed, and builds that are jobs.
     pub left: usize,
 }
 
@@ -36,15 +36,16 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let mut laps = Laps::start();
     let _deciding = world.deciding.lock().await;
     let live = world.store.live().await?;
+    let builds = world.store.build_jobs().await?;
     laps.recall = laps.lap();
     let mut report = PassReport { live: live.len(), ..PassReport::default() };
     world.watch_roots_of(&live);
-    if live.is_empty() {
+    if live.is_empty() && builds.is_empty() {
         report.left = remove_secrets(world).await?;
         return Ok(report);
     }
     let wishes = world.store.open_wishes().await?;
-    let observed = observe(world, &live, wishes).await?;
+    let observed = observe(world, &live, &builds, wishes).await?;
     (laps.look, laps.wait) = (laps.lap(), observed.waited);
     let mut news = Vec::new();
     for row in live.values() {
@@ -63,7 +64,8 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     laps.settle = laps.lap();
     report.submitted = admit_waiting(world, &live).await?;
     inboxes::sweep(world, &live).await?;
-    report.left = remove_secrets(world).await?;
+    // A build that nobody waits for is looked at until its job is over.
+    report.left = remove_secrets(world).await? + builds.len();
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;

@@ -209,32 +209,40 @@ impl World {
         });
     }
 
+    /// How long on a cluster two good answers are apart that settle a doubt, and how long an absence is no news.
+    pub(super) fn waits(&self, cluster: &str) -> (Seconds, Seconds) {
+        const IN_DOUBT_WAIT: Seconds = Seconds(60);
+        const ABSENT_GRACE: Seconds = Seconds(15 * 60);
+        let settings = self.site.site.cluster.as_ref().and_then(|clusters| clusters.get(cluster));
+        let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
+        let in_doubt_wait = match in_doubt_wait {
+            Some(wait) => wait.value,
+            None if cluster == LOCAL => Seconds(2),
+            None => IN_DOUBT_WAIT,
+        };
+        let absent_grace = settings
+            .and_then(|settings| settings.lost_after.as_ref())
+            .map(|asked| asked.value)
+            .or_else(|| self.schedulers.get(cluster).map(|scheduler| scheduler.absent_grace()))
+            .unwrap_or(ABSENT_GRACE);
+        (in_doubt_wait, absent_grace)
+    }
+
     /// What waiting and restarting mean for a run.
     pub fn policy(&self, resolved: &Resolved) -> Policy {
         /// Beyond the time a cancelled job has to end.
         const PATIENCE_SECONDS: u64 = 30;
-        const IN_DOUBT_WAIT: Seconds = Seconds(60);
-        const ABSENT_GRACE: Seconds = Seconds(15 * 60);
         let cluster = resolved.compute.target.cluster();
-        let settings = self.site.site.cluster.as_ref().and_then(|clusters| clusters.get(cluster));
-        let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
         let scheduler = self.schedulers.get(cluster);
+        let (in_doubt_wait, absent_grace) = self.waits(cluster);
         Policy {
             max_restarts: resolved.failure.max_restarts,
             restart_on: resolved.failure.restart_on.clone(),
             // Not built yet: an exit code alone brings nothing back.
             restart_exit_codes: Vec::new(),
             backoff: Seconds(10),
-            in_doubt_wait: match in_doubt_wait {
-                Some(wait) => wait.value,
-                None if cluster == LOCAL => Seconds(2),
-                None => IN_DOUBT_WAIT,
-            },
-            absent_grace: settings
-                .and_then(|settings| settings.lost_after.as_ref())
-                .map(|asked| asked.value)
-                .or_else(|| scheduler.map(|scheduler| scheduler.absent_grace()))
-                .unwrap_or(ABSENT_GRACE),
+            in_doubt_wait,
+            absent_grace,
             stop_patience: Seconds(resolved.script.kill_wait.0 + PATIENCE_SECONDS),
             refused_wait: Seconds(if resolved.compute.target == Target::Local { 5 } else { 15 }),
             unreachable_wait: Seconds(10),

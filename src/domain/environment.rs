@@ -45,6 +45,8 @@ pub struct EnvironmentRecord {
     pub python: Option<String>,
     pub python_executable: Option<String>,
     pub virtual_env: Option<String>,
+    /// What installed the requirements: `pip 24.0`, `uv 0.5.1`.
+    pub built_with: Option<String>,
     pub modules: Vec<String>,
     /// As they are installed, sorted by where Python looks.
     pub packages: Vec<PackageRecord>,
@@ -109,6 +111,7 @@ impl EnvironmentRecord {
             }
             "nccl" => self.nccl = self.nccl.take().or_else(|| version_after(&text(0)?, ".so.")),
             "virtual_env" => self.virtual_env = text(0),
+            "built_with" => self.built_with = text(0),
             "python" => (self.python, self.python_executable) = (text(0), text(1)),
             "package" if self.packages.len() < PACKAGES_MAX => {
                 self.packages.extend(text(0).map(|name| PackageRecord {
@@ -212,7 +215,7 @@ mod tests {
     const RECORD: &str = "host\tgpu01\nkernel\tLinux 5.15.0\nmachine\tx86_64\nglibc\tglibc 2.35\n\
         cpu\tAMD EPYC 7763\ncpus\t128\t32\nmemory\t527897652 kB\nmodule\tcuda/12.4\nmodule\ta \"b\" 'c'\n\
         nvcc\tCuda compilation tools, release 12.4, V12.4.99\nnccl\t/usr/lib64/libnccl.so.2.19.3\n\
-        virtual_env\t/home/ada/venv\npython\t3.11.7\t/home/ada/venv/bin/python\n\
+        virtual_env\t/home/ada/venv\nbuilt_with\tuv 0.5.1\npython\t3.11.7\t/home/ada/venv/bin/python\n\
         package\ttorch\t2.3.0+cu121\t\npackage\tnvidia_nccl_cu12\t2.20.5\t\n\
         package\tnvidia_cuda_runtime_cu12\t12.1.105\t\n\
         package\tmine\t0.1\t{\"url\": \"https://u:secret@git.example/a/b?token=x\", \"vcs_info\": {\"vcs\": \"git\", \"commit_id\": \"abc\"}}\n\

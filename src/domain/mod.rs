@@ -30,6 +30,7 @@ pub mod secrets;
 pub mod tree;
 pub mod word;
 
+pub mod build_job;
 pub mod metrics;
 pub mod run;
 pub mod view;

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+/// A build that takes longer hangs; compiling the largest packages takes half of it.
+pub const BUILD_SECONDS_MAX: u64 = 2 * 60 * 60;
 /// Of all files together.
 pub const REQUIREMENTS_BYTES_MAX: usize = 1 << 20;
 /// The file that the spec names, and those that are included.
@@ -145,52 +147,26 @@ fn has_secret(before: &str, rest: &str) -> bool {
     !(secret.is_empty() || secret.starts_with("${"))
 }
 
-/// The machine and the Python that an environment is built with, as the build's script tells.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Builder {
-    /// Major, minor and micro.
-    pub python: String,
-    pub machine: String,
-    pub glibc: String,
-}
-
-impl Builder {
-    /// Reads what the script prints; `None` when that is not all.
-    pub fn parse(text: &str) -> Option<Self> {
-        const WORD_CHARACTERS_MAX: usize = 100;
-        let find = |key: &str| {
-            let said = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('\t'));
-            let fine = |word: &&str| {
-                let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-+ ".contains(c);
-                (1..=WORD_CHARACTERS_MAX).contains(&word.len()) && word.chars().all(is_plain)
-            };
-            said.map(str::trim).filter(fine).map(str::to_owned)
-        };
-        Some(Self { python: find("python")?, machine: find("machine")?, glibc: find("glibc")? })
-    }
-}
-
-/// Names an environment by everything that decides what is in it: 64 hexadecimal digits.
-pub fn environment_digest(
-    captured: &CapturedRequirements,
-    pip_args: &[String],
-    modules: &[String],
-    builder: &Builder,
-) -> String {
+/// Stands for what an environment is built of: 64 hexadecimal digits. With the Python and the machine that build, of which
+/// only they know, it names the environment.
+pub fn digest(captured: &CapturedRequirements, pip_args: &[String], modules: &[String]) -> String {
     let mut hasher = blake3::Hasher::new();
-    let mut list = |items: &mut dyn Iterator<Item = &str>| {
-        let items: Vec<&str> = items.collect();
+    for items in [&captured.files, pip_args, modules] {
         hasher.update(&(items.len() as u64).to_le_bytes());
         for item in items {
             hasher.update(&(item.len() as u64).to_le_bytes());
             hasher.update(item.as_bytes());
         }
-    };
-    list(&mut captured.files.iter().map(String::as_str));
-    list(&mut pip_args.iter().map(String::as_str));
-    list(&mut modules.iter().map(String::as_str));
-    list(&mut [&builder.python, &builder.machine, &builder.glibc].into_iter().map(String::as_str));
+    }
     hasher.finalize().to_hex().to_string()
+}
+
+/// The name of an environment, as its builder left it; `None` when that is not one.
+pub fn environment_name(text: &str) -> Option<&str> {
+    const DIGITS: usize = 64;
+    let name = text.trim_end_matches('\n');
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (name.len() == DIGITS && name.bytes().all(is_digit)).then_some(name)
 }
 
 #[cfg(test)]
@@ -269,46 +245,30 @@ mod tests {
     }
 
     #[test]
-    fn an_environment_has_another_name_where_anything_differs() {
-        let captured = |files: &[&str]| CapturedRequirements {
-            files: files.iter().map(|file| (*file).to_owned()).collect(),
-        };
-        let builder = Builder::parse("python\t3.11.7\nmachine\tx86_64\nglibc\t2.36\n").unwrap();
+    fn what_is_built_of_something_else_has_another_digest() {
         let words = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let digest = |files: &[&str], args: &[&str], modules: &[&str], builder: &Builder| {
-            environment_digest(&captured(files), &words(args), &words(modules), builder)
+        let digest = |files: &[&str], args: &[&str], modules: &[&str]| {
+            digest(&CapturedRequirements { files: words(files) }, &words(args), &words(modules))
         };
-        let first = digest(&["six"], &[], &[], &builder);
-        assert_eq!(first, digest(&["six"], &[], &[], &builder.clone()));
-        assert_eq!(first.len(), 64);
-        let with = |change: fn(&mut Builder)| {
-            let mut changed = builder.clone();
-            change(&mut changed);
-            digest(&["six"], &[], &[], &changed)
-        };
+        let first = digest(&["six"], &[], &[]);
+        assert_eq!(first, digest(&["six"], &[], &[]));
         let others = [
-            digest(&["six\n"], &[], &[], &builder),
-            digest(&["six", ""], &[], &[], &builder),
-            digest(&["s", "ix"], &[], &[], &builder),
-            digest(&["six"], &["--pre"], &[], &builder),
-            digest(&["six"], &[], &["--pre"], &builder),
-            with(|builder| builder.python = "3.11.8".into()),
-            with(|builder| builder.machine = "aarch64".into()),
-            with(|builder| builder.glibc = "2.35".into()),
+            digest(&["six\n"], &[], &[]),
+            digest(&["six", ""], &[], &[]),
+            digest(&["s", "ix"], &[], &[]),
+            digest(&["six"], &["--pre"], &[]),
+            digest(&["six"], &[], &["--pre"]),
         ];
         let all: std::collections::BTreeSet<_> = others.iter().chain([&first]).collect();
-        assert_eq!(all.len(), 9);
+        assert_eq!(all.len(), 6);
     }
 
     #[test]
-    fn half_an_answer_of_the_script_is_none() {
-        for text in [
-            "",
-            "python\t3.11.7\nmachine\tx86_64\n",
-            "python\t\nmachine\tx\nglibc\t1",
-            "python\t$(x)\nmachine\tx\nglibc\t1",
-        ] {
-            assert_eq!(Builder::parse(text), None, "{text}");
+    fn only_a_whole_name_is_one() {
+        let name = "0123456789abcdef".repeat(4);
+        assert_eq!(environment_name(&format!("{name}\n")), Some(name.as_str()));
+        for text in ["", &name[1..], &format!("{name}0"), &name.to_uppercase(), &"../".repeat(22)] {
+            assert_eq!(environment_name(text), None, "{text}");
         }
     }
 }

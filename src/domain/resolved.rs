@@ -60,7 +60,7 @@ pub enum Program {
     Command(Vec<Word>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     pub modules: Vec<String>,
     /// Name or absolute prefix.
@@ -117,12 +117,23 @@ impl Gpus {
 }
 
 /// Requirements that are captured at submission.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Requirements {
     /// Absolute path of the file.
     pub path: PathBuf,
     /// More words for `pip install`.
     pub pip_args: Vec<String>,
+    /// The job that builds it; without one it is built where the daemon runs.
+    #[serde(default)]
+    pub build_on: Option<BuildOn>,
+}
+
+/// A job that builds an environment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BuildOn {
+    pub compute: Compute,
+    /// The site's pieces for scripts of its class.
+    pub prologue: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -14,10 +14,11 @@ const LOG_BYTES_MAX: u64 = 1 << 20;
 
 /// Writes what a build needs. It is made anew whenever it is needed, so nothing waits for the disk.
 pub(super) fn write(order: &BuildFiles) -> io::Result<()> {
-    durable::create_dir_all(&order.directory, order.mode)?;
+    // If it is a job, Slurm writes to `logs`.
+    durable::create_dir_all(&order.directory.join("logs"), order.mode)?;
     let names = order.requirements.iter().enumerate();
     let texts = names.map(|(index, text)| (file_name(index), text));
-    for (name, text) in texts.chain([("build.sh".to_owned(), &order.script)]) {
+    for (name, text) in texts.chain([("job.sh".to_owned(), &order.script)]) {
         let path = order.directory.join(name);
         // An earlier builder may still read the file that is there.
         let new = path.with_extension("new");
@@ -34,6 +35,8 @@ pub(super) fn hand_out(order: &HandOut) -> io::Result<()> {
         Some(place) => Some(place.join(fs_err::read_link(place.join("venv"))?)),
         None => None,
     };
+    // A job that never started has said nothing.
+    let has_log = order.log.try_exists()?;
     let mut said = Vec::new();
     for run_dir in &order.run_dirs {
         if let Some(venv) = &venv {
@@ -42,7 +45,7 @@ pub(super) fn hand_out(order: &HandOut) -> io::Result<()> {
             link(venv, &directory.join("venv"))?;
         }
         let log = run_dir.join("logs/build.out");
-        if !log.try_exists()? {
+        if has_log && !log.try_exists()? {
             if said.is_empty() {
                 let words =
                     format!("trainyard: built for several runs; {}:\n", order.log.display());
@@ -101,6 +104,8 @@ mod tests {
         assert_eq!(fs_err::read_to_string(at("1-x/logs/build.out")).unwrap(), "built\n");
         let told = fs_err::read_to_string(at("2-x/logs/build.out")).unwrap();
         assert!(told.contains("1-x/logs/build.out:\nbuilt\n"), "{told}");
+        let silent = HandOut { place: None, log: at("9-x/logs/build.out"), ..order.clone() };
+        hand_out(&silent).unwrap();
         fs_err::remove_file(at("place/venv")).unwrap();
         assert!(hand_out(&order).is_err(), "there is nothing to give");
     }

@@ -1,13 +1,12 @@
-//! The script that builds an environment, where the daemon runs.
+//! The script that builds an environment: where the daemon runs, or as a job.
 
 use askama::Template;
 
+use crate::domain::requirements::{BUILD_SECONDS_MAX, CapturedRequirements, digest};
 use crate::domain::resolved::Resolved;
+use crate::script::directive::Directive;
 use crate::script::render::{Octal, site_code};
 use crate::script::shell::{ShellText, ShellWord, SiteCode, VariableName};
-
-/// A build that takes longer hangs; compiling the largest packages takes half of it.
-pub const BUILD_SECONDS_MAX: u64 = 2 * 60 * 60;
 
 /// The parts that it shares with the job script ask for more than a build has.
 #[derive(Template)]
@@ -18,6 +17,10 @@ pub const BUILD_SECONDS_MAX: u64 = 2 * 60 * 60;
     config = "templates/askama.toml"
 )]
 struct Build<'a> {
+    directives: Vec<Directive<'a>>,
+    /// What was asked for: stands for everything that decides about the environment but the machine.
+    asked: ShellWord<'a>,
+    run_root: ShellWord<'a>,
     umask: Octal,
     prologue: Vec<SiteCode<'a>>,
     modules: Vec<ShellWord<'a>>,
@@ -31,17 +34,22 @@ struct Build<'a> {
     deadline_seconds: u64,
 }
 
-/// The script that builds the environment of a run: the same for all runs with these modules, this site's code and these
-/// words for pip.
+/// The script that builds the environment of a run. It is the same for all runs that can share one, and only for those.
 ///
 /// # Panics
 /// Never: it is written to memory by types whose Display does not fail.
-pub fn render_build(resolved: &Resolved) -> String {
+pub fn render_build(resolved: &Resolved, captured: &CapturedRequirements) -> String {
     let requirements = resolved.environment.requirements.as_ref();
-    let pip_args = requirements.map(|requirements| requirements.pip_args.as_slice());
+    let pip_args = requirements.map_or(&[][..], |requirements| &requirements.pip_args);
+    let job = requirements.and_then(|requirements| requirements.build_on.as_ref());
+    let asked = digest(captured, pip_args, &resolved.environment.modules);
+    let run_root = resolved.run_root.to_string_lossy();
     let build = Build {
+        directives: job.iter().flat_map(|job| &job.compute.options).map(Directive).collect(),
+        asked: ShellWord(&asked),
+        run_root: ShellWord(&run_root),
         umask: Octal(resolved.script.umask),
-        prologue: site_code(&resolved.script.prologue),
+        prologue: site_code(job.map_or(&resolved.script.prologue, |job| &job.prologue)),
         modules: words_of(&resolved.environment.modules),
         conda: None,
         conda_root: None,
@@ -49,7 +57,7 @@ pub fn render_build(resolved: &Resolved) -> String {
         is_built: false,
         has_secrets: false,
         variables: Vec::new(),
-        pip_args: words_of(pip_args.unwrap_or_default()),
+        pip_args: words_of(pip_args),
         deadline_seconds: BUILD_SECONDS_MAX,
     };
     let mut script = build.render().expect("writing to a string cannot fail");

@@ -11,5 +11,5 @@ pub mod directive;
 pub mod render;
 pub mod shell;
 
-pub use build::{BUILD_SECONDS_MAX, render_build};
+pub use build::render_build;
 pub use render::{LAUNCH_FAILED_EXIT, SUPERSEDED_EXIT, render};

@@ -4,6 +4,7 @@
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
 mod acceptance;
+mod build_jobs;
 mod environments;
 mod events;
 mod handle;
@@ -20,6 +21,7 @@ mod wishes;
 mod writer;
 
 pub use acceptance::{Acceptance, Keyed, NewRun};
+pub use build_jobs::{BuildJob, NewBuildJob};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
 pub use kept::CodeUse;
@@ -28,7 +30,7 @@ pub use live::LiveRuns;
 pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
 pub use runs::{Recording, RunRow, Submittable};
-pub use submissions::{CallRecord, Intending, Intent, Start};
+pub use submissions::{CallRecord, Calling, Intending, Intent, Start};
 
 #[cfg(test)]
 mod tests;

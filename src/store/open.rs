@@ -22,6 +22,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/007-secrets.sql")),
     M::up(include_str!("migrations/008-environment.sql")),
     M::up(include_str!("migrations/009-built.sql")),
+    M::up(include_str!("migrations/010-build-job.sql")),
 ];
 
 /// How changes reach the disk.

@@ -39,6 +39,14 @@ pub struct Start {
     pub policy: Policy,
 }
 
+/// Who calls sbatch, for which cluster and on which machine.
+#[derive(Debug, Clone)]
+pub struct Calling {
+    pub cluster: String,
+    pub owner: String,
+    pub host: String,
+}
+
 /// A call of sbatch, as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallRecord {
@@ -179,13 +187,7 @@ impl Store {
                         .optional()
                         .during("read answers")?;
                     let Some((answer, host, called_at)) = found else { return Ok(None) };
-                    let answer = answer
-                        .map(|text| serde_json::from_str(&text))
-                        .transpose()
-                        .map_err(|source| StoreError::Record {
-                            what: format!("the answer to submission {id}"),
-                            source,
-                        })?;
+                    let answer = answer_of(id, answer)?;
                     Ok(Some(CallRecord { answer, host, called_at: time(called_at) }))
                 })
                 .collect()
@@ -204,14 +206,8 @@ pub(super) fn intend(
     let Start { cluster, token, host, policy } = start;
     let attempt_base = run.attempts + 1;
     let job_name = JobName::of(&run_dir, attempt_base, token.clone());
-    change(
-        tx,
-        "record a submission",
-        "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome, host, called_at) \
-         VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent', ?6, ?5)",
-        params![cluster, token.as_str(), job_name.to_string(), owner, now.as_millisecond(), host],
-    )?;
-    let submission = SubmissionId(tx.last_insert_rowid());
+    let calling = Calling { cluster: cluster.clone(), owner, host };
+    let submission = insert(tx, &calling, &job_name, now)?;
     change(
         tx,
         "record an element",
@@ -222,6 +218,37 @@ pub(super) fn intend(
     let decision = step(&run, &Event::Admitted { submission, token, cluster }, &policy, now);
     write(tx, &decision, now)?;
     Ok((decision, Intent { submission, job_name }))
+}
+
+/// Writes the intent to call sbatch once.
+pub(super) fn insert(
+    tx: &Transaction<'_>,
+    calling: &Calling,
+    job_name: &JobName,
+    now: Timestamp,
+) -> Result<SubmissionId, StoreError> {
+    let Calling { cluster, owner, host } = calling;
+    let (token, name, at) = (job_name.token.as_str(), job_name.to_string(), now.as_millisecond());
+    change(
+        tx,
+        "record a submission",
+        "INSERT INTO submission (cluster, token, job_name, kind, owner, intent_at, outcome, host, called_at) \
+         VALUES (?1, ?2, ?3, 'single', ?4, ?5, 'intent', ?6, ?5)",
+        params![cluster, token, name, owner, at, host],
+    )?;
+    Ok(SubmissionId(tx.last_insert_rowid()))
+}
+
+/// An answer as it is recorded.
+pub(super) fn answer_of(
+    id: SubmissionId,
+    answer: Option<String>,
+) -> Result<Option<Answer>, StoreError> {
+    let answer = answer.map(|text| serde_json::from_str(&text)).transpose();
+    answer.map_err(|source| StoreError::Record {
+        what: format!("the answer to submission {id}"),
+        source,
+    })
 }
 
 fn write_answer(

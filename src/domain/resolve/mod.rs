@@ -8,6 +8,7 @@ mod container;
 mod data;
 mod expected;
 pub(super) mod program;
+mod requirements;
 pub(super) mod sbatch_options;
 mod secrets;
 

@@ -6,7 +6,7 @@ use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::compute::Chosen;
 use crate::domain::resolve::secrets::VARIABLE;
 use crate::domain::resolve::{Expectation, Expected, PATH_BYTES_MAX, Resolver};
-use crate::domain::resolved::{Environment, Program, Requirements};
+use crate::domain::resolved::{Environment, Program};
 use crate::domain::spec::{ArgValue, ArgsStyle};
 use crate::domain::word::{WORD_BYTES_MAX, Word, WordError};
 
@@ -139,7 +139,7 @@ impl Resolver<'_> {
                 "`environment.conda` stands beside `environment.venv`: give one of them",
             );
         }
-        let requirements = self.requirements();
+        let requirements = self.requirements(chosen.map(|chosen| &chosen.target));
         let conda = conda.map(|conda| {
             self.one_line(conda);
             if conda.value.contains('/') {
@@ -179,25 +179,6 @@ impl Resolver<'_> {
             requirements,
             variables,
         }
-    }
-
-    fn requirements(&mut self) -> Option<Requirements> {
-        let spec = self.spec.environment.as_ref()?;
-        let asked = spec.requirements.as_ref()?;
-        for (other, name) in [(&spec.conda, "conda"), (&spec.venv, "venv")] {
-            if other.is_some() {
-                let message = format!(
-                    "`environment.requirements` stands beside `environment.{name}`: give one of them"
-                );
-                self.at(asked.place, message);
-            }
-        }
-        let path = self.beside_spec(&asked.value);
-        let (place, what) = (Some(asked.place), Expected::Requirements);
-        self.expectations.push(Expectation { place, what, path: path.clone() });
-        let pip_args = self.context.site.build.as_ref().and_then(|build| build.pip_args.as_ref());
-        let pip_args = pip_args.into_iter().flatten().map(|word| word.value.clone()).collect();
-        Some(Requirements { path, pip_args })
     }
 
     /// Adds one variable; a later layer's value replaces an earlier one's.

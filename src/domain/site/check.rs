@@ -1,13 +1,13 @@
 //! What one key of a site config alone cannot tell.
 
 use crate::domain::dataset::is_dataset_name;
-use crate::domain::keys::not_supported;
 use crate::domain::problem::{At, Problem};
 use crate::domain::resolve::sbatch_options::verbatim;
 use crate::domain::resolve::{DATASET_NAME, PATH_BYTES_MAX};
 use crate::domain::resolved::SbatchOption;
 use crate::domain::site::{
-    Build, Class, Cluster, ContainerRuntime, Dataset, LOCAL, Project, Script, Site,
+    Build, CLASS_PREFIX, Class, Cluster, ContainerRuntime, Dataset, LOCAL, LOGIN, Project, Script,
+    Site,
 };
 use crate::domain::word::WORD_BYTES_MAX;
 
@@ -36,7 +36,7 @@ impl Site {
         }
         check_directives(self.script.as_ref(), problems);
         if let Some(build) = &self.build {
-            build.check(problems);
+            build.check(self, problems);
         }
         for project in self.project.iter().flat_map(|all| &all.0).map(|(_, project)| project) {
             project.check(problems);
@@ -157,14 +157,20 @@ fn check_directives(script: Option<&Script>, problems: &mut Vec<Problem>) {
 }
 
 impl Build {
-    fn check(&self, problems: &mut Vec<Problem>) {
+    fn check(&self, site: &Site, problems: &mut Vec<Problem>) {
         match &self.r#where {
-            Some(place) if place.value.starts_with("class:") => {
-                problems.push(not_supported(place, "where = \"class:…\""));
+            Some(place) if place.value.starts_with(CLASS_PREFIX) => {
+                let name = place.value.strip_prefix(CLASS_PREFIX).unwrap_or_default();
+                if site.class(name).is_none() {
+                    let message = format!("`build.where` names class `{name}`, which is not defined");
+                    problems.push(
+                        Problem::at(place.place, message).suggest(name, site.class_names()),
+                    );
+                }
             }
-            Some(place) if place.value != "login" => problems.push(
+            Some(place) if place.value != LOGIN => problems.push(
                 Problem::at(place.place, format!("`build.where` cannot be `{}`", place.value))
-                    .help("environments are built on this machine: write \"login\""),
+                    .help("write \"login\" for the machine that the daemon runs on, or \"class:NAME\" for a job of that class"),
             ),
             Some(_) | None => {}
         }

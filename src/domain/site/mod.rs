@@ -139,7 +139,7 @@ keys! {
 keys! {
     /// How virtual environments are built of requirements.
     pub struct Build {
-        /// Where: `login`, the machine that the daemon runs on.
+        /// Where: `login`, the machine that the daemon runs on, or `class:NAME`, a job of that hardware class.
         r#where: At<String>,
         /// More words for `pip install`.
         pip_args: Vec<At<String>>,
@@ -287,6 +287,10 @@ impl schemars::JsonSchema for Mode {
 
 /// The name of the local target's cluster and class.
 pub const LOCAL: &str = "local";
+
+/// Where environments are built: on the daemon's machine, or, with the name of a class behind it, as a job of that class.
+pub const LOGIN: &str = "login";
+pub const CLASS_PREFIX: &str = "class:";
 
 /// How many local runs run at once when the site does not say.
 pub const LOCAL_RUNNING_MAX: u32 = 16;

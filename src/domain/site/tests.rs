@@ -137,3 +137,16 @@ fn what_cannot_be_bound_into_a_container_is_told() {
     check("pyxis", "/a,/b", false);
     check("charliecloud", "/a:/b:ro", false);
 }
+
+#[test]
+fn environments_are_built_here_or_by_a_class_that_there_is() {
+    let check = |place: &str, expected: &[&str]| {
+        let text = format!("[cluster.main]\n[class.cpu]\n[build]\nwhere = '{place}'\n");
+        assert_eq!(told(vec![layer(LayerKind::User, 0, &text)]), expected, "{place}");
+    };
+    check("login", &[]);
+    check("class:cpu", &[]);
+    check("class:gpu", &["`build.where` names class `gpu`, which is not defined"]);
+    check("class:", &["`build.where` names class ``, which is not defined"]);
+    check("cpu", &["`build.where` cannot be `cpu`"]);
+}

@@ -101,12 +101,17 @@ ty_record_modules() {
 
 # The names of what is installed are enough: nothing is imported, and a large environment is one look at a directory.
 ty_record_python() {
-  local ty_python ty_file
+  local ty_python ty_file{% if is_built %} ty_key ty_value{% endif %}
   for ty_file in "${CONDA_PREFIX:-/nowhere}"/conda-meta/*.json; do
     ty_file=${ty_file##*/}
     [[ $ty_file == '*.json' ]] || ty_note conda "${ty_file%.json}"
   done
   ty_note virtual_env "${VIRTUAL_ENV:-}"
+{%- if is_built %}
+  while IFS=$'\t' read -r ty_key ty_value; do
+    [[ $ty_key != tool ]] || ty_note built_with "$ty_value"
+  done <"${VIRTUAL_ENV:-/nowhere}/complete"
+{%- endif %}
   ty_python=$(type -P -- {{ python }}) || ty_python=$(type -P python) || ty_python=$(type -P python3) || return 0
   ty_timed 30 "$ty_python" -c '
 import os, sys

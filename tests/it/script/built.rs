@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::Command;
 
+use trainyard::domain::requirements::CapturedRequirements;
 use trainyard::domain::resolved::Requirements;
 use trainyard::script::render_build;
 
@@ -11,7 +12,11 @@ use super::world::{World, spec};
 
 fn requirements(pip_args: &[&str]) -> Requirements {
     let pip_args = pip_args.iter().map(|word| (*word).to_owned()).collect();
-    Requirements { path: "/home/ada/requirements.txt".into(), pip_args }
+    Requirements { path: "/home/ada/requirements.txt".into(), pip_args, build_on: None }
+}
+
+fn captured() -> CapturedRequirements {
+    CapturedRequirements { files: vec!["six\n".into()] }
 }
 
 #[test]
@@ -20,13 +25,13 @@ fn the_builders_script_reads_well_and_bash_and_shellcheck_agree() {
     spec.environment.requirements = Some(requirements(&["--pre", "it's $(touch here)"]));
     spec.environment.modules = vec!["python/3.12".into()];
     spec.script.prologue = vec![". /etc/profile.d/modules.sh".into()];
-    insta::assert_snapshot!(render_build(&spec));
+    insta::assert_snapshot!(render_build(&spec, &captured()));
     let directory = tempfile::tempdir().unwrap();
     spec.script.prologue.clear();
     for modules in [vec!["python/3.12".to_owned()], Vec::new()] {
         spec.environment.modules = modules;
         let file = directory.path().join("build.sh");
-        fs::write(&file, render_build(&spec)).unwrap();
+        fs::write(&file, render_build(&spec, &captured())).unwrap();
         for program in ["shellcheck", "bash"] {
             let mut command = Command::new(program);
             let command = if program == "bash" { command.arg("-n") } else { &mut command };

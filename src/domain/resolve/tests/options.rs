@@ -315,3 +315,46 @@ fn a_value_that_could_break_its_line_is_refused() {
     );
     check_problems(&compute("qos = ''"), &["4:7 --qos is empty"]);
 }
+
+/// What sbatch is told of the job that builds the environment of a run in class `x`.
+fn build_options(site: &str, compute: &str) -> Option<Vec<String>> {
+    let site = format!(
+        "[site]\ndefault_class = 'x'\n[cluster.main]\n[class.x]\npartition = 'gpu'\ndefault_time = '9h'\n{site}"
+    );
+    let spec = format!("{CODE}[environment]\nrequirements = 'r.txt'\n[compute]\n{compute}");
+    let requirements = resolved(&site, &spec).environment.requirements.unwrap();
+    let job = requirements.build_on?;
+    Some(job.compute.options.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn an_environment_is_built_by_a_job_of_one_node_of_the_class_that_the_site_names() {
+    let class = "[class.b]\npartition = 'cpu'\naccount = 'theirs'\ncpus_per_node = 8\ngpus_per_node = 2\nmax_nodes = 4\n";
+    let site = |keys: &str| format!("{class}{keys}[build]\nwhere = 'class:b'\n");
+    let told = |keys: &str, compute: &str| build_options(&site(keys), compute).unwrap();
+    let usual = [
+        "--nodes=1",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=8",
+        "--gpus-per-node=2",
+        "--time=0-02:00:00",
+        "--account=theirs",
+        "--partition=cpu",
+        "--no-requeue",
+    ];
+    assert_eq!(told("", "nodes = 3\ntime_limit = '5h'"), usual);
+    // A class gives what it gives at most, and who pays for the run pays for its environment.
+    assert!(told("max_time = '30m'\n", "").contains(&"--time=0-00:30:00".to_owned()));
+    assert!(told("", "account = 'mine'").contains(&"--account=mine".to_owned()));
+    assert_eq!(build_options(&site(""), "target = 'local'"), None, "it runs where the daemon is");
+    assert_eq!(build_options(&format!("{class}[build]\nwhere = 'login'\n"), ""), None);
+    assert_eq!(build_options(class, ""), None);
+}
+
+#[test]
+fn a_class_that_cannot_build_is_told_with_the_runs_problems() {
+    let site = "[site]\ndefault_class = 'x'\n[cluster.main]\n[class.x]\ndefault_time = '1h'\n\
+                [class.b]\nmin_nodes = 2\n[build]\nwhere = 'class:b'\n";
+    let spec = format!("{CODE}[environment]\nrequirements = 'r.txt'\n");
+    check_problems_at(site, &spec, &["- nodes asked: 1; class `b` gives at least 2"]);
+}
