@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::inputs::{CodeDigest, Inputs};
+use crate::domain::inputs::{CodeDigest, Inputs, Stored};
 use crate::domain::keys::choice;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
@@ -172,24 +172,26 @@ pub struct DeleteRequest {
     pub dry_run: bool,
 }
 
-/// What one run root keeps of captured code.
+/// What the store of one run root keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreReport {
     pub run_root: PathBuf,
-    /// Trees that runs use, or that were used within the last hour.
+    /// What runs use, what somebody is at work on, and what was used a short time ago.
     pub kept: u64,
     pub kept_bytes: u64,
-    pub unused: Vec<UnusedCode>,
+    pub unused: Vec<Unused>,
     /// Whether they were removed.
     pub removed: bool,
     /// Why the run root could not be looked at.
     pub silence: Option<String>,
 }
 
-/// A tree that no run uses.
+/// Something that no run uses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnusedCode {
-    pub digest: CodeDigest,
+pub struct Unused {
+    pub kind: Stored,
+    /// A digest, but of leftovers.
+    pub name: String,
     pub bytes: u64,
     pub used_at: Timestamp,
 }

@@ -11,7 +11,7 @@ mod orders;
 
 pub use orders::{
     BuildFiles, CodeOrder, ContentOrder, DataOrder, HandOut, InboxItem, NewRunDir, SECRETS_FILE,
-    StoredCode, Stretch, TakenCode, Weight,
+    StoredItem, Stretch, TakenCode, Weight,
 };
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::inputs::CodeDigest;
+use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 
@@ -209,18 +209,18 @@ pub trait Hands: Send + Sync {
     /// The list of captured code: `domain::tree::list`.
     fn code_list(&self, run_root: &Path, digest: &CodeDigest) -> std::io::Result<String>;
 
-    /// All captured code of a run root.
-    fn stored_code(&self, run_root: &Path) -> std::io::Result<Vec<StoredCode>>;
+    /// What a run root's store keeps.
+    fn stored(&self, run_root: &Path) -> std::io::Result<Vec<StoredItem>>;
 
-    /// The captured code that the run directories of a run root lead to.
-    fn linked_code(&self, run_root: &Path) -> std::io::Result<Vec<CodeDigest>>;
+    /// What of it the run directories of the run root lead to.
+    fn linked(&self, run_root: &Path) -> std::io::Result<BTreeSet<(Stored, String)>>;
 
-    /// Removes captured code that was not used since it was listed so; says which.
-    fn remove_code(
+    /// Removes from the store what was not used since it was listed. Gives what was removed.
+    fn remove_stored(
         &self,
         run_root: &Path,
-        unused: &[StoredCode],
-    ) -> std::io::Result<Vec<CodeDigest>>;
+        items: &[StoredItem],
+    ) -> std::io::Result<Vec<StoredItem>>;
 
     /// How many files a directory has, and how many bytes. A missing one has none.
     fn weigh(&self, directory: &Path) -> std::io::Result<Weight>;

@@ -1,4 +1,6 @@
-//! `site gc`: remove captured code that no run uses any more.
+//! `site gc`: remove from the stores what no run uses any more.
+
+use std::path::Path;
 
 use crate::api::{DeleteRequest, StoreReport};
 use crate::cli::client::Client;
@@ -16,7 +18,8 @@ pub struct Args {
 }
 
 const HEADER: &[Column] = &[
-    Column::Whole("DIGEST"),
+    Column::Whole("WHAT"),
+    Column::Whole("NAME"),
     Column::Whole("SIZE"),
     Column::Whole("LAST USED"),
     Column::Elastic("RUN ROOT"),
@@ -33,9 +36,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     const SHORT: usize = 12;
     let now = context.surroundings.clock.now();
-    let row = |report: &StoreReport, unused: &crate::api::UnusedCode| {
+    let row = |report: &StoreReport, unused: &crate::api::Unused| {
         vec![
-            unused.digest.as_str().chars().take(SHORT).collect(),
+            unused.kind.as_str().to_owned(),
+            path(Path::new(&unused.name)).chars().take(SHORT).collect(),
             Bytes(unused.bytes).to_string(),
             ago(unused.used_at, now),
             path(&report.run_root),
@@ -58,13 +62,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let kept_bytes = Bytes(reports.iter().map(|report| report.kept_bytes).sum());
     let free =
         Bytes(reports.iter().flat_map(|report| &report.unused).map(|unused| unused.bytes).sum());
-    let kept = match kept {
-        1 => format!("1 captured tree is kept ({kept_bytes})"),
-        _ => format!("{kept} captured trees are kept ({kept_bytes})"),
-    };
     context.say(&match (unused, args.yes) {
-        (0, _) => format!("nothing to remove; {kept}"),
-        (_, true) => format!("removed {unused} ({free}); {kept}"),
+        (0, _) => format!("nothing to remove; {kept} are kept ({kept_bytes})"),
+        (_, true) => {
+            format!("removed {unused} ({free}); {kept} are kept ({kept_bytes})")
+        }
         (_, false) => format!("{unused} could be removed ({free}): trainyard site gc --yes"),
     });
     Ok(Exit::Done)

@@ -6,15 +6,12 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use crate::api::{Deletion, StoreReport, UnusedCode};
+use crate::api::{Deletion, StoreReport, Unused};
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
-use crate::domain::inputs::CodeDigest;
-use crate::ports::{Hands, Silence, StoredCode};
+use crate::domain::inputs::Stored;
+use crate::ports::{Hands, Silence, StoredItem};
 use crate::store::{RunRow, StoreError};
-
-/// Code that was captured a moment ago may be of a run that is not recorded yet.
-const YOUNG: SignedDuration = SignedDuration::from_hours(1);
 
 /// A run directory may hold many files, and a store many trees.
 const DEADLINE: Duration = Duration::from_mins(15);
@@ -72,12 +69,17 @@ pub async fn delete(world: &World, id: RunId, dry_run: bool) -> Result<Deletion,
 
 /// Looks through the store of every run root that runs were recorded with, and removes what nobody uses where asked.
 pub async fn collect_garbage(world: &World, remove: bool) -> Result<Vec<StoreReport>, StoreError> {
-    let mut used: BTreeMap<PathBuf, BTreeSet<CodeDigest>> = BTreeMap::new();
+    let mut used: BTreeMap<PathBuf, BTreeSet<(Stored, String)>> = BTreeMap::new();
     for found in world.store.code_uses().await? {
-        used.entry(found.run_root).or_default().extend(found.digest);
+        let digest = found.digest.map(|digest| (Stored::Code, digest.to_string()));
+        used.entry(found.run_root).or_default().extend(digest);
     }
+    let built = world.store.built_environments().await?;
+    let built: Vec<(Stored, String)> =
+        built.into_iter().map(|digest| (Stored::Environment, digest)).collect();
     let mut reports = Vec::new();
-    for (run_root, used) in used {
+    for (run_root, mut used) in used {
+        used.extend(built.iter().cloned());
         let report = match collect(world, &run_root, used, remove).await {
             Ok(report) => report,
             Err(silence) => StoreReport {
@@ -97,38 +99,58 @@ pub async fn collect_garbage(world: &World, remove: bool) -> Result<Vec<StoreRep
 async fn collect(
     world: &World,
     run_root: &Path,
-    mut used: BTreeSet<CodeDigest>,
+    mut used: BTreeSet<(Stored, String)>,
     remove: bool,
 ) -> Result<StoreReport, Silence> {
     let root = run_root.to_owned();
     // Another state directory may have runs in the same run root.
-    let look = move |hands: &dyn Hands| Ok((hands.stored_code(&root)?, hands.linked_code(&root)?));
+    let look = move |hands: &dyn Hands| Ok((hands.stored(&root)?, hands.linked(&root)?));
     let (stored, linked) = world.with_hands_within(run_root, DEADLINE, look).await?;
     used.extend(linked);
     let now = world.clock.now();
-    let is_unused = |code: &StoredCode| {
-        !used.contains(&code.digest) && now.duration_since(code.used_at) > YOUNG
+    let is_unused = |item: &StoredItem| {
+        let is_used = used.contains(&(item.kind, item.name.clone())) || item.is_locked;
+        !is_used && now.duration_since(item.used_at) > young(item.kind)
     };
-    let (mut unused, mut kept): (Vec<StoredCode>, Vec<StoredCode>) =
+    let (mut unused, mut kept): (Vec<StoredItem>, Vec<StoredItem>) =
         stored.into_iter().partition(is_unused);
-    if remove {
-        let (root, listed) = (run_root.to_owned(), unused.clone());
-        let remove = move |hands: &dyn Hands| hands.remove_code(&root, &listed);
+    if remove && !unused.is_empty() {
+        let (root, items) = (run_root.to_owned(), unused.clone());
+        let remove = move |hands: &dyn Hands| hands.remove_stored(&root, &items);
         let removed = world.with_hands_within(run_root, DEADLINE, remove).await?;
-        // Somebody has captured or used the others again meanwhile.
-        kept.extend(unused.extract_if(.., |code| !removed.contains(&code.digest)));
+        // Somebody was given it since it was listed.
+        kept.extend(unused.extract_if(.., |item| !removed.contains(item)));
     }
     Ok(StoreReport {
         run_root: run_root.to_owned(),
         kept: kept.len() as u64,
-        kept_bytes: kept.iter().map(|code| code.bytes).sum(),
+        kept_bytes: kept.iter().map(|item| item.bytes).sum(),
         unused: unused
             .into_iter()
-            .map(|StoredCode { digest, bytes, used_at }| UnusedCode { digest, bytes, used_at })
+            .map(|StoredItem { kind, name, bytes, used_at, .. }| Unused {
+                kind,
+                name,
+                bytes,
+                used_at,
+            })
             .collect(),
         removed: remove,
         silence: None,
     })
+}
+
+/// What was used so short a time ago is not looked at.
+fn young(kind: Stored) -> SignedDuration {
+    match kind {
+        // It may be of a run that is not recorded yet.
+        Stored::Code => SignedDuration::from_hours(1),
+        // And longer than a build takes, where its lock does not count.
+        Stored::Environment => SignedDuration::from_hours(3),
+        // It is written anew when something has changed, not when it is read.
+        Stored::Index => SignedDuration::from_hours(30 * 24),
+        // Its writer may still be at work: a large archive on a slow line.
+        Stored::Leftover => SignedDuration::from_hours(24),
+    }
 }
 
 /// What a run's captured code holds: a hash, a target or a kind for each path.

@@ -26,6 +26,31 @@ pub struct Inputs {
     pub requirements: Option<CapturedRequirements>,
 }
 
+/// What the store of a run root keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stored {
+    /// A captured tree.
+    Code,
+    /// An environment that was built of requirements.
+    Environment,
+    /// What is known of files that were captured before: without it they are read again.
+    Index,
+    /// Of somebody who was ended in the middle of writing.
+    Leftover,
+}
+
+impl Stored {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Environment => "environment",
+            Self::Index => "index",
+            Self::Leftover => "leftover",
+        }
+    }
+}
+
 /// A tree of code in the store. The digest alone says what is in it; the rest says where that came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct CapturedCode {

@@ -11,15 +11,15 @@ use tokio::runtime::Handle;
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::inputs::CodeDigest;
+use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{
-    build, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets,
+    build, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets, stored,
 };
 use crate::ports::{
     BuildFiles, CodeOrder, DataOrder, HandOut, Hands, InboxItem, NewRunDir, Output, Program,
-    ProgramError, StoredCode, Stretch, TakenCode, Weight,
+    ProgramError, StoredItem, Stretch, TakenCode, Weight,
 };
 
 /// Does everything as this process.
@@ -64,16 +64,16 @@ impl Hands for InProcess {
         code::list(run_root, digest)
     }
 
-    fn stored_code(&self, run_root: &Path) -> io::Result<Vec<StoredCode>> {
-        code::stored(run_root)
+    fn stored(&self, run_root: &Path) -> io::Result<Vec<StoredItem>> {
+        stored::list(run_root)
     }
 
-    fn linked_code(&self, run_root: &Path) -> io::Result<Vec<CodeDigest>> {
-        code::linked(run_root)
+    fn linked(&self, run_root: &Path) -> io::Result<BTreeSet<(Stored, String)>> {
+        stored::linked(run_root)
     }
 
-    fn remove_code(&self, run_root: &Path, unused: &[StoredCode]) -> io::Result<Vec<CodeDigest>> {
-        code::remove(run_root, unused)
+    fn remove_stored(&self, run_root: &Path, items: &[StoredItem]) -> io::Result<Vec<StoredItem>> {
+        stored::remove(run_root, items)
     }
 
     fn weigh(&self, directory: &Path) -> io::Result<Weight> {

@@ -18,6 +18,7 @@ mod removal;
 mod run_dir;
 mod secrets;
 mod session;
+mod stored;
 
 pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;

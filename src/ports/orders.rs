@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::domain::code::Capture;
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::inputs::{CapturedCode, CodeDigest};
+use crate::domain::inputs::{CapturedCode, Stored};
 
 /// The files of a new run directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,13 +73,17 @@ pub struct ContentOrder {
     pub now: Timestamp,
 }
 
-/// Code that a store keeps.
+/// Something that a store keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredCode {
-    pub digest: CodeDigest,
-    /// Of its archive, and of the tree that was made from it.
+pub struct StoredItem {
+    pub kind: Stored,
+    /// In its place of the store.
+    pub name: String,
+    /// Of code: of its archive, and of the tree that was made from it.
     pub bytes: u64,
     pub used_at: Timestamp,
+    /// Somebody is at work on it.
+    pub is_locked: bool,
 }
 
 /// What a directory holds.
@@ -94,7 +98,7 @@ pub struct Weight {
 pub struct BuildFiles {
     pub directory: PathBuf,
     pub mode: u32,
-    /// `build.sh`.
+    /// `job.sh`.
     pub script: String,
     /// The captured requirements, the one that the spec names first.
     pub requirements: Vec<String>,

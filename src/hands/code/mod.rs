@@ -10,7 +10,8 @@ mod listing;
 mod pack;
 mod store;
 
-pub(super) use gc::{linked, remove, stored};
+pub(super) use gc::{remove, trees};
+pub(super) use store::{NEW, PLACE};
 
 use std::collections::BTreeSet;
 use std::io::{self, Write as _};
@@ -188,7 +189,7 @@ fn candidate(directory: &Path, path: &str) -> io::Result<Option<Candidate>> {
     Ok(Some(Candidate { path: path.to_owned(), absolute, what }))
 }
 
-fn is_none(error: &io::Error) -> bool {
+pub(super) fn is_none(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 

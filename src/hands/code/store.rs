@@ -15,10 +15,10 @@ use crate::domain::inputs::CodeDigest;
 use crate::files::durable;
 
 /// Below a run root.
-pub(super) const PLACE: &str = ".store/code";
+pub(in crate::hands) const PLACE: &str = ".store/code";
 
 /// What the names of files and directories begin with that are not whole yet.
-pub(super) const NEW: &str = ".new-";
+pub(in crate::hands) const NEW: &str = ".new-";
 
 /// Nobody but the user has business with what an index says of the user's files.
 const INDEX_MODE: u32 = 0o700;

@@ -312,11 +312,19 @@ fn what_no_run_uses_is_removed_when_it_was_not_used_for_an_hour() {
         "{said}"
     );
     assert_eq!(archives(&env).len(), 2, "only told");
+    // What somebody left who was ended while writing, and what was not read anew for a month.
+    let store = env.run_root().join(".store/code");
+    std::fs::create_dir(store.join(".new-half")).unwrap();
+    std::fs::create_dir(store.join(".new-young")).unwrap();
+    let old = "touch -d '2 days ago' trainyard/.store/code/.new-half && touch -d '40 days ago' trainyard/.store/code/.index/*";
+    assert!(env.bash(old).status().unwrap().success());
     drop(env.line("site gc --yes").success());
     let kept = archives(&env);
     assert_eq!(kept.len(), 1);
     assert!(kept[0].to_str().unwrap().contains(&digest_of(&env.show(2))));
-    assert!(!env.run_root().join(format!(".store/code/{first}")).exists());
+    assert!(!store.join(&first).exists() && !store.join(".new-half").exists());
+    assert!(store.join(".new-young").exists());
+    assert_eq!(store.join(".index").read_dir().unwrap().count(), 0);
     let said = env.line("rerun 1").ended(11);
     assert!(said.stderr.contains("is not in the store"), "{said}");
     let said = env.line("diff 1 2").success();

@@ -195,6 +195,49 @@ fn one_pass_from_cron_builds_and_starts() {
 }
 
 #[test]
+fn an_environment_that_no_run_has_is_removed_when_it_was_not_used_for_long() {
+    let env = TestEnv::new();
+    let first = spec(&env, "first", "# one\n", "print('trained')\n");
+    let second = spec(&env, "second", "# two\n", "print('trained')\n");
+    for spec in [&first, &second] {
+        completes(&env, env.submit(spec));
+    }
+    let place = |run: i64| {
+        let link = fs::read_link(env.run_dir(run).join("environment/venv")).unwrap();
+        link.ancestors().nth(2).unwrap().to_owned()
+    };
+    let (one, two) = (place(1), place(2));
+    let age = |place: &Path| {
+        let old = format!("touch -d '4 hours ago' {}/lock", place.display());
+        assert!(env.bash(&old).status().unwrap().success());
+    };
+    age(&one);
+    age(&two);
+    assert!(env.line("site gc").success().stderr.contains("nothing to remove"), "runs have them");
+    drop(env.line("delete 1 --yes").success());
+    let said = env.line("site gc").success();
+    let short = one.file_name().unwrap().to_str().unwrap()[..12].to_owned();
+    assert!(said.stdout.contains("environment") && said.stdout.contains(&short), "{said}");
+    assert!(said.stdout.contains("ago") && said.stderr.contains("could be removed"), "{said}");
+    assert!(one.join("venv/complete").exists(), "only told");
+    let lock = fs::File::options().append(true).open(one.join("lock")).unwrap();
+    lock.lock().unwrap();
+    drop(env.line("site gc --yes").success());
+    assert!(one.join("venv/complete").exists(), "a builder has it");
+    drop(lock);
+    // A run that is given it has it from then on.
+    completes(&env, env.submit(&first));
+    drop(env.line("delete 3 --yes").success());
+    drop(env.line("site gc --yes").success());
+    assert!(one.join("venv/complete").exists(), "it was used a moment ago");
+    age(&one);
+    let said = env.line("site gc --yes --json").success().json();
+    assert_eq!(said[0]["unused"][0]["kind"], "environment");
+    assert!(!one.exists() && two.join("venv/complete").exists());
+    completes(&env, env.submit(&first));
+}
+
+#[test]
 fn what_cannot_be_captured_is_told_at_its_line() {
     let env = TestEnv::new();
     let spec = spec(&env, "local", "six\n-e .\n", "");

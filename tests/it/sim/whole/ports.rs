@@ -12,12 +12,12 @@ use tokio::sync::{Notify, watch};
 use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
-use trainyard::domain::inputs::CodeDigest;
+use trainyard::domain::inputs::{CodeDigest, Stored};
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
     Asked, BuildFiles, Clock, CodeOrder, DataOrder, HandOut, Hands, InboxItem, LookAnswer,
-    NewRunDir, Orphan, Output, Program, ProgramError, Scheduler, Silence, StoredCode, Stretch,
+    NewRunDir, Orphan, Output, Program, ProgramError, Scheduler, Silence, StoredItem, Stretch,
     SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
@@ -247,15 +247,15 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn stored_code(&self, _run_root: &Path) -> IoResult<Vec<StoredCode>> {
+    fn stored(&self, _run_root: &Path) -> IoResult<Vec<StoredItem>> {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn linked_code(&self, _run_root: &Path) -> IoResult<Vec<CodeDigest>> {
+    fn linked(&self, _run_root: &Path) -> IoResult<BTreeSet<(Stored, String)>> {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn remove_code(&self, _run_root: &Path, _unused: &[StoredCode]) -> IoResult<Vec<CodeDigest>> {
+    fn remove_stored(&self, _run_root: &Path, _items: &[StoredItem]) -> IoResult<Vec<StoredItem>> {
         Err(ErrorKind::Unsupported.into())
     }
 
