@@ -62,6 +62,8 @@ const OF_BUILDS: &[&str] = &[
     "UV_FIND_LINKS",
     "UV_CONFIG_FILE",
     "UV_CACHE_DIR",
+    "UV_SYSTEM_CERTS",
+    "UV_NATIVE_TLS",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "REQUESTS_CA_BUNDLE",

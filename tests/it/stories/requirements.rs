@@ -194,6 +194,56 @@ fn one_pass_from_cron_builds_and_starts() {
     completes(&env, run);
 }
 
+/// A real uv, which trusts whom this machine trusts; none where pip cannot install it. It is installed once for all runs of
+/// the tests.
+fn uv(env: &TestEnv) -> Option<PathBuf> {
+    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("uv");
+    let uv = cache.join("bin/uv");
+    if !uv.exists() {
+        let new = env.home().join("uv");
+        let made =
+            env.bash("python3 -m venv uv && uv/bin/pip install --quiet uv").status().unwrap();
+        if !made.success() {
+            return None;
+        }
+        drop(fs::create_dir_all(cache.join("bin")));
+        fs::copy(new.join("bin/uv"), cache.join("bin/.new")).unwrap();
+        fs::rename(cache.join("bin/.new"), &uv).unwrap();
+    }
+    let exec = format!("UV_NATIVE_TLS=1 UV_SYSTEM_CERTS=1 exec {} \"$@\"\n", uv.display());
+    Some(env.program(".no-slurm/uv", &exec))
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "a story that is left out says so")]
+fn uv_builds_where_it_is_installed_and_the_record_says_which_tool_did() {
+    let env = TestEnv::new();
+    let spec = spec(&env, "quick", "six==1.16.0\n", "import six\nprint(six.__version__)\n");
+    let built_with = |run: i64| {
+        completes(&env, run);
+        assert_eq!(env.line(&format!("logs {run}")).success().stdout, "1.16.0\n");
+        env.show(run)["attempts"][0]["environment"]["built_with"].as_str().unwrap().to_owned()
+    };
+    let first = built_with(env.submit(&spec));
+    assert!(first.starts_with("pip "), "{first}");
+    fs::remove_file(builds(&env)[0].join("complete")).unwrap();
+    if uv(&env).is_none() {
+        println!("does not apply: pip cannot install uv here");
+        return;
+    }
+    let second = env.submit(&spec);
+    let tool = built_with(second);
+    assert!(tool.starts_with("uv "), "{tool}\n{}", build_log(&env, second));
+    assert!(!build_log(&env, second).contains("once more with pip"));
+    // Where it does not get there, pip does.
+    env.program(".no-slurm/uv", "echo 'uv: no'\nexit 2\n");
+    drop(env.write("quick.txt", "six==1.16.0\n# another\n"));
+    let third = env.submit(&spec);
+    let tool = built_with(third);
+    assert!(tool.starts_with("pip "), "{tool}");
+    assert!(build_log(&env, third).contains("once more with pip"));
+}
+
 #[test]
 fn an_environment_that_no_run_has_is_removed_when_it_was_not_used_for_long() {
     let env = TestEnv::new();
