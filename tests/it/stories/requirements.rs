@@ -215,7 +215,6 @@ fn uv(env: &TestEnv) -> Option<PathBuf> {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a story that is left out says so")]
 fn uv_builds_where_it_is_installed_and_the_record_says_which_tool_did() {
     let env = TestEnv::new();
     let spec = spec(&env, "quick", "six==1.16.0\n", "import six\nprint(six.__version__)\n");
