@@ -275,6 +275,38 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_changes_is_known_by_its_version_and_its_root() {
+        let root = Root { modified_seconds: 1, inode: 2 };
+        let dataset = Dataset {
+            name: "d".into(),
+            path: "/data/d".into(),
+            version: Some("1".into()),
+            immutable: true,
+            stage: Stage::None,
+            content: false,
+            on_drift: OnDrift::Warn,
+        };
+        let (manifest, content) = (Manifest::of(&[]), None);
+        let snapshot = Snapshot {
+            name: "another name".into(),
+            path: dataset.path.clone(),
+            version: dataset.version.clone(),
+            at: Timestamp::UNIX_EPOCH,
+            found: Found::Tree(Fingerprint { manifest, content, root }),
+        };
+        assert!(snapshot.stands_for(&dataset, root));
+        assert!(!snapshot.stands_for(&dataset, Root { inode: 3, ..root }));
+        for other in [
+            Dataset { version: None, ..dataset.clone() },
+            Dataset { path: "/data/e".into(), ..dataset.clone() },
+            Dataset { content: true, ..dataset.clone() },
+            Dataset { immutable: false, ..dataset },
+        ] {
+            assert!(!snapshot.stands_for(&other, root), "{other:?}");
+        }
+    }
+
+    #[test]
     fn names_become_variables() {
         assert_eq!(variable("folding_v12"), "TRAINYARD_DATA_PATH_FOLDING_V12");
         assert_eq!(variable("a-b.c"), "TRAINYARD_DATA_PATH_A_B_C");

@@ -130,3 +130,18 @@ fn what_is_too_young_is_not_remembered() {
     assert!(!dir.path().join("cache").exists());
     assert_eq!(found(&order), first);
 }
+
+#[test]
+fn a_file_that_changed_since_it_was_listed_has_no_digest() {
+    let dir = tree(1, 3);
+    let data = dir.path().join("data");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let budget = Budget { entries_max: 100, deadline, seconds: 60 };
+    let entries = walk::walk(&data, &budget).unwrap();
+    fs_err::write(data.join("0/1"), "longer").unwrap();
+    let cache = Cache::load(&dir.path().join("cache"), &data);
+    let read = contents::read(&data, &entries, &cache, &budget);
+    assert!(matches!(read.stopped, Some(Stopped::Changed)));
+    let changed = entries.iter().position(|entry| *entry.path == *b"0/1").unwrap();
+    assert_eq!(read.found[changed], None);
+}

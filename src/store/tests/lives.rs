@@ -86,6 +86,23 @@ async fn a_key_is_given_once_per_owner() {
 }
 
 #[tokio::test]
+async fn secrets_stay_while_a_run_is_wished_back() {
+    let yard = Yard::new();
+    let (live, over) = (yard.accepted("x").await, yard.accepted("x").await);
+    for run in [live, over] {
+        yard.store.keep_secrets(run).await.unwrap();
+    }
+    yard.tell(over, Event::Cancel { by: "ada".into() }, t(1)).await;
+    let due = async || {
+        let due = yard.store.secrets_to_remove(9).await.unwrap();
+        due.into_iter().map(|(run, _)| run).collect::<Vec<_>>()
+    };
+    assert_eq!(due().await, [over]);
+    yard.store.wish(over, WishKind::Resume, "ada".into(), t(2)).await.unwrap();
+    assert_eq!(due().await, []);
+}
+
+#[tokio::test]
 async fn active_runs_of_the_name_are_looked_for_in_the_transaction_that_records() {
     let yard = Yard::new();
     let (one, two) = (yard.accepted("x").await, yard.accepted("x").await);
