@@ -199,7 +199,7 @@ pub trait Hands: Send + Sync {
     /// Makes what is missing of a run root's store.
     fn make_store(&self, run_root: &Path, mode: u32) -> std::io::Result<()>;
 
-    /// Captures code. What is wrong with the code itself, and not with the machine, is an error of the kind
+    /// Captures code into the run root's store, which was made before. What is wrong with the code itself, and not with the machine, is an error of the kind
     /// [`ErrorKind::InvalidData`].
     fn capture_code(&self, order: &CodeOrder) -> std::io::Result<TakenCode>;
 

@@ -99,7 +99,6 @@ async fn capture_code(
     let order = CodeOrder {
         capture: capture.clone(),
         run_root: resolved.run_root.clone(),
-        mode: resolved.run_dir_mode.0,
         home: world.asker.home.clone(),
     };
     let take = move |hands: &dyn Hands| match hands.capture_code(&order) {
@@ -158,14 +157,10 @@ async fn stored_code(
         let run_root = resolved.run_root.clone();
         return Err(CaptureError::Gone { digest: code.digest, run_root });
     };
-    let contents = tree::contents(&list);
-    let has_entry_point = capture.entry_point.as_ref().is_none_or(|(asked, _)| {
-        let is_it = |(path, content): (&&str, &&str)| {
-            *content != tree::EMPTY_DIRECTORY && tree::is_same_path(asked, path)
-        };
-        contents.iter().any(is_it)
-    });
-    let code = CapturedCode { top: tree::top(contents.into_keys()), ..code };
+    let listed = tree::listed(&list);
+    let asked = capture.entry_point.as_ref().map(|(asked, _)| asked.as_str());
+    let has_entry_point = asked.is_none_or(|asked| tree::has_entry_point(&listed, asked));
+    let code = CapturedCode { top: tree::top(listed.iter().map(|listed| listed.path)), ..code };
     Ok(TakenCode { code, has_entry_point, patch: None })
 }
 

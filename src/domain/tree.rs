@@ -141,7 +141,7 @@ pub fn above(path: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether somebody who writes `asked` means the path of an entry.
-pub fn is_same_path(asked: &str, path: &str) -> bool {
+fn is_same_path(asked: &str, path: &str) -> bool {
     let parts = Path::new(asked).components().filter(|part| *part != Component::CurDir);
     parts.eq(Path::new(path).components())
 }
@@ -164,8 +164,47 @@ pub fn list(entries: &[Entry]) -> String {
     lines.concat()
 }
 
-/// What is said of a directory that has nothing in it.
-pub const EMPTY_DIRECTORY: &str = "an empty directory";
+/// A path of a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed<'a> {
+    pub path: &'a str,
+    /// Of a file.
+    pub bytes: Option<u64>,
+    pub is_empty_directory: bool,
+}
+
+impl<'a> From<&'a Entry> for Listed<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let (bytes, is_empty_directory) = match &entry.kind {
+            Kind::File { size, .. } => (Some(*size), false),
+            Kind::Link(_) => (None, false),
+            Kind::EmptyDirectory => (None, true),
+        };
+        Self { path: &entry.path, bytes, is_empty_directory }
+    }
+}
+
+/// What a list names, in its order.
+pub fn listed(list: &str) -> Vec<Listed<'_>> {
+    let listed = |line| -> Option<Listed<'_>> {
+        let (kind, rest) = str::split_once(line, ' ')?;
+        let (path, bytes) = match kind {
+            "f" => rest
+                .split_once(' ')
+                .and_then(|(size, path)| Some((path, Some(size.parse().ok()?))))?,
+            "l" => (rest.split_once(" -> ")?.0, None),
+            "d" => (rest, None),
+            _ => return None,
+        };
+        Some(Listed { path, bytes, is_empty_directory: kind == "d" })
+    };
+    list.lines().filter_map(listed).collect()
+}
+
+/// Whether a tree has what somebody calls its entry point.
+pub fn has_entry_point(listed: &[Listed<'_>], asked: &str) -> bool {
+    listed.iter().any(|listed| !listed.is_empty_directory && is_same_path(asked, listed.path))
+}
 
 /// What a list says of each path, as a text that is the same where they are the same.
 pub fn contents(list: &str) -> BTreeMap<&str, &str> {
@@ -174,7 +213,7 @@ pub fn contents(list: &str) -> BTreeMap<&str, &str> {
         match kind {
             "h" => rest.split_once(' ').map(|(hash, path)| (path, hash)),
             "l" => rest.split_once(" -> "),
-            "d" => Some((rest, EMPTY_DIRECTORY)),
+            "d" => Some((rest, "an empty directory")),
             _ => None,
         }
     };
@@ -264,9 +303,18 @@ mod tests {
         hashes.sort();
         let hashes = hashes.concat();
         assert_eq!(list, format!("d e/f\nf 0 a c\nf 2 b\n{hashes}l l -> b\n"));
+        let mut named: Vec<Listed<'_>> = tree.iter().map(Listed::from).collect();
+        named.sort_by_key(|listed| listed.path);
+        let whole = format!("a 5 sum\n{list}");
+        let mut read = listed(&whole);
+        read.sort_by_key(|listed| listed.path);
+        assert_eq!(read, named);
         let contents = contents(&list);
         assert_eq!(contents["a c"], empty.as_str());
-        assert_eq!((contents["l"], contents["e/f"], contents.len()), ("b", EMPTY_DIRECTORY, 4));
+        assert_eq!(
+            (contents["l"], contents["e/f"], contents.len()),
+            ("b", "an empty directory", 4)
+        );
         assert_eq!(top(contents.into_keys()), ["a c", "b", "e", "l"]);
     }
 }

@@ -39,8 +39,6 @@ pub struct CodeOrder {
     pub capture: Capture,
     /// Its store keeps the code.
     pub run_root: PathBuf,
-    /// Of the store's directories.
-    pub mode: u32,
     /// Of the user: git looks for its settings there.
     pub home: PathBuf,
 }

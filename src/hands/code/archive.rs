@@ -27,20 +27,20 @@ const HARMLESS_BYTES: u64 = 16 << 20;
 /// Longer targets of links are none.
 const LINK_BYTES_MAX: u64 = 4096;
 
-/// Unpacks an archive into a new directory beside what is kept, after it was compared with its digest.
-pub(super) fn unpack_file(
-    path: &Path,
-    digest: Option<&ArchiveDigest>,
-    beside: &Path,
-) -> io::Result<TempDir> {
-    let mut file = File::open(path)?;
+#[cfg(test)]
+thread_local! {
+    /// How many archives this thread unpacked.
+    pub(super) static UNPACKED: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// Unpacks an archive into a new directory beside what is kept.
+pub(super) fn unpack(mut file: &File, beside: &Path) -> io::Result<TempDir> {
+    #[cfg(test)]
+    UNPACKED.set(UNPACKED.get() + 1);
     let packed = file.metadata()?.len();
-    if let Some(digest) = digest {
-        check_digest(&mut file, digest)?;
-    }
     let unpacked = tempfile::Builder::new().prefix(NEW).tempdir_in(beside)?;
     let mut magic = Vec::new();
-    (&mut file).take(4).read_to_end(&mut magic)?;
+    file.take(4).read_to_end(&mut magic)?;
     file.rewind()?;
     let mut tree = Unpacking::new(unpacked.path(), packed);
     match magic.as_slice() {
@@ -51,7 +51,21 @@ pub(super) fn unpack_file(
     Ok(unpacked)
 }
 
-fn check_digest(file: &mut File, digest: &ArchiveDigest) -> io::Result<()> {
+/// The BLAKE3 of an archive.
+pub(super) fn hash(mut file: &File) -> io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    file.rewind()?;
+    hasher.update_reader(file)?;
+    file.rewind()?;
+    Ok(hasher.finalize())
+}
+
+/// Compares an archive with the digest that it is to have; its BLAKE3 is known already.
+pub(super) fn check_digest(
+    mut file: &File,
+    hash: blake3::Hash,
+    digest: &ArchiveDigest,
+) -> io::Result<()> {
     let found = match digest.algorithm {
         Algorithm::Sha256 => {
             let mut sum = Sha256::new();
@@ -62,15 +76,11 @@ fn check_digest(file: &mut File, digest: &ArchiveDigest) -> io::Result<()> {
                     read => sum.update(buffer.get(..read).unwrap_or(&buffer)),
                 }
             }
+            file.rewind()?;
             hexadecimal(sum)
         }
-        Algorithm::Blake3 => {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(&mut *file)?;
-            hasher.finalize().to_hex().to_string()
-        }
+        Algorithm::Blake3 => hash.to_hex().to_string(),
     };
-    file.rewind()?;
     if found == digest.hex {
         return Ok(());
     }
@@ -100,7 +110,7 @@ impl<'a> Unpacking<'a> {
         Self { root, packed, made: BTreeMap::new(), bytes: 0 }
     }
 
-    fn tar(&mut self, file: File) -> io::Result<()> {
+    fn tar(&mut self, file: &File) -> io::Result<()> {
         let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
         let broken = |error: io::Error| refused(format!("it is damaged: {error}"));
         for entry in archive.entries().map_err(broken)? {
@@ -128,7 +138,7 @@ impl<'a> Unpacking<'a> {
         Ok(())
     }
 
-    fn zip(&mut self, file: File) -> io::Result<()> {
+    fn zip(&mut self, file: &File) -> io::Result<()> {
         let broken = |error: zip::result::ZipError| refused(format!("it is damaged: {error}"));
         let mut archive = zip::ZipArchive::new(BufReader::new(file)).map_err(broken)?;
         if archive.len() > ENTRIES_MAX {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
@@ -33,6 +33,12 @@ impl Look {
             changed: time(metadata.ctime(), metadata.ctime_nsec()),
             inode: metadata.ino(),
         }
+    }
+
+    /// Whether a change after `latest`, the time of the file system at the look, would show.
+    pub(super) fn is_settled(&self, latest: i128) -> bool {
+        let is_old = |time: i128| time < latest - COARSE_NANOSECONDS;
+        is_old(self.modified) && is_old(self.changed)
     }
 }
 
@@ -67,22 +73,31 @@ impl Index {
     ) {
         let mut text = format!("{HEADER}\n");
         for (name, look, hash) in files {
-            let is_settled = |time: i128| time < latest - COARSE_NANOSECONDS;
-            if is_settled(look.modified) && is_settled(look.changed) {
+            if look.is_settled(latest) {
                 let Look { size, modified, changed, inode } = look;
                 // Writing to a string cannot fail.
                 writeln!(text, "{hash} {size} {modified} {changed} {inode} {name}").ok();
             }
         }
-        // Without it the files are read again, which is all that is lost.
-        let written = path.parent().map(tempfile::NamedTempFile::new_in).map(|file| {
-            let mut file = file?;
-            file.write_all(text.as_bytes())?;
-            file.persist(path).map_err(|error| error.error)
-        });
-        if let Some(Err(error)) = written {
-            tracing::warn!("cannot write {}: {error}", path.display());
-        }
+        note(path, &text);
+    }
+}
+
+/// The time of the file system that a directory is on.
+pub(super) fn time_at(directory: &Path) -> io::Result<i128> {
+    let file = tempfile::NamedTempFile::new_in(directory)?;
+    Ok(Look::of(&file.as_file().metadata()?).modified)
+}
+
+/// Writes a file whole or not at all. Without it something is read again, which is all that is lost.
+pub(super) fn note(path: &Path, text: &str) {
+    let written = path.parent().map(tempfile::NamedTempFile::new_in).map(|file| {
+        let mut file = file?;
+        file.write_all(text.as_bytes())?;
+        file.persist(path).map_err(|error| error.error)
+    });
+    if let Some(Err(error)) = written {
+        tracing::warn!("cannot write {}: {error}", path.display());
     }
 }
 

@@ -6,6 +6,7 @@ mod gc;
 mod git;
 mod globs;
 mod index;
+mod known;
 mod listing;
 mod pack;
 mod store;
@@ -21,13 +22,14 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 use tokio::runtime::Handle;
 
-use crate::domain::code::{Capture, CodeSource};
+use crate::domain::code::{ArchiveDigest, Capture, CodeSource};
 use crate::domain::inputs::{CapturedCode, CodeDigest, GitState};
-use crate::domain::tree::{self, Entry, Kind};
+use crate::domain::tree::{self, Entry, Kind, Listed};
 use crate::files::durable;
 use crate::hands::code::git::Found;
 use crate::hands::code::globs::Globs;
 use crate::hands::code::index::{Index, Look};
+use crate::hands::code::known::Seen;
 use crate::hands::code::listing::{Listing, Place, refused};
 use crate::hands::code::pack::{Candidate, What};
 use crate::hands::code::store::CodeStore;
@@ -38,10 +40,9 @@ pub(super) fn make_store(run_root: &Path, mode: u32) -> io::Result<()> {
     CodeStore::at(run_root).make(mode)
 }
 
-/// Captures the code that an order names, or finds that it is captured already.
+/// Captures the code that an order names, or finds that it is captured already. The store is there.
 pub(super) fn capture(runtime: &Handle, order: &CodeOrder) -> io::Result<TakenCode> {
     let store = CodeStore::at(&order.run_root);
-    store.make(order.mode)?;
     let Capture { source, include, exclude, .. } = &order.capture;
     let globs = Globs::new(include, exclude)?;
     let taking = Taking { store: &store, order, globs: &globs };
@@ -50,28 +51,22 @@ pub(super) fn capture(runtime: &Handle, order: &CodeOrder) -> io::Result<TakenCo
             // A link may be turned to another directory tomorrow; what it leads to now is captured.
             let path = fs_err::canonicalize(path)?;
             let found = git::ask(runtime, taking.place(&path), &order.home)?;
-            taking.take(&path, found, &path)
+            taking.take(&path, found, Some(&taking.index(&path)))
         }
         CodeSource::Archive { path, digest } => {
-            let unpacked = archive::unpack_file(path, digest.as_ref(), &store.root)?;
-            taking.take(unpacked.path(), None, path)
+            taking.archive(known::see(&store, path)?, digest.as_ref())
         }
         CodeSource::Address { url, digest } => {
-            let file = fetch::fetch(url, &store.root)?;
-            let unpacked = archive::unpack_file(file.path(), digest.as_ref(), &store.root)?;
-            taking.take(unpacked.path(), None, Path::new(url.secret()))
+            let file = fetch::fetch(url, &store.root)?.into_file();
+            let hash = archive::hash(&file)?;
+            taking.archive(Seen { hash, file, is_copy: true }, digest.as_ref())
         }
     }
 }
 
 /// Whether a digest's archive is there; notes that it is used.
 pub(super) fn use_stored(run_root: &Path, digest: &CodeDigest) -> io::Result<bool> {
-    let store = CodeStore::at(run_root);
-    let holds = store.holds(digest)?;
-    if holds {
-        store.touch(digest)?;
-    }
-    Ok(holds)
+    CodeStore::at(run_root).take(digest)
 }
 
 /// The list of a digest's tree.
@@ -97,8 +92,35 @@ impl<'a> Taking<'a> {
         Place { directory, run_root: &self.order.run_root, globs: self.globs }
     }
 
-    /// Takes a directory into the store. `named` is what it stands for: where an archive of it was.
-    fn take(self, directory: &Path, found: Option<Found>, named: &Path) -> io::Result<TakenCode> {
+    /// Takes an archive into the store: unpacks it, unless the tree that came of it before is there.
+    fn archive(self, seen: Seen, digest: Option<&ArchiveDigest>) -> io::Result<TakenCode> {
+        let Seen { hash, file, is_copy } = seen;
+        if let Some(digest) = digest {
+            archive::check_digest(&file, hash, digest)?;
+        }
+        let note = self.store.index(&self.key(&format!("archive {hash}")));
+        if let Some(digest) = known::tree(self.store, &note)? {
+            let list = fs_err::read_to_string(self.store.list(&digest))?;
+            return Ok(self.taken(digest, &tree::listed(&list)));
+        }
+        let copy =
+            if is_copy { Seen { hash, file, is_copy } } else { known::copy(self.store, &file)? };
+        if copy.hash != hash {
+            return Err(refused("it changed while it was captured"));
+        }
+        let unpacked = archive::unpack(&copy.file, &self.store.root)?;
+        let taken = self.take(unpacked.path(), None, None)?;
+        index::note(&note, taken.code.digest.as_str());
+        Ok(taken)
+    }
+
+    /// Takes a directory into the store. What was read of it is remembered in the index, if there is one.
+    fn take(
+        self,
+        directory: &Path,
+        found: Option<Found>,
+        index: Option<&Path>,
+    ) -> io::Result<TakenCode> {
         let place = Place { directory, run_root: &self.order.run_root, globs: self.globs };
         let (mut listing, untracked, state, patch) = match found {
             Some(Found { listing, untracked, state, patch }) => {
@@ -117,32 +139,38 @@ impl<'a> Taking<'a> {
             What::Link(_) | What::EmptyDirectory => None,
         });
         tree::check_size(sizes).map_err(refused)?;
-        let index = self.store.index(&self.index_key(named));
-        let (digest, entries) = keep(self.store, &mut candidates, &index)?;
-        let (mut files, mut bytes) = (0, 0);
-        for entry in &entries {
-            if let Kind::File { size, .. } = entry.kind {
-                (files, bytes) = (files + 1, bytes + size);
-            }
-        }
-        let git = state.map(|state| with_digest(state, patch.as_deref(), &untracked, &entries));
-        let top = tree::top(entries.iter().map(|entry| entry.path.as_str()));
-        let code = CapturedCode { digest, files, bytes, top, git };
-        Ok(TakenCode { code, has_entry_point: self.has_entry_point(&entries), patch })
+        let (digest, entries) = keep(self.store, &mut candidates, index)?;
+        let listed: Vec<Listed<'_>> = entries.iter().map(Listed::from).collect();
+        let mut taken = self.taken(digest, &listed);
+        taken.code.git =
+            state.map(|state| with_digest(state, patch.as_deref(), &untracked, &entries));
+        taken.patch = patch;
+        Ok(taken)
     }
 
-    /// One index for each source, and for each way to choose from it.
-    fn index_key(self, source: &Path) -> blake3::Hash {
+    /// A tree of the store, of no git work tree.
+    fn taken(self, digest: CodeDigest, listed: &[Listed<'_>]) -> TakenCode {
+        let sizes = || listed.iter().filter_map(|listed| listed.bytes);
+        let top = tree::top(listed.iter().map(|listed| listed.path));
+        let (files, bytes) = (sizes().count() as u64, sizes().sum());
+        let code = CapturedCode { digest, files, bytes, top, git: None };
+        TakenCode { code, has_entry_point: self.has_entry_point(listed), patch: None }
+    }
+
+    /// Where is remembered what was read of a directory.
+    fn index(self, source: &Path) -> PathBuf {
+        self.store.index(&self.key(&source.display().to_string()))
+    }
+
+    /// Stands for a source and the way to choose from it.
+    fn key(self, source: &str) -> blake3::Hash {
         let Capture { include, exclude, .. } = &self.order.capture;
-        blake3::hash(format!("{} {include:?} {exclude:?}", source.display()).as_bytes())
+        blake3::hash(format!("{source} {include:?} {exclude:?}").as_bytes())
     }
 
-    fn has_entry_point(self, entries: &[Entry]) -> bool {
+    fn has_entry_point(self, listed: &[Listed<'_>]) -> bool {
         let Some((asked, _)) = &self.order.capture.entry_point else { return true };
-        let is_it = |entry: &Entry| {
-            entry.kind != Kind::EmptyDirectory && tree::is_same_path(asked, &entry.path)
-        };
-        entries.iter().any(is_it)
+        tree::has_entry_point(listed, asked)
     }
 }
 
@@ -211,39 +239,40 @@ fn link(path: &str, absolute: &Path) -> io::Result<String> {
 fn keep(
     store: &CodeStore,
     candidates: &mut [Candidate],
-    index_file: &Path,
+    index_file: Option<&Path>,
 ) -> io::Result<(CodeDigest, Vec<Entry>)> {
-    let index = Index::read(index_file);
-    let mut unknown = 0;
-    for Candidate { path, what, .. } in candidates.iter_mut() {
-        if let What::File { look, hash, .. } = what {
-            *hash = index.hash_of(path, look);
-            unknown += usize::from(hash.is_none());
+    let index = index_file.map(Index::read).unwrap_or_default();
+    let mut unknown = Vec::new();
+    for candidate in candidates.iter_mut() {
+        if let What::File { look, hash, .. } = &mut candidate.what {
+            *hash = index.hash_of(&candidate.path, look);
+            if hash.is_none() {
+                unknown.push(candidate);
+            }
         }
     }
     // What was never captured is not there; everything is read once, for hashes and archive.
     if !index.is_empty() {
-        let hashes = pack::in_parallel(candidates, |candidate| match candidate.what {
-            What::File { hash: None, .. } => pack::hash(candidate).map(Some),
-            What::File { .. } | What::Link(_) | What::EmptyDirectory => Ok(None),
-        })?;
-        for (candidate, read) in candidates.iter_mut().zip(hashes) {
-            if let What::File { hash: hash @ None, .. } = &mut candidate.what {
-                *hash = read;
+        let hashes = pack::in_parallel(&unknown, |candidate| pack::hash(candidate))?;
+        let is_news = !unknown.is_empty();
+        for (candidate, read) in unknown.into_iter().zip(hashes) {
+            if let What::File { hash, .. } = &mut candidate.what {
+                *hash = Some(read);
             }
         }
         let entries: Vec<Entry> = candidates.iter().filter_map(entry).collect();
         let digest = tree::digest(&entries);
-        if store.holds(&digest)? {
-            store.touch(&digest)?;
-            if unknown > 0 {
-                remember(index_file, candidates, &entries)?;
+        if store.take(&digest)? {
+            if let Some(file) = index_file.filter(|_| is_news) {
+                remember(file, candidates, &entries)?;
             }
             return Ok((digest, entries));
         }
     }
     let (digest, entries) = pack_into(store, candidates)?;
-    remember(index_file, candidates, &entries)?;
+    if let Some(file) = index_file {
+        remember(file, candidates, &entries)?;
+    }
     Ok((digest, entries))
 }
 
@@ -269,8 +298,7 @@ fn pack_into(store: &CodeStore, candidates: &[Candidate]) -> io::Result<(CodeDig
     out.flush()?;
     let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
     let digest = tree::digest(&entries);
-    if store.holds(&digest)? {
-        store.touch(&digest)?;
+    if store.take(&digest)? {
         return Ok((digest, entries));
     }
     file.as_file().set_permissions(std::fs::Permissions::from_mode(MODE))?;
@@ -282,8 +310,7 @@ fn pack_into(store: &CodeStore, candidates: &[Candidate]) -> io::Result<(CodeDig
 }
 
 fn remember(index_file: &Path, candidates: &[Candidate], entries: &[Entry]) -> io::Result<()> {
-    let above = index_file.parent().unwrap_or(index_file);
-    let now = Look::of(&NamedTempFile::new_in(above)?.as_file().metadata()?).modified;
+    let now = index::time_at(index_file.parent().unwrap_or(index_file))?;
     let files = candidates.iter().zip(entries).filter_map(|(candidate, entry)| {
         match (&candidate.what, &entry.kind) {
             (What::File { look, .. }, Kind::File { hash, .. }) => {

@@ -6,6 +6,7 @@
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use sha2::{Digest as _, Sha256};
 
@@ -19,6 +20,12 @@ const BATCH_FILES: usize = 256;
 /// Larger ones are read piece by piece.
 const SMALL_BYTES_MAX: u64 = 128 << 10;
 const THREADS_MAX: usize = 8;
+/// So few are done sooner by one thread than others are started for them.
+const ALONE_MAX: usize = 8;
+
+/// Asking the system reads some files.
+static THREADS: LazyLock<usize> =
+    LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
 
 /// Something that is to be captured, as it looked when it was listed.
 #[derive(Debug, Clone)]
@@ -78,8 +85,10 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     all: &[T],
     job: impl Fn(&T) -> io::Result<R> + Sync,
 ) -> io::Result<Vec<R>> {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = all.len().div_ceil(threads).max(1);
+    if all.len() <= ALONE_MAX {
+        return all.iter().map(job).collect();
+    }
+    let share = all.len().div_ceil(*THREADS);
     let job = &job;
     std::thread::scope(|scope| {
         let threads: Vec<_> = all

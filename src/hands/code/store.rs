@@ -20,6 +20,9 @@ pub(in crate::hands) const PLACE: &str = ".store/code";
 /// What the names of files and directories begin with that are not whole yet.
 pub(in crate::hands) const NEW: &str = ".new-";
 
+/// In it: what was read before.
+const INDEX: &str = ".index";
+
 /// Nobody but the user has business with what an index says of the user's files.
 const INDEX_MODE: u32 = 0o700;
 
@@ -53,8 +56,12 @@ impl CodeStore {
 
     /// Makes its directories, where they are missing.
     pub(super) fn make(&self, mode: u32) -> io::Result<()> {
+        let index = self.root.join(INDEX);
+        if index.is_dir() {
+            return Ok(());
+        }
         durable::create_dir_all(&self.root, mode)?;
-        durable::create_dir_all(&self.root.join(".index"), INDEX_MODE)
+        durable::create_dir_all(&index, INDEX_MODE)
     }
 
     pub(super) fn archive(&self, digest: &CodeDigest) -> PathBuf {
@@ -75,11 +82,11 @@ impl CodeStore {
     }
 
     pub(super) fn index(&self, key: &blake3::Hash) -> PathBuf {
-        self.root.join(".index").join(key.to_hex().as_str())
+        self.root.join(INDEX).join(key.to_hex().as_str())
     }
 
     /// Whether the archive of a digest is there, and whole as far as its size tells.
-    pub(super) fn holds(&self, digest: &CodeDigest) -> io::Result<bool> {
+    fn holds(&self, digest: &CodeDigest) -> io::Result<bool> {
         let Some(packed) = self.packed(digest)? else { return Ok(false) };
         match std::fs::metadata(self.archive(digest)) {
             Ok(found) => Ok(found.is_file() && found.len() == packed.bytes),
@@ -88,20 +95,30 @@ impl CodeStore {
         }
     }
 
+    /// Whether it holds a digest, which is used from now on.
+    pub(super) fn take(&self, digest: &CodeDigest) -> io::Result<bool> {
+        let holds = self.holds(digest)?;
+        if holds {
+            self.touch(digest)?;
+        }
+        Ok(holds)
+    }
+
     fn packed(&self, digest: &CodeDigest) -> io::Result<Option<Packed>> {
-        const HEADER_BYTES_MAX: u64 = 128;
+        const HEADER_BYTES_MAX: usize = 128;
         let file = match std::fs::File::open(self.list(digest)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened?,
         };
-        let mut header = Vec::new();
-        file.take(HEADER_BYTES_MAX).read_to_end(&mut header)?;
+        // With room for all of it, it is read at once.
+        let mut header = Vec::with_capacity(HEADER_BYTES_MAX);
+        file.take(HEADER_BYTES_MAX as u64).read_to_end(&mut header)?;
         let header = String::from_utf8_lossy(&header);
         Ok(header.lines().next().and_then(Packed::parse))
     }
 
     /// Notes that it is used now.
-    pub(super) fn touch(&self, digest: &CodeDigest) -> io::Result<()> {
+    fn touch(&self, digest: &CodeDigest) -> io::Result<()> {
         let now = TimeSpec::UTIME_NOW;
         for path in [self.archive(digest), self.list(digest)] {
             let flags = UtimensatFlags::NoFollowSymlink;
@@ -141,8 +158,7 @@ mod tests {
         let packed = Packed { bytes: 5, sha256: "a".repeat(64) };
         fs_err::write(store.list(&digest), packed.line() + "f 1 x\n").unwrap();
         assert_eq!(store.packed(&digest).unwrap(), Some(packed));
-        assert!(store.holds(&digest).unwrap());
-        store.touch(&digest).unwrap();
+        assert!(store.take(&digest).unwrap());
         fs_err::write(store.archive(&digest), "1234").unwrap();
         assert!(!store.holds(&digest).unwrap(), "cut");
     }

@@ -21,6 +21,7 @@ impl Yard {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs_err::create_dir(dir.path().join("code")).unwrap();
+        make_store(&dir.path().join("runs"), 0o700).unwrap();
         Self { dir, runtime: Runtime::new().unwrap() }
     }
 
@@ -39,7 +40,6 @@ impl Yard {
         CodeOrder {
             capture: Capture { place: None, source, include, exclude, entry_point: None },
             run_root: self.path("runs"),
-            mode: 0o700,
             home: self.path(""),
         }
     }
@@ -221,7 +221,6 @@ fn a_file_that_cannot_be_read_is_named_and_nothing_unfinished_stays() {
         },
     }];
     let store = CodeStore::at(&yard.path("runs"));
-    store.make(0o700).unwrap();
     let error = pack_into(&store, &candidates).unwrap_err();
     assert!(error.to_string().contains("code/gone"), "{error}");
     assert!(yard.stored().is_empty());

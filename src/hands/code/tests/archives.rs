@@ -67,13 +67,13 @@ impl Yard {
         self.order(CodeSource::Archive { path: self.path(name), digest: None })
     }
 
-    /// Everything outside the store and its archives.
+    /// Everything but the archives and what was noted of them.
     fn outside(&self) -> Vec<String> {
         let all = walkdir::WalkDir::new(self.dir.path()).into_iter().map(Result::unwrap);
         let names = all.map(|entry| entry.path().strip_prefix(self.dir.path()).unwrap().to_owned());
         names
             .map(|name| name.display().to_string())
-            .filter(|name| !name.starts_with("a."))
+            .filter(|name| !name.starts_with("a.") && !name.contains("/.index/"))
             .collect()
     }
 }
@@ -137,8 +137,6 @@ fn an_entry_that_would_be_written_elsewhere_is_refused_and_named() {
     ];
     let yard = Yard::new();
     yard.write("a.tgz", "");
-    let store = CodeStore::at(&yard.path("runs"));
-    store.make(0o700).unwrap();
     let before = yard.outside();
     for (entries, name, why) in cases {
         let error = yard.refuse(&yard.archive("a.tgz", &tar_gz(&entries)));
@@ -206,4 +204,66 @@ fn what_is_no_archive_or_not_the_one_that_is_meant_is_refused() {
     assert!(error.starts_with("it is not the archive that is meant: it has sha256:"), "{error}");
     let found = error.split_once("it has ").unwrap().1.split(',').next().unwrap().to_owned();
     yard.take(&with(digest(found)));
+}
+
+/// What is taken, and how many archives were unpacked for that.
+fn unpacked(yard: &Yard, order: &CodeOrder) -> (TakenCode, u32) {
+    let before = archive::UNPACKED.get();
+    let taken = yard.take(order);
+    (taken, archive::UNPACKED.get() - before)
+}
+
+#[test]
+fn an_archive_is_unpacked_once_as_long_as_its_tree_is_kept() {
+    let yard = Yard::new();
+    let entries = [file("pkg/train.py"), link("link", "pkg"), file("data.pt")];
+    let mut order = yard.archive("a.tgz", &tar_gz(&entries));
+    order.capture.entry_point = Some(("pkg/train.py".into(), None));
+    let (first, count) = unpacked(&yard, &order);
+    assert_eq!(count, 1);
+    assert_eq!((first.code.files, first.code.bytes, first.has_entry_point), (2, 8, true));
+    assert_eq!(first.code.top, ["data.pt", "link", "pkg"]);
+    assert_eq!(unpacked(&yard, &order), (first.clone(), 0));
+    // Wherever it lies, and however it is called.
+    let mut other = yard.archive("b.tgz", &tar_gz(&entries));
+    other.capture.entry_point = Some(("link/train.py".into(), None));
+    let (taken, count) = unpacked(&yard, &other);
+    assert_eq!((taken.code, taken.has_entry_point, count), (first.code.clone(), false, 0));
+    // Another choice from it, and another archive, are other trees.
+    order.capture.exclude = vec!["*.pt".into()];
+    let (taken, count) = unpacked(&yard, &order);
+    assert_eq!((taken.code.files, count), (1, 1));
+    order.capture.exclude.clear();
+    let (taken, count) = unpacked(&yard, &yard.archive("a.tgz", &tar_gz(&[file("train.py")])));
+    assert_eq!((taken.code.files, count), (1, 1));
+    // What the store has lost is made again.
+    yard.archive("a.tgz", &tar_gz(&entries));
+    fs_err::remove_file(yard.path(&format!("runs/.store/code/{}.tar", first.code.digest))).unwrap();
+    assert_eq!(unpacked(&yard, &order), (first.clone(), 1));
+    assert_eq!(unpacked(&yard, &order), (first, 0));
+}
+
+#[test]
+fn an_archive_that_looks_as_it_did_is_not_read_and_one_that_was_changed_is() {
+    let yard = Yard::new();
+    let order = yard.archive("a.tgz", &tar_gz(&[file("one.py")]));
+    let first = yard.take(&order);
+    let store = CodeStore::at(&yard.path("runs"));
+    let other = tar_gz(&[file("two.py")]);
+    fs_err::write(yard.path("a.tgz"), &other).unwrap();
+    assert_eq!(yard.take(&order).code.top, ["two.py"], "so young a file is read");
+    // As if the first had looked so for long.
+    let archive = fs_err::File::open(yard.path("a.tgz")).unwrap();
+    let look = Look::of(&archive.metadata().unwrap());
+    let hash = blake3::hash(&tar_gz(&[file("one.py")]));
+    let place = known::index(&store, &yard.path("a.tgz"));
+    Index::write(&place, [("archive", look, hash)].into_iter(), look.changed + 10_000_000_000);
+    assert_eq!(unpacked(&yard, &order), (first, 0), "it is not read");
+    // The one that is to be unpacked is read, and is not what was looked at.
+    fs_err::remove_dir_all(yard.path("runs/.store/code")).unwrap();
+    make_store(&yard.path("runs"), 0o700).unwrap();
+    Index::write(&place, [("archive", look, hash)].into_iter(), look.changed + 10_000_000_000);
+    assert_eq!(yard.refuse(&order), "it changed while it was captured");
+    fs_err::write(yard.path("a.tgz"), &other).unwrap();
+    assert_eq!(yard.take(&order).code.top, ["two.py"]);
 }
