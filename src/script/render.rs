@@ -87,6 +87,8 @@ struct Job<'a> {
     checkpoint_directory: RunPath<'a>,
     metrics_file: RunPath<'a>,
     local_scratch: Option<ScratchPath<'a>>,
+    /// Whether it may be another one on each node.
+    scratch_of_node: bool,
     head_address: HeadAddress<'a>,
     ports: Ports,
     processes_per_node: u32,
@@ -146,6 +148,10 @@ impl<'a> Job<'a> {
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
             metrics_file: RunPath(&resolved.metrics_file),
             local_scratch: compute.local_scratch.as_deref().map(ScratchPath),
+            scratch_of_node: compute
+                .local_scratch
+                .as_deref()
+                .is_some_and(|path| ScratchPath(path).is_of_node()),
             head_address: HeadAddress(&distributed.node_address),
             ports: Ports::new(distributed.ports),
             processes_per_node: if is_alone { 1 } else { distributed.processes_per_node },

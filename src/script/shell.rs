@@ -117,9 +117,24 @@ impl Display for ScratchPath<'_> {
         const JOB: &str = "\"${ty_job_id}\"";
         /// Slurm does not always set it.
         const USER: &str = "\"${USER:-$(id -un)}\"";
-        const REFERENCES: &[Reference] =
-            &[("${SLURM_JOB_ID}", JOB), ("$SLURM_JOB_ID", JOB), ("${USER}", USER), ("$USER", USER)];
+        /// Outside Slurm there is the one machine.
+        const NODE: &str = "\"${SLURMD_NODENAME:-$ty_host}\"";
+        const REFERENCES: &[Reference] = &[
+            ("${SLURM_JOB_ID}", JOB),
+            ("$SLURM_JOB_ID", JOB),
+            ("${USER}", USER),
+            ("$USER", USER),
+            ("${SLURMD_NODENAME}", NODE),
+            ("$SLURMD_NODENAME", NODE),
+        ];
         with_references(self.0, REFERENCES, f)
+    }
+}
+
+impl ScratchPath<'_> {
+    /// Whether it is another one on each node.
+    pub(super) fn is_of_node(&self) -> bool {
+        self.to_string().contains("SLURMD_NODENAME")
     }
 }
 
@@ -254,6 +269,7 @@ mod tests {
         let check = |text: &str, shown: &str| assert_eq!(ScratchPath(text).to_string(), shown);
         check("/tmp/$SLURM_JOB_ID", "/tmp/\"${ty_job_id}\"");
         check("/l/${USER}/x$USER", "/l/\"${USER:-$(id -un)}\"/x\"${USER:-$(id -un)}\"");
+        check("/l/$SLURMD_NODENAME", "/l/\"${SLURMD_NODENAME:-$ty_host}\"");
         check("/$USERS/$(id)/`id`", "'/$USERS/$(id)/`id`'");
         check("", "''");
         assert_eq!(HeadAddress("{node}i").to_string(), "\"${ty_head}\"i");

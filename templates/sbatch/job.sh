@@ -25,6 +25,8 @@
 {% include "sbatch/parts/environment.sh" %}
 
 {% include "sbatch/parts/place.sh" %}
+
+{% include "sbatch/parts/scratch.sh" %}
 {%- if !datasets.is_empty() %}
 
 {% include "sbatch/parts/data.sh" %}

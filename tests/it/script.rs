@@ -11,5 +11,6 @@ mod looks;
 mod quoting;
 mod ranks;
 mod record;
+mod scratch;
 mod slurm;
 mod world;

@@ -1,6 +1,7 @@
 # One task per rank. What each does first is expanded in the task, where Slurm has said which one it is.
 ty_launch() {
-  local ty_task='
+  local ty_task
+  ty_task=$(ty_tasks_know)'
 {% include "sbatch/launch/srun_task.sh" %}
     export RANK=$SLURM_PROCID LOCAL_RANK=$SLURM_LOCALID LOCAL_WORLD_SIZE={{ processes_per_node }} NODE_RANK=$SLURM_NODEID
 {%- include "sbatch/launch/srun_task_end.sh" %}

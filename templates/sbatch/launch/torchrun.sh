@@ -1,6 +1,7 @@
 # One agent per node, started by srun; each agent starts its node's ranks. What is done first is expanded in the task.
 ty_launch() {
-  local ty_task='
+  local ty_task
+  ty_task=$(ty_tasks_know)'
 {% include "sbatch/launch/srun_task.sh" %}
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json

@@ -2,7 +2,7 @@
 
 ty_data() {
   local ty_drift='' ty_doubt='' ty_alone{% if stages %} ty_copies=() ty_bytes ty_place{% endif %}
-  ty_alone="$(declare -f {% if stages %}ty_copy ty_remove {% endif %}ty_digest ty_root_time ty_sees_fractions)"$'\n''"$@"'
+  ty_alone="$(declare -f {% if stages %}ty_copy ty_find_folder {% if local_scratch.is_some() %}ty_find_scratch {% endif %}ty_hold ty_release ty_clear ty_clear_left ty_remove {% endif %}ty_digest ty_root_time ty_sees_fractions)"$'\n''"$@"'
 {%- for dataset in datasets %}
   ty_check_data {{ dataset.name }} {{ dataset.path }} {{ dataset.on_drift }}
 {%- if dataset.is_staged %}
@@ -102,7 +102,7 @@ ty_compare_tree() {
 
 # ty_data_changed NAME PATH POLICY
 ty_data_changed() {
-  local ty_told="the dataset \`$1\` is not what it was when the run was submitted: files in $2 were changed, added or removed"
+  local ty_told="the dataset \`$1\` is not what it was when the run was submitted: files in $2 were changed, touched, added or removed"
   ty_say "$ty_told"
   if [[ $3 == fail ]]; then
     ty_code={{ launch_failed_exit }} ty_reason=data_changed ty_message=$ty_told

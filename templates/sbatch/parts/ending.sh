@@ -11,6 +11,7 @@ ty_begin() {
   ty_token=''       # stays empty when submitted by hand
   ty_claimed=''
   ty_own_scratch=''
+  ty_held=''
 {%- if stages %}
   ty_staged=''
 {%- endif %}
@@ -67,7 +68,7 @@ ty_finish() {
 {%- if stages %}
   [[ -z $ty_staged ]] || ty_unstage
 {%- endif %}
-  [[ -z $ty_own_scratch ]] || rm -rf --one-file-system -- "$ty_own_scratch"
+  [[ -z $ty_own_scratch ]] || ty_remove "$ty_own_scratch"
   exit "$ty_code"
 }
 

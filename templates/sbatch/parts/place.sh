@@ -44,8 +44,8 @@ ty_find_tmp() {
 {%- endif %}
 
 ty_make_scratch() {
-{%- if let Some(path) = local_scratch %}
-  TRAINYARD_LOCAL_SCRATCH={{ path }}
+{%- if local_scratch.is_some() %}
+  ty_find_scratch
   mkdir -p -- "$TRAINYARD_LOCAL_SCRATCH"
   [[ -d $TRAINYARD_LOCAL_SCRATCH && -w $TRAINYARD_LOCAL_SCRATCH ]] ||
     ty_fail "cannot make the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host"
@@ -60,6 +60,7 @@ ty_make_scratch() {
   [[ -O $TRAINYARD_LOCAL_SCRATCH && ! -L $TRAINYARD_LOCAL_SCRATCH ]] ||
     ty_fail "the local scratch directory $TRAINYARD_LOCAL_SCRATCH on $ty_host belongs to somebody else"
   ty_own_scratch=$TRAINYARD_LOCAL_SCRATCH
+  ty_hold "$ty_own_scratch"
 {%- endif %}
 }
 

@@ -11,6 +11,9 @@ ty_found() (
 # ty_start COMMAND...: becomes it. Called only in subshells.
 ty_start() {
   trap - INT QUIT # bash starts background processes with these ignored
+{%- if launch.uses_srun() %}
+  ty_let_go # the tasks hold for themselves
+{%- endif %}
   ty_variables
 {%- if has_secrets && !launch.uses_srun() %}
   ty_secrets

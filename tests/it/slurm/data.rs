@@ -1,5 +1,8 @@
 //! Data on a real Slurm: copied to every node of a job, and looked for where only the nodes may have it.
 
+use std::path::{Path, PathBuf};
+
+use crate::env::wait_until;
 use crate::slurm::cluster::{Cluster, job_of};
 
 fn with_data(cluster: &Cluster, name: &str, script: &str, compute: &str, rest: &str) -> String {
@@ -105,4 +108,52 @@ fn data_that_does_not_fit_or_is_not_there_fails_the_launch_in_words() {
     );
     let refused = cluster.env.run(["submit", &spec]).ended(3);
     assert!(refused.stderr.contains("there is no dataset"), "{refused}");
+}
+
+/// A class whose nodes have each its own place for scratch, although they share this machine.
+const APART: &str = "[class.apart]\ncluster = 'test'\npartition = 'main'\ncpus_per_node = 1\nmemory_per_node = '100M'\n\
+     default_time = '5m'\nlocal_scratch = 'HOME/scratch/$SLURMD_NODENAME'\n";
+
+/// What lies in the scratch of all nodes.
+fn in_scratch(cluster: &Cluster) -> Vec<PathBuf> {
+    let nodes = std::fs::read_dir(cluster.env.home().join("scratch")).into_iter().flatten();
+    let all = |node: PathBuf| std::fs::read_dir(node).into_iter().flatten();
+    nodes.flat_map(|node| all(node.unwrap().path())).map(|entry| entry.unwrap().path()).collect()
+}
+
+/// A run of two ranks with copies of data on two nodes, which waits.
+fn waits_with_copies(cluster: &Cluster) -> i64 {
+    cluster.env.write("data/b.bin", "bb");
+    let spec = with_data(
+        cluster,
+        "waits",
+        "cat \"$2/b.bin\" \"$TRAINYARD_DATA_PATH/b.bin\" || exit 1; echo; echo \"up $2\"; sleep 300\n",
+        "class = 'apart'\nnodes = 2\n",
+        "[distributed]\nlauncher = 'srun'\nprocesses_per_node = 1\n[[dataset]]\npath = 'data'\nstage = 'local'\n\
+         [args]\ndata = '{data}'\n",
+    );
+    let run = cluster.env.submit(Path::new(&spec));
+    let log = || cluster.env.line(&format!("logs {run}")).stdout;
+    wait_until("both ranks are up", || log().matches("up ").count() == 2);
+    assert_eq!(in_scratch(cluster).len(), 2, "{}", log());
+    run
+}
+
+#[test]
+fn a_cancelled_job_leaves_no_copies_on_any_node() {
+    let cluster = Cluster::with(APART);
+    let run = waits_with_copies(&cluster);
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    cluster.env.until(run, &["cancelled"]);
+    wait_until("the copies are gone", || in_scratch(&cluster).is_empty());
+}
+
+#[test]
+fn a_job_whose_batch_script_is_killed_leaves_no_copies_on_any_node() {
+    let cluster = Cluster::with(APART);
+    let run = waits_with_copies(&cluster);
+    let job = job_of(&cluster.env.show(run)).to_string();
+    cluster.ask("scancel", &["--batch", "--signal=KILL", &job]);
+    cluster.env.until(run, &["failed", "cancelled"]);
+    wait_until("the copies are gone", || in_scratch(&cluster).is_empty());
 }
