@@ -12,6 +12,7 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
 use crate::cli::text::TerminalText;
 use crate::domain::dataset::DatasetView;
+use crate::domain::environment::{PackageRecord, gpus};
 use crate::domain::view::RunView;
 
 /// More files than these are counted, not named; `--json` has all.
@@ -130,6 +131,7 @@ fn sections(record: &RunRecord) -> Sections {
         ("spec", flat(&meant)),
         ("code", pick(&["code"])),
         ("datasets", data(&record.run)),
+        ("environment", environment(&record.run)),
         ("result", pick(RESULT)),
     ];
     // When something was looked at, or reported, is no difference of what it was.
@@ -149,6 +151,27 @@ fn data(run: &RunView) -> BTreeMap<String, Value> {
         (dataset.name.clone(), shown)
     };
     flat(&Value::Object(run.datasets.iter().map(one).collect()))
+}
+
+/// What each really got last. Which nodes and cards it was is no difference of what they are.
+fn environment(run: &RunView) -> BTreeMap<String, Value> {
+    let Some(record) = run.newest_environment() else { return BTreeMap::new() };
+    let mut shown = serde_json::to_value(record).unwrap_or_default();
+    let versions = |packages: &[PackageRecord]| {
+        let one = |package: &PackageRecord| (package.name.clone(), package.version.clone().into());
+        Value::Object(packages.iter().map(one).collect())
+    };
+    if let Some(keys) = shown.as_object_mut() {
+        keys.retain(|key, _| !["complete", "host", "nodes", "node_count"].contains(&key.as_str()));
+        keys.insert("gpus".into(), gpus(&record.gpus).into());
+        keys.insert("packages".into(), versions(&record.packages));
+        keys.insert("conda_packages".into(), versions(&record.conda_packages));
+        // One kind is what is told of the first node.
+        let kinds = record.kinds_of_nodes().into_iter().map(|(what, _)| what);
+        let kinds = Some(kinds.collect::<Vec<_>>()).filter(|kinds| kinds.len() > 1);
+        keys.insert("kinds_of_nodes".into(), kinds.into());
+    }
+    flat(&shown)
 }
 
 const RESULT: &[&str] = &[
@@ -219,6 +242,30 @@ mod tests {
             told,
             [("a.b".into(), json!(1), json!(2)), ("gone".into(), json!("x"), Value::Null)]
         );
+    }
+
+    #[test]
+    fn what_they_got_is_told_without_which_nodes_and_cards_it_was() {
+        let got = |environment: Value| {
+            let mut run = serde_json::to_value(crate::cli::sample::run(json!({}))).unwrap();
+            run["attempts"][0]["environment"] = environment;
+            environment_of(&run)
+        };
+        fn environment_of(run: &Value) -> BTreeMap<String, Value> {
+            environment(&serde_json::from_value(run.clone()).unwrap())
+        }
+        let one = |host: &str, torch: &str, image: &str| {
+            got(json!({ "complete": true, "host": host, "image": "/i.sif", "image_identity": image,
+                "gpus": [{ "name": "A100", "uuid": host, "driver": "1" }],
+                "nodes": [{ "host": host, "kernel": "5" }],
+                "packages": [{ "name": "torch", "version": torch }] }))
+        };
+        let told = compare(
+            &vec![("environment", one("n1", "2.3", "SIF ab"))],
+            &vec![("environment", one("n2", "2.4", "SIF cd"))],
+        );
+        let keys: Vec<&str> = told.iter().map(|difference| difference.key.as_str()).collect();
+        assert_eq!(keys, ["image_identity", "packages.torch"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! `show`: one run whole.
 
+mod got;
+
 use jiff::Timestamp;
 
 use crate::api::RunAnswer;
@@ -9,7 +11,7 @@ use crate::cli::dataset::short;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Column, table, width};
 use crate::cli::text::{TerminalText, ago, length, moment, one_line, path, value};
-use crate::domain::dataset::DatasetView;
+use crate::domain::dataset::{Compared, DatasetView};
 use crate::domain::units::Bytes;
 use crate::domain::view::{AttemptView, CodeView, RunView};
 
@@ -98,9 +100,7 @@ fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
-    if let Some(got) = newest_environment(run) {
-        lines.push(("got", got));
-    }
+    lines.extend(got::lines(run));
     lines.extend(files(run, now));
     lines.extend(run.datasets.iter().map(|dataset| ("data", data(dataset))));
     for attempt in run.attempts.iter().flatten() {
@@ -176,28 +176,14 @@ fn data(dataset: &DatasetView) -> String {
         (None, Some(why)) => format!("no fingerprint: {}", one_line(why)),
         (None, None) => "no fingerprint".to_owned(),
     };
-    format!("{name} at {} ({found})", path(&dataset.path))
-}
-
-/// What the newest attempt that has told really got.
-fn newest_environment(run: &RunView) -> Option<String> {
-    let mut attempts = run.attempts.iter().flatten().rev();
-    let record = attempts.find_map(|attempt| attempt.environment.as_ref())?;
-    let with =
-        |what: &str, version: Option<&str>| version.map(|version| format!("{what}{version}"));
-    let gpus = record.gpus.first().map(|gpu| {
-        let driver =
-            with(", driver ", Some(gpu.driver.as_str()).filter(|driver| !driver.is_empty()));
-        format!("{} x {}{}", record.gpus.len(), gpu.name, driver.unwrap_or_default())
-    });
-    let parts = [
-        with("Python ", record.python.as_deref()),
-        with("CUDA ", record.cuda()),
-        gpus,
-        record.kernel.clone(),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| TerminalText(&parts.join(", ")).to_string())
+    let is_of_contents = dataset.fingerprint.as_ref().is_some_and(|it| it.starts_with("content:"));
+    let compared = match dataset.compared {
+        Some(Compared::Manifest) if is_of_contents => "; a start compares paths, sizes and times",
+        Some(Compared::Root) => "; a start compares the time of its root",
+        Some(Compared::Nothing) => "; a start compares nothing",
+        Some(Compared::Manifest) | None => "",
+    };
+    format!("{name} at {} ({found}{compared})", path(&dataset.path))
 }
 
 fn state(run: &RunView) -> String {
@@ -295,6 +281,18 @@ mod tests {
         );
         check(json!({ "kernel": "Linux 6.1" }), "Linux 6.1");
         check(json!({}), "");
+        let node = |host: &str, kernel: &str| json!({ "host": host, "kernel": kernel });
+        let text = shown(json!({ "attempts": [attempt_that_got(json!({
+            "image": "/i.sif", "image_identity": "SIF ab", "node_count": 4,
+            "nodes": [node("n1", "Linux 5"), node("n2", "Linux 6"), node("n3", "Linux 5")],
+        }))] }));
+        for line in [
+            "  image       /i.sif (SIF ab)\n",
+            "  unlike      n1 n3: Linux 5\n  unlike      n2: Linux 6\n",
+            "  nodes       3 of 4 told what they are\n",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
     }
 
     /// Moments are shown in the reader's own time zone.
@@ -311,20 +309,30 @@ mod tests {
 
     #[test]
     fn data_is_shown_with_what_it_was() {
-        let dataset = |name: &str, fingerprint: Option<&str>, why: Option<&str>| {
+        let dataset = |name: &str, fingerprint: Option<&str>, compared: Option<&str>| {
+            let why =
+                fingerprint.is_none().then_some("it has more than 2000000 files and directories");
             json!({ "name": name, "path": format!("/data/{name}"), "version": null, "fingerprint": fingerprint,
-                "no_fingerprint": why, "files": 1_281_167, "bytes": 147_897_477_120_u64, "at": null })
+                "no_fingerprint": why, "files": 1_281_167, "bytes": 147_897_477_120_u64, "at": null,
+                "compared": compared })
         };
-        let digest = format!("manifest:{}", "0123456789abcdef".repeat(4));
+        let digest = "0123456789abcdef".repeat(4);
+        let (manifest, content) = (format!("manifest:{digest}"), format!("content:{digest}"));
         let text = shown(json!({ "datasets": [
-            dataset("imagenet", Some(&digest), None),
-            dataset("large", None, Some("it has more than 2000000 files and directories")),
+            dataset("imagenet", Some(&manifest), Some("manifest")),
+            dataset("read", Some(&content), Some("manifest")),
+            dataset("fixed", Some(&content), Some("root")),
+            dataset("large", None, Some("nothing")),
+            dataset("old", None, None),
         ] }));
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("  data ")).collect();
         insta::assert_debug_snapshot!(lines, @r#"
         [
             "  data        imagenet at /data/imagenet (manifest:0123456789ab, 1281167 files, 137.7 GiB)",
-            "  data        large at /data/large (no fingerprint: it has more than 2000000 files and directories)",
+            "  data        read at /data/read (content:0123456789ab, 1281167 files, 137.7 GiB; a start compares paths, sizes and times)",
+            "  data        fixed at /data/fixed (content:0123456789ab, 1281167 files, 137.7 GiB; a start compares the time of its root)",
+            "  data        large at /data/large (no fingerprint: it has more than 2000000 files and directories; a start compares nothing)",
+            "  data        old at /data/old (no fingerprint: it has more than 2000000 files and directories)",
         ]
         "#);
     }

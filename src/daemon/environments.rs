@@ -7,20 +7,32 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{debug, warn};
 
 use crate::daemon::world::World;
-use crate::domain::environment::{EnvironmentRecord, RECORD_BYTES_MAX};
+use crate::domain::environment::{
+    EnvironmentRecord, NODE_BYTES_MAX, NODES_MAX, NodeRecord, RECORD_BYTES_MAX,
+};
 use crate::domain::ids::RunId;
 use crate::domain::run::{Attempt, Decision};
+use crate::ports::Hands;
 use crate::store::RunRow;
 
 /// A record that is not whole so long after the start is looked for once more at the end, and not before.
 const WRITTEN_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
-/// The newest attempt of each live run whose record was taken.
+/// What was taken of each live run.
 #[derive(Default)]
-pub(super) struct Taken(Mutex<HashMap<RunId, u32>>);
+pub(super) struct Taken(Mutex<HashMap<RunId, Progress>>);
+
+/// How far taking has come.
+#[derive(Default, Clone)]
+struct Progress {
+    /// The newest attempt whose record was taken.
+    attempt: u32,
+    /// Of the attempt after it, the nodes that were read, so that none is read twice while others are awaited.
+    nodes: Vec<NodeRecord>,
+}
 
 impl Taken {
-    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, u32>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Progress>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -54,7 +66,8 @@ fn is_awaited(attempt: &Attempt, now: Timestamp) -> bool {
 /// What cannot be read is read later, or never: a record holds up nothing.
 async fn collect(world: &World, row: &RunRow, attempt: &Attempt, is_last: bool) {
     let (id, n) = (row.run.id, attempt.n);
-    if world.environments.lock().get(&id).is_some_and(|taken| *taken >= n) {
+    let progress = world.environments.lock().get(&id).cloned().unwrap_or_default();
+    if progress.attempt >= n {
         return;
     }
     let file = row.run_dir.join("environment").join(format!("{n}.txt"));
@@ -68,17 +81,54 @@ async fn collect(world: &World, row: &RunRow, attempt: &Attempt, is_last: bool) 
             return;
         }
     };
-    let record = EnvironmentRecord::parse(&stretch.bytes);
+    let mut record = EnvironmentRecord::parse(&stretch.bytes);
     if stretch.file.is_none() || !(record.complete || is_last) {
         return;
     }
+    if let Some(count) = record.node_count.filter(|count| *count > 1) {
+        let nodes =
+            read_nodes(world, row, (n, count.min(NODES_MAX)), progress.nodes, is_last).await;
+        if !is_last && 1 + nodes.len() as u64 != count.min(NODES_MAX) {
+            world.environments.lock().entry(id).or_default().nodes = nodes;
+            return;
+        }
+        record.nodes = vec![NodeRecord::from(record.clone())];
+        record.nodes.extend(nodes);
+    }
     match world.store.add_environment(id, n, record).await {
         Ok(()) => {
-            world.environments.lock().insert(id, n);
+            let taken = Progress { attempt: n, nodes: Vec::new() };
+            world.environments.lock().insert(id, taken);
             world.changed();
         }
         Err(error) => {
             warn!(run.id = id.0, "cannot record what attempt {n} of run {id} got: {error}");
         }
     }
+}
+
+/// What the nodes of an attempt but the first told of themselves: those that were read, and those that follow. The first one
+/// that is not there, or not whole, is waited for, but for the last time.
+async fn read_nodes(
+    world: &World,
+    row: &RunRow,
+    (n, count): (u32, u64),
+    known: Vec<NodeRecord>,
+    is_last: bool,
+) -> Vec<NodeRecord> {
+    let folder = row.run_dir.join("environment").join(format!("{n}.nodes"));
+    let mut nodes = known.clone();
+    let read = move |hands: &dyn Hands| {
+        for node in 1 + nodes.len() as u64..count {
+            let told = hands.read(&folder.join(format!("{node}.txt")), 0, NODE_BYTES_MAX)?;
+            let record = EnvironmentRecord::parse(&told.bytes);
+            if record.complete {
+                nodes.push(record.into());
+            } else if !is_last {
+                break;
+            }
+        }
+        Ok(nodes)
+    };
+    world.with_hands(&row.resolved.run_root, read).await.unwrap_or(known)
 }

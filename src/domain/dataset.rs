@@ -130,6 +130,30 @@ pub struct DatasetView {
     pub stage: Option<Stage>,
     #[serde(default)]
     pub on_drift: Option<OnDrift>,
+    #[serde(default)]
+    pub compared: Option<Compared>,
+}
+
+/// What the job compares when it starts, with what was found when the run was submitted. It does not read contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compared {
+    /// Path, size and time of each file, and what links and directories there are.
+    Manifest,
+    /// The time of the root alone: the site says that nobody changes it.
+    Root,
+    /// It has no fingerprint.
+    Nothing,
+}
+
+impl Compared {
+    fn of(dataset: &Dataset, found: Option<&Snapshot>) -> Self {
+        match found.and_then(Snapshot::tree) {
+            None => Self::Nothing,
+            Some(_) if dataset.immutable => Self::Root,
+            Some(_) => Self::Manifest,
+        }
+    }
 }
 
 impl From<&Snapshot> for DatasetView {
@@ -146,6 +170,7 @@ impl From<&Snapshot> for DatasetView {
             at: Some(snapshot.at),
             stage: None,
             on_drift: None,
+            compared: None,
         }
     }
 }
@@ -166,10 +191,12 @@ impl DatasetView {
                 at: None,
                 stage: None,
                 on_drift: None,
+                compared: None,
             };
             Self {
                 stage: Some(dataset.stage),
                 on_drift: Some(dataset.on_drift),
+                compared: Some(Compared::of(dataset, found)),
                 ..found.map_or_else(unseen, Self::from)
             }
         };

@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::code::without_secrets;
 
+/// More nodes are not asked for what they are.
+pub const NODES_MAX: u64 = 512;
+/// The largest record of one of several nodes.
+pub const NODE_BYTES_MAX: usize = 64 << 10;
 /// The largest record that is read; the script's own comes to some tens of KiB.
 pub const RECORD_BYTES_MAX: usize = 512 << 10;
 /// Characters of one value.
@@ -51,8 +55,29 @@ pub struct EnvironmentRecord {
     /// As they are installed, sorted by where Python looks.
     pub packages: Vec<PackageRecord>,
     pub conda_packages: Vec<PackageRecord>,
-    /// The container's image.
+    /// The container's image: its path or address.
     pub image: Option<String>,
+    /// What tells it from another one of that name: the id, time or digest that it carries, its size and its time of change.
+    pub image_identity: Option<String>,
+    /// How many nodes tell of themselves.
+    pub node_count: Option<u64>,
+    /// Those that did, the first one among them, where there are several.
+    pub nodes: Vec<NodeRecord>,
+}
+
+/// What one of several nodes is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default)]
+pub struct NodeRecord {
+    /// As it calls itself.
+    pub host: Option<String>,
+    pub kernel: Option<String>,
+    pub machine: Option<String>,
+    pub cpu: Option<String>,
+    pub cpus: Option<u64>,
+    pub memory_bytes: Option<u64>,
+    /// Those that the job may use, with their driver.
+    pub gpus: Vec<GpuRecord>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -103,7 +128,8 @@ impl EnvironmentRecord {
             "cpu" => self.cpu = text(0),
             "cpus" => (self.cpus, self.cpus_usable) = (number(0), number(1)),
             "memory" => self.memory_bytes = text(0).and_then(|said| kibibytes(&said)),
-            "image" => self.image = text(0),
+            "image" => (self.image, self.image_identity) = (text(0), text(1)),
+            "nodes" => self.node_count = number(0),
             "module" if self.modules.len() < MODULES_MAX => self.modules.extend(text(0)),
             "nvcc" => self.cuda_toolkit = text(0).and_then(|said| version_after(&said, "release ")),
             "driver_cuda" => {
@@ -148,11 +174,61 @@ impl EnvironmentRecord {
         self.nccl = installed(&["nvidia_nccl_", "nccl"]).or_else(|| self.nccl.take());
     }
 
+    /// The nodes of a job by what they are: a description, and those that it fits. Alike are those with the same kernel,
+    /// CPU and GPUs.
+    pub fn kinds_of_nodes(&self) -> Vec<(String, Vec<&str>)> {
+        let mut kinds: Vec<(String, Vec<&str>)> = Vec::new();
+        for node in &self.nodes {
+            let host = node.host.as_deref().unwrap_or("a node without a name");
+            let what = node.description();
+            match kinds.iter_mut().find(|(known, _)| *known == what) {
+                Some((_, hosts)) => hosts.push(host),
+                None => kinds.push((what, vec![host])),
+            }
+        }
+        kinds
+    }
+
     /// The CUDA that the training most likely uses.
     pub fn cuda(&self) -> Option<&str> {
         let known = [&self.cuda_runtime, &self.cuda_toolkit, &self.cuda_driver];
         known.into_iter().flatten().next().map(String::as_str)
     }
+}
+
+impl From<EnvironmentRecord> for NodeRecord {
+    fn from(record: EnvironmentRecord) -> Self {
+        let EnvironmentRecord { host, kernel, machine, cpu, cpus, memory_bytes, gpus, .. } = record;
+        Self { host, kernel, machine, cpu, cpus, memory_bytes, gpus }
+    }
+}
+
+impl NodeRecord {
+    fn description(&self) -> String {
+        [gpus(&self.gpus), self.kernel.clone(), self.cpu.clone()]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+}
+
+/// How many GPUs there are, and of which kinds.
+pub fn gpus(gpus: &[GpuRecord]) -> Option<String> {
+    let mut kinds: Vec<(&str, &str, u32)> = Vec::new();
+    for gpu in gpus {
+        let is_it = |kind: &&mut (&str, &str, u32)| (kind.0, kind.1) == (&gpu.name, &gpu.driver);
+        match kinds.iter_mut().find(is_it) {
+            Some((_, _, count)) => *count += 1,
+            None => kinds.push((&gpu.name, &gpu.driver, 1)),
+        }
+    }
+    let one = |(name, driver, count): (&str, &str, u32)| {
+        let driver = if driver.is_empty() { String::new() } else { format!(", driver {driver}") };
+        format!("{count} x {name}{driver}")
+    };
+    let kinds: Vec<String> = kinds.into_iter().map(one).collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
 }
 
 /// A value as it is kept.
@@ -227,6 +303,49 @@ mod tests {
     fn what_the_script_writes_is_read() {
         insta::assert_json_snapshot!(EnvironmentRecord::parse(RECORD.as_bytes()));
         assert_eq!(EnvironmentRecord::parse(RECORD.as_bytes()).cuda(), Some("12.1.105"));
+    }
+
+    #[test]
+    fn an_image_is_told_with_what_tells_it_from_another() {
+        let of = |text: &str| {
+            let record = EnvironmentRecord::parse(text.as_bytes());
+            (record.image, record.image_identity)
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(of("image\t/i.sif\tSIF ab, 7 bytes"), (some("/i.sif"), some("SIF ab, 7 bytes")));
+        assert_eq!(of("image\tdocker://x\t"), (some("docker://x"), None));
+        assert_eq!(of("image\t"), (None, None));
+    }
+
+    #[test]
+    fn nodes_that_are_not_alike_are_told_apart() {
+        let node = |host: &str, kernel: &str, drivers: &[&str]| {
+            let gpu = |driver: &&str| GpuRecord {
+                name: "A100".into(),
+                driver: (*driver).to_owned(),
+                uuid: host.into(),
+                ..GpuRecord::default()
+            };
+            NodeRecord {
+                host: Some(host.into()),
+                kernel: Some(kernel.into()),
+                gpus: drivers.iter().map(gpu).collect(),
+                ..NodeRecord::default()
+            }
+        };
+        let nodes = vec![
+            node("n1", "5", &["1", "1"]),
+            node("n2", "6", &["1", "2"]),
+            node("n3", "5", &["1", "1"]),
+        ];
+        let record = EnvironmentRecord { nodes, ..EnvironmentRecord::default() };
+        assert_eq!(
+            record.kinds_of_nodes(),
+            [
+                ("2 x A100, driver 1, 5".to_owned(), vec!["n1", "n3"]),
+                ("1 x A100, driver 1, 1 x A100, driver 2, 6".to_owned(), vec!["n2"]),
+            ]
+        );
     }
 
     #[test]

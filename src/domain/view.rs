@@ -260,6 +260,12 @@ impl RunView {
         }
     }
 
+    /// What the newest attempt got that has told of it.
+    pub fn newest_environment(&self) -> Option<&EnvironmentRecord> {
+        let mut attempts = self.attempts.iter().flatten().rev();
+        attempts.find_map(|attempt| attempt.environment.as_ref())
+    }
+
     /// Whether the run is in a final state.
     pub fn is_final(&self) -> bool {
         ["completed", "failed", "cancelled"].contains(&self.state.as_str())

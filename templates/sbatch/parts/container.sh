@@ -2,12 +2,30 @@
 # --- The container: what the training is started in
 {%- if container.is_path %}
 
-# ty_image_identity: what the image is, as far as can be told without reading it.
-ty_image_identity() { stat -L -c '%n: %F, %s bytes, changed %y' -- {{ container.image }}; }
+# ty_image_identity: what tells the image from another one, of its first bytes at most. An Apptainer file has an id, and a
+# SquashFS says when it was made: both stay when it is copied. Of a directory only what Charliecloud notes in it is read.
+ty_image_identity() {
+  local ty_image={{ container.image }} ty_head ty_sum
+  if [[ -d $ty_image ]]; then
+    ty_sum=$(head -c 1048576 -- "$ty_image/ch/metadata.json" 2>/dev/null | sha256sum)
+    [[ ! -e $ty_image/ch/metadata.json ]] || printf 'metadata %s, ' "${ty_sum%% *}"
+    TZ=UTC stat -L -c 'directory, changed %y' -- "$ty_image"
+    return
+  fi
+  ty_head=$(od -A n -v -t x1 -N 64 -- "$ty_image" | tr -d ' \n')
+  case $ty_head in
+    ????????????????????????????????????????????????????????????????5349465f4d41474943*) printf 'SIF %s, ' "${ty_head:96:32}" ;;
+    68737173*) printf 'SquashFS of %d, ' "0x${ty_head:22:2}${ty_head:20:2}${ty_head:18:2}${ty_head:16:2}" ;;
+  esac
+  TZ=UTC stat -L -c '%s bytes, changed %y' -- "$ty_image"
+}
 {%- else %}
 
-# ty_image_identity: what the image is. What stands behind the address the runtime knows.
-ty_image_identity() { printf '%s\n' {{ container.image }}; }
+# ty_image_identity: what stands behind an address only its digest tells, where it has one.
+ty_image_identity() {
+  local ty_image={{ container.image }}
+  [[ $ty_image != *@sha256:* ]] || printf '%s\n' "${ty_image##*@}"
+}
 {%- endif %}
 
 # ty_bind PATH...: those that are there, each once.
@@ -60,7 +78,7 @@ ty_find_container() {
 {%- if container.is_path %}
   [[ -r $ty_image ]] || ty_fail "there is no container image $ty_image on $ty_host"
 {%- endif %}
-  ty_say "the container: $(ty_image_identity)"
+  ty_say "the container: $ty_image ($(ty_image_identity))"
   ty_find_binds
 {%- if container.is_pyxis %}
   local ty_mounts=''

@@ -4,6 +4,10 @@
 # the training goes on.
 ty_begin_record() {
   printf -v ty_record_since '%(%s)T' -1
+{%- if launch.uses_srun() && !is_alone %}
+  # For the other nodes: that of all of them is made once.
+  ((ty_node_count == 1)) || mkdir -p -- "$ty_run_dir/environment/$ty_attempt.nodes" 2>/dev/null
+{%- endif %}
   (ty_record) </dev/null >/dev/null 2>&1 &
   ty_recorder=$!
 }
@@ -26,10 +30,19 @@ ty_end_record() {
 ty_record() {
   local ty_new=$ty_run_dir/environment/.$ty_attempt ty_told=$ty_run_dir/environment/$ty_attempt.txt ty_child=''
   trap '[[ -z $ty_child ]] || kill "$ty_child"; rm -f -- "$ty_new".{new,part,said}; exit' TERM
+  ty_let_go
   mkdir -p -- "$ty_run_dir/environment" || return 0
   ty_variables
   {
     ty_record_machine
+{%- if launch.uses_srun() && !is_alone %}
+    ty_note nodes "$ty_node_count"
+{%- endif %}
+{%- if let Some(container) = container %}
+    ty_note image {{ container.image }} "$(ty_image_identity)"
+{%- else %}
+    ty_note image "${APPTAINER_CONTAINER:-${SINGULARITY_CONTAINER:-}}"
+{%- endif %}
     ty_record_modules
     ty_record_python
   } >"$ty_new.new"
@@ -40,7 +53,22 @@ ty_record() {
   ty_note end >>"$ty_new.new"
   rm -f -- "$ty_new.said"
   mv -f -- "$ty_new.new" "$ty_told"
+  ty_clear_left
 }
+{%- if launch.uses_srun() %}
+
+# ty_record_node: of another node than the first, by one of its tasks. A file for each, which is written at once.
+ty_record_node() {
+  local ty_new=$TRAINYARD_LOCAL_SCRATCH/.record.$SLURM_JOB_ID ty_text
+  ty_text=$(
+    ty_record_machine
+    ! type -P nvidia-smi >/dev/null || ty_record_gpus
+    ty_note end
+  )
+  rm -f -- "$ty_new.said"
+  printf '%s\n' "$ty_text" >"$TRAINYARD_RUN_DIR/environment/$TRAINYARD_ATTEMPT.nodes/$SLURM_NODEID.txt"
+}
+{%- endif %}
 
 # ty_timed SECONDS COMMAND...: waited for so that a signal can come between, and then it is ended too.
 ty_timed() {
@@ -76,8 +104,6 @@ ty_record_machine() {
   while IFS=: read -r ty_key ty_value; do
     [[ $ty_key != MemTotal ]] || ty_note memory "$ty_value"
   done </proc/meminfo
-  ty_value=${ty_image:-${APPTAINER_CONTAINER:-${SINGULARITY_CONTAINER:-}}}
-  [[ -z $ty_value ]] || ty_note image "$ty_value"
 }
 
 ty_record_modules() {

@@ -6,6 +6,7 @@
 
 use std::fs;
 
+use trainyard::domain::environment::EnvironmentRecord;
 use trainyard::domain::resolved::{Container, Gpus, Program};
 use trainyard::domain::site::ContainerRuntime;
 use trainyard::domain::spec::Launcher;
@@ -206,4 +207,51 @@ fn a_container_that_does_not_start_is_no_training_that_failed() {
         "{}",
         absent.log()
     );
+}
+
+#[test]
+fn what_an_image_is_is_recorded() {
+    let identity = |runtime: ContainerRuntime, image: &str, make: &dyn Fn(&World)| {
+        let mut world = world(runtime, Launcher::None, false);
+        make(&world);
+        let expected = if image.contains("://") {
+            image.to_owned()
+        } else {
+            world.path(image).display().to_string()
+        };
+        world.spec.environment.container.as_mut().unwrap().image = expected.clone();
+        assert_eq!(world.run().code, Some(0), "{}", world.log());
+        let record = fs::read(world.in_run("environment/1.txt")).unwrap();
+        let record = EnvironmentRecord::parse(&record);
+        assert_eq!(record.image, Some(expected));
+        record.image_identity
+    };
+    let starts = |identity: Option<String>, start: &str| {
+        let identity = identity.unwrap_or_default();
+        assert!(identity.starts_with(start) && identity.ends_with(" +0000"), "{identity}");
+    };
+    let apptainer = ContainerRuntime::Apptainer;
+    let write = |bytes: Vec<u8>| move |world: &World| fs::write(world.path("i"), &bytes).unwrap();
+    let mut sif = vec![0; 100];
+    sif[..30].copy_from_slice(b"#!/usr/bin/env run-singularity");
+    sif[32..41].copy_from_slice(b"SIF_MAGIC");
+    sif[48..64].copy_from_slice(&[0xab; 16]);
+    let id = "ab".repeat(16);
+    starts(identity(apptainer, "i", &write(sif)), &format!("SIF {id}, 100 bytes, changed 20"));
+    let squash =
+        [b"hsqs\x01\0\0\0".as_slice(), &1_700_000_000_u32.to_le_bytes(), &[0; 88]].concat();
+    starts(
+        identity(apptainer, "i", &write(squash)),
+        "SquashFS of 1700000000, 100 bytes, changed 20",
+    );
+    starts(identity(apptainer, "i", &write(vec![7; 5])), "5 bytes, changed 20");
+    starts(identity(apptainer, "i", &write(Vec::new())), "0 bytes, changed 20");
+    let metadata = |world: &World| world.write("d/ch/metadata.json", "{}");
+    let sum = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    starts(identity(apptainer, "d", &metadata), &format!("metadata {sum}, directory, changed 20"));
+    let plain = |world: &World| fs::create_dir(world.path("d")).unwrap();
+    starts(identity(apptainer, "d", &plain), "directory, changed 20");
+    assert_eq!(identity(apptainer, "docker://python:3.12", &|_| {}), None);
+    let pinned = format!("docker://python@sha256:{sum}");
+    assert_eq!(identity(apptainer, &pinned, &|_| {}), Some(format!("sha256:{sum}")));
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
+use trainyard::domain::environment::EnvironmentRecord;
 use trainyard::domain::inbox::ScriptEventKind::{Ended, Launched, Started, Warned};
 use trainyard::domain::resolved::Program;
 use trainyard::domain::spec::Launcher;
@@ -221,4 +222,30 @@ exit \"$most\"";
     let logs: Vec<_> =
         fs::read_dir(world.in_run("logs")).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(logs, ["1.out"]);
+}
+
+#[test]
+fn every_node_tells_what_it_is_once() {
+    let mut world = slurm("", Launcher::Srun, 2);
+    world.install(
+        "nvidia-smi",
+        "case $* in *query*) echo \"A100, 40960, 550.$SLURM_NODEID, GPU-$SLURM_PROCID\" ;; esac",
+    );
+    world.set("SLURM_NODEID", "0");
+    assert_eq!(world.run().code, Some(0));
+    let folder = world.in_run("environment/1.nodes");
+    let told: Vec<_> =
+        fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(told, ["1.txt"], "the first node's is the record itself");
+    let read = |file| EnvironmentRecord::parse(&fs::read(world.in_run(file)).unwrap());
+    let (first, second) = (read("environment/1.txt"), read("environment/1.nodes/1.txt"));
+    assert_eq!((first.complete, first.node_count, second.complete), (true, Some(2), true));
+    assert_eq!((first.gpus[0].driver.as_str(), second.gpus[0].driver.as_str()), ("550.0", "550.1"));
+    assert_eq!(second.gpus[0].uuid, "GPU-2", "the first task of the node");
+    assert!(second.host.is_some() && second.host == first.host && second.kernel == first.kernel);
+    assert_eq!(
+        fs::read_dir(world.path("tmp")).unwrap().count(),
+        0,
+        "nothing is left in the scratch"
+    );
 }
