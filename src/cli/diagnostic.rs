@@ -5,8 +5,9 @@ use std::fmt;
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode};
 
 use crate::cli::context::Context;
-use crate::cli::text::{TerminalText, is_dangerous};
+use crate::cli::text::TerminalText;
 use crate::domain::problem::{Place, Problem, Sources};
+use crate::domain::text::is_dangerous;
 
 /// A problem with the text it points into.
 #[derive(Debug)]

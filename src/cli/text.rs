@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::text::is_dangerous;
 use crate::domain::units::Seconds;
 
 /// User text on a terminal: control characters and direction marks are shown, not obeyed.
@@ -43,13 +44,6 @@ pub(super) fn one_line(text: &str) -> String {
 /// A path on a terminal.
 pub(super) fn path(path: &std::path::Path) -> String {
     TerminalText(&path.to_string_lossy()).to_string()
-}
-
-/// Characters that move the cursor, start an escape sequence, break a line, or turn the direction of what follows.
-pub(super) fn is_dangerous(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{FEFF}')
 }
 
 /// Log bytes for a terminal: colours, tabs and line ends pass, every other escape is shown.
