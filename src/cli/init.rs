@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::text::{TerminalText, path};
-use crate::domain::batch_script::{Fate, SCRIPT_BYTES_MAX, translate};
+use crate::domain::batch_script::{Became, Fate, Origin, SCRIPT_BYTES_MAX, translate};
 use crate::domain::resolve::is_run_name;
 
 /// What is written, but for its first line, which only fits where the example lies.
@@ -78,42 +78,97 @@ fn run_from(context: &Context, args: &Args, script: &Path) -> Result<Exit, CliEr
     // Without a site the class stays open, which is told like everything else.
     let site = context.site().ok();
     let name = script.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let made = translate(&name, &text, site.as_ref().map(|loaded| &loaded.site))
-        .map_err(|error| CliError::new(Exit::Usage, format!("{source}: {error}")))?;
     let target = context.surroundings.directory.join(&args.file);
+    let origin = Origin {
+        name: &name,
+        directory: target.parent().unwrap_or(Path::new("/")),
+        asker: &context.surroundings.asker,
+        site: site.as_ref().map(|loaded| &loaded.site),
+    };
+    let made = translate(&text, origin)
+        .map_err(|error| CliError::new(Exit::Usage, format!("{source}: {error}")))?;
     let shown = path(&args.file);
     write_new(&target, &shown, &made.spec)?;
     context.say(&format!("wrote {shown} from {source}"));
     tell(context, &made.fates);
     context.say(&format!("next: trainyard check {shown} && trainyard submit {shown} --wait"));
     if context.global.json {
-        let (taken, not_taken): (Vec<&Fate>, Vec<&Fate>) =
-            made.fates.iter().partition(|fate| fate.why.is_none());
+        let of = |became| made.fates.iter().filter(move |fate| fate.became == became);
         context.output().json(&serde_json::json!({
-            "file": target, "from": script, "taken": taken, "not_taken": not_taken,
+            "file": target,
+            "from": script,
+            "taken": of(Became::Taken).collect::<Vec<_>>(),
+            "kept": of(Became::Kept).collect::<Vec<_>>(),
+            "not_taken": of(Became::Left).collect::<Vec<_>>(),
         }))?;
     }
     Ok(Exit::Done)
 }
 
-/// What was not taken over; the spec has all of it as comments.
+/// What did not simply become keys; the spec has the reasons as comments.
 fn tell(context: &Context, fates: &[Fate]) {
     const TOLD_MAX: usize = 100;
-    const SHOWN_MAX: usize = 60;
-    let left: Vec<&Fate> = fates.iter().filter(|fate| fate.why.is_some()).collect();
-    if left.is_empty() {
-        return;
+    let is_told = |fate: &&Fate| match fate.became {
+        Became::Taken => fate.why.is_some(),
+        Became::Kept | Became::Left => true,
+    };
+    let titles = [
+        (Became::Taken, "taken over, but look:"),
+        (Became::Kept, "kept as they are, in `code.command`:"),
+        (Became::Left, "not taken over:"),
+    ];
+    for (became, title) in titles {
+        let told: Vec<&Fate> =
+            fates.iter().filter(|fate| fate.became == became).filter(is_told).collect();
+        if !told.is_empty() {
+            context.say(title);
+        }
+        for fate in told.iter().take(TOLD_MAX) {
+            context.say(&first_words(fate));
+            for line in fate.why.iter().flat_map(|why| wrapped(why)) {
+                context.say(&format!("    {line}"));
+            }
+        }
+        if told.len() > TOLD_MAX {
+            context.say(&format!("  and {} more", told.len() - TOLD_MAX));
+        }
     }
-    context.say("not taken over:");
-    for fate in left.iter().take(TOLD_MAX) {
-        let text: String = fate.text.chars().take(SHOWN_MAX).collect();
-        context.say(&format!("  line {}: {}", fate.line, TerminalText(&text)));
-        let why = fate.why.as_deref().unwrap_or_default();
-        context.say(&format!("    {}", TerminalText(why)));
+}
+
+/// The beginning of a stretch of the script, with its number.
+fn first_words(fate: &Fate) -> String {
+    let mut lines = fate.text.split('\n');
+    let first = lines.next().unwrap_or_default().trim_end();
+    let more = lines.count();
+    let before = format!("  line {}: ", fate.line);
+    let behind = if more == 0 { String::new() } else { format!(" (and {more} lines more)") };
+    let room = WIDTH.saturating_sub(before.len() + behind.len());
+    let first = TerminalText(first).to_string();
+    let mut cut: String = first.chars().take(room).collect();
+    if cut.len() < first.len() {
+        cut.pop();
+        cut.push('…');
     }
-    if left.len() > TOLD_MAX {
-        context.say(&format!("and {} more, which the file names", left.len() - TOLD_MAX));
+    before + &cut + &behind
+}
+
+const WIDTH: usize = 80;
+
+/// A reason in lines that fit, behind their indent.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in TerminalText(text).to_string().split(' ') {
+        let line = lines.last().map_or(0, |line| line.chars().count());
+        match lines.last_mut() {
+            Some(last) if line == 0 => last.push_str(word),
+            Some(last) if line + 1 + word.chars().count() <= WIDTH - 4 => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
     }
+    lines
 }
 
 /// The script that is probably meant: `train.py`, else the only Python file here.

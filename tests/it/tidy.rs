@@ -217,6 +217,8 @@ fn shell_scripts() -> Vec<PathBuf> {
     files
         .filter(|entry| entry.file_type().is_file())
         .map(walkdir::DirEntry::into_path)
+        // These are as people write them, faults included.
+        .filter(|path| path.extension().is_none_or(|ending| ending != "sbatch"))
         .filter(|path| path.extension().is_some_and(|ending| ending == "sh") || is_bash(path))
         .collect()
 }

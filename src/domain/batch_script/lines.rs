@@ -13,13 +13,11 @@ pub(super) struct Script {
     pub(super) directives: Vec<Line>,
     /// Directives that stand after the first command.
     pub(super) ignored: Vec<Line>,
-    /// Commands, each with its continuation lines; what spans lines in another way is one with all that follows.
+    /// Commands, each with all the lines that it spans.
     pub(super) statements: Vec<Line>,
 }
 
 const SHELLS: &[&str] = &["sh", "bash", "dash", "ksh", "zsh"];
-const COMPOUND: &[&str] =
-    &["if", "for", "while", "until", "case", "select", "function", "{", "(", "((", "[["];
 
 /// Reads the lines; `None` for what is no shell script.
 pub(super) fn read(text: &str) -> Option<Script> {
@@ -45,43 +43,138 @@ pub(super) fn read(text: &str) -> Option<Script> {
         if line.trim().is_empty() || line.trim_start().starts_with('#') {
             continue;
         }
+        let mut open = Open::default();
+        open.read(line);
         let mut statement = line.to_owned();
-        while statement.ends_with('\\')
+        // What never closes takes all that follows with it.
+        while open.goes_on()
             && let Some((_, more)) = lines.next()
         {
             statement.push('\n');
             statement.push_str(more);
-        }
-        if spans_lines(&statement) {
-            for (_, more) in lines.by_ref() {
-                statement.push('\n');
-                statement.push_str(more);
-            }
+            open.read(more);
         }
         script.statements.push(Line { number, text: statement });
     }
     Some(script)
 }
 
-/// Whether a command goes on in the next line in a way that only bash can follow.
-fn spans_lines(statement: &str) -> bool {
-    let first = statement.split_whitespace().next().unwrap_or_default();
-    COMPOUND.contains(&first)
-        || statement.contains("<<")
-        || first.contains("()")
-        || statement.contains("() {")
-        || statement.trim_end().ends_with(['{', '(', '|'])
-        || statement.trim_end().ends_with("&&")
-        || words(statement).is_none()
+/// What of a command is not closed at the end of a line.
+#[derive(Debug, Default)]
+struct Open {
+    quote: Option<char>,
+    /// Loops, conditions and braces.
+    blocks: usize,
+    parentheses: usize,
+    /// The words that end the here-documents that were begun, and whether tabs may stand before them.
+    documents: Vec<(String, bool)>,
+    /// The line ends in a backslash or an operator.
+    continues: bool,
 }
 
-/// The words of a command that has nothing for bash to expand; continuation lines are joined.
-pub(super) fn words(statement: &str) -> Option<Vec<String>> {
-    shlex::split(&statement.replace("\\\n", " "))
-}
+impl Open {
+    fn goes_on(&self) -> bool {
+        self.continues
+            || self.quote.is_some()
+            || self.blocks > 0
+            || self.parentheses > 0
+            || !self.documents.is_empty()
+    }
 
-/// Whether bash would do more with the text than take it apart into words.
-pub(super) fn is_literal(statement: &str) -> bool {
-    !statement.contains(['$', '`', '|', '&', ';', '<', '>', '(', ')', '*', '?', '['])
-        && !statement.replace("\\\n", " ").contains('~')
+    fn read(&mut self, line: &str) {
+        if self.quote.is_none()
+            && let Some((end, tabs)) = self.documents.first()
+        {
+            if (if *tabs { line.trim_start_matches('\t') } else { line }) == end {
+                self.documents.remove(0);
+            }
+            return;
+        }
+        self.continues = false;
+        let mut word = String::new();
+        let mut commands = true;
+        let mut rest = line;
+        while let Some(c) = rest.chars().next() {
+            rest = rest.get(c.len_utf8()..).unwrap_or_default();
+            match (self.quote, c) {
+                (Some(quote), _) if c == quote => self.quote = None,
+                (Some('"') | None, '\\') => {
+                    self.continues = rest.is_empty() && self.quote.is_none();
+                    rest = rest.get(rest.chars().next().map_or(0, char::len_utf8)..).unwrap_or("");
+                    word.push('\\');
+                }
+                (Some(_), _) => {}
+                (None, '\'' | '"' | '`') => {
+                    self.quote = Some(c);
+                    word.push(c);
+                }
+                (None, '#') if word.is_empty() => break,
+                (None, '<') if rest.starts_with('<') && !rest.starts_with("<<") => {
+                    rest = self.document(rest.get(1..).unwrap_or_default());
+                }
+                // A here-string is none.
+                (None, '<') => rest = rest.trim_start_matches('<'),
+                (None, c) if c.is_whitespace() || ";&|()".contains(c) => {
+                    commands = self.word(&std::mem::take(&mut word), commands);
+                    self.operator(c, &mut commands);
+                }
+                (None, c) => word.push(c),
+            }
+        }
+        self.word(&word, commands);
+        let end = line.trim_end();
+        self.continues |= self.quote.is_none()
+            && (end.ends_with('|') || end.ends_with("&&"))
+            && !end.trim_start().starts_with('#');
+    }
+
+    fn operator(&mut self, c: char, commands: &mut bool) {
+        match c {
+            '(' => self.parentheses += 1,
+            // Without an opening one it ends a pattern of `case`.
+            ')' => self.parentheses = self.parentheses.saturating_sub(1),
+            _ => {}
+        }
+        *commands |= !c.is_whitespace();
+    }
+
+    /// Counts a reserved word; gives whether the next word may be one.
+    fn word(&mut self, word: &str, commands: bool) -> bool {
+        match word {
+            "" => commands,
+            "{" => {
+                self.blocks += 1;
+                true
+            }
+            "if" | "while" | "until" if commands => {
+                self.blocks += 1;
+                true
+            }
+            "for" | "select" | "case" if commands => {
+                self.blocks += 1;
+                false
+            }
+            "fi" | "done" | "esac" | "}" if commands => {
+                self.blocks = self.blocks.saturating_sub(1);
+                false
+            }
+            "then" | "do" | "else" | "elif" | "!" | "time" if commands => true,
+            _ => false,
+        }
+    }
+
+    /// Reads the word after `<<`; gives what follows it.
+    fn document<'a>(&mut self, after: &'a str) -> &'a str {
+        let tabs = after.starts_with('-');
+        let after = after.trim_start_matches('-').trim_start();
+        let end =
+            after.find(|c: char| c.is_whitespace() || ";&|()<>".contains(c)).unwrap_or(after.len());
+        let (word, rest) = after.split_at(end);
+        let word: String = word.chars().filter(|c| !"'\"\\".contains(*c)).collect();
+        // `1 << 2` is arithmetic.
+        if word.starts_with(|c: char| c.is_alphabetic() || c == '_') {
+            self.documents.push((word, tabs));
+        }
+        rest
+    }
 }

@@ -2,12 +2,13 @@
 
 use toml::Value;
 
-use crate::domain::batch_script::Fate;
+use crate::domain::batch_script::asked::Asked;
 use crate::domain::batch_script::body::Body;
-use crate::domain::batch_script::compute::Asked;
+use crate::domain::batch_script::{Became, Fate};
+use crate::domain::text::is_dangerous;
 
 /// Longer lines of the script are cut in comments.
-const SHOWN_MAX: usize = 70;
+const SHOWN_MAX: usize = 65;
 
 pub(super) fn spec(
     source: &str,
@@ -17,18 +18,22 @@ pub(super) fn spec(
     fates: &[Fate],
 ) -> String {
     let mut text = format!("# From {}.\n", shown(source));
-    let left: Vec<&Fate> = fates.iter().filter(|fate| fate.why.is_some()).collect();
-    if !left.is_empty() {
-        text.push_str("# Not taken over, and why:\n");
-    }
-    for fate in left {
-        let why = fate.why.as_deref().unwrap_or_default();
-        text.push_str(&format!(
-            "#  line {}: {}\n#    {}\n",
-            fate.line,
-            shown(&fate.text),
-            shown(why)
-        ));
+    let told = [
+        (Became::Taken, "Taken over, but look:"),
+        (Became::Kept, "Kept as a command, and why:"),
+        (Became::Left, "Not taken over, and why:"),
+    ];
+    for (became, title) in told {
+        let told = fates.iter().filter(|fate| fate.became == became);
+        let told: Vec<(&Fate, &String)> =
+            told.filter_map(|fate| Some((fate, fate.why.as_ref()?))).collect();
+        if !told.is_empty() {
+            text.push_str(&format!("#\n# {title}\n"));
+        }
+        for (fate, why) in told {
+            text.push_str(&format!("#  line {}: {}\n", fate.line, shown(&fate.text)));
+            text.push_str(&format!("#    {}\n", plain(why)));
+        }
     }
     text.push('\n');
     if let Some(name) = &asked.name {
@@ -36,6 +41,9 @@ pub(super) fn spec(
         text.push('\n');
     }
     text.push_str("[code]\n");
+    if let Some(path) = &body.path {
+        key(&mut text, "path", &Value::from(path.as_str()));
+    }
     let (command, args) = program(body);
     match (&body.entry_point, args) {
         (Some(entry), Some(args)) => {
@@ -50,6 +58,8 @@ pub(super) fn spec(
     }
     environment.extend(body.conda.iter().map(|conda| ("conda", Value::from(conda.as_str()))));
     environment.extend(body.venv.iter().map(|venv| ("venv", Value::from(venv.as_str()))));
+    let container = body.container.iter().map(|image| ("container", Value::from(image.as_str())));
+    environment.extend(container);
     table(&mut text, "environment", &environment);
     let variables: Vec<(&str, Value)> = body
         .variables
@@ -59,11 +69,8 @@ pub(super) fn spec(
     table(&mut text, "environment.variables", &variables);
     table(&mut text, "compute", compute);
     let mut distributed = vec![("launcher", Value::from(body.launcher))];
-    let processes = match body.launcher {
-        "srun" => Some(asked.processes()),
-        _ => body.processes_per_node,
-    };
-    distributed.extend(processes.map(|n| ("processes_per_node", Value::from(i64::from(n)))));
+    distributed
+        .extend(body.processes_per_node.map(|n| ("processes_per_node", Value::from(i64::from(n)))));
     table(&mut text, "distributed", &distributed);
     text
 }
@@ -116,21 +123,53 @@ fn table(text: &mut String, name: &str, keys: &[(&str, Value)]) {
 
 fn key(text: &mut String, name: &str, value: &Value) {
     let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    // JSON's strings are TOML's basic strings.
-    let name = if plain && !name.is_empty() {
-        name.to_owned()
-    } else {
-        serde_json::Value::from(name).to_string()
-    };
-    text.push_str(&format!("{name} = {value}\n"));
+    let name = if plain && !name.is_empty() { name.to_owned() } else { quoted(name) };
+    text.push_str(&format!("{name} = {}\n", written(value)));
 }
 
-/// One line without anything that a comment must not hold.
+/// A value as TOML. What a reader could not see, or would see in another order, is written as escapes.
+fn written(value: &Value) -> String {
+    match value {
+        Value::String(text) if text.chars().any(|c| is_dangerous(c) && !"\n\t".contains(c)) => {
+            quoted(text)
+        }
+        Value::Array(values) => {
+            let values: Vec<String> = values.iter().map(written).collect();
+            format!("[{}]", values.join(", "))
+        }
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Table(_) => value.to_string(),
+    }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            c if is_dangerous(c) => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+/// The first line of a stretch of the script, for a comment.
 fn shown(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let mut cut: String = line.chars().take(SHOWN_MAX).collect();
-    if cut.len() < line.len() {
+    let first = text.lines().next().unwrap_or_default();
+    let mut cut: String = plain(first).chars().take(SHOWN_MAX).collect();
+    if cut.chars().count() < text.chars().count() {
         cut.push('…');
     }
     cut
+}
+
+/// One line without anything that a comment must not hold.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if is_dangerous(c) { ' ' } else { c }).collect()
 }

@@ -9,6 +9,7 @@ mod containers;
 mod crowd;
 mod data;
 mod found;
+mod from_script;
 mod hostile;
 mod keys;
 mod latency;
