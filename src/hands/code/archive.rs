@@ -4,6 +4,7 @@
 //! when one would be written somewhere else (an absolute path, `..`, below a link, a link that leaves the tree), is no file,
 //! directory or link, comes twice, or when it is much larger than it looks.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _};
@@ -24,6 +25,8 @@ use crate::hands::code::store::{NEW, hexadecimal};
 const RATIO_MAX: u64 = 200;
 /// Archives that unpack to less than this do no harm whatever their ratio.
 const HARMLESS_BYTES: u64 = 16 << 20;
+/// Headers, names and targets of one entry. Their sizes are in the archive too, and they are read into memory.
+const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// Longer targets of links are none.
 const LINK_BYTES_MAX: u64 = 4096;
 
@@ -96,6 +99,27 @@ enum Content<'a> {
     Other(&'static str),
 }
 
+/// A text of which only so much may be read as is left.
+struct Metered<'a, R> {
+    text: R,
+    left: &'a Cell<u64>,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            return Err(refused(format!(
+                "the names of an entry take more than {HEADER_BYTES_MAX} bytes"
+            )));
+        }
+        let most =
+            usize::try_from(self.left.get()).map_or(buffer.len(), |left| left.min(buffer.len()));
+        let read = self.text.read(buffer.get_mut(..most).unwrap_or_default())?;
+        self.left.set(self.left.get() - read as u64);
+        Ok(read)
+    }
+}
+
 struct Unpacking<'a> {
     root: &'a Path,
     /// Of the archive itself.
@@ -111,10 +135,13 @@ impl<'a> Unpacking<'a> {
     }
 
     fn tar(&mut self, file: &File) -> io::Result<()> {
-        let mut archive = tar::Archive::new(MultiGzDecoder::new(BufReader::new(file)));
+        let left = Cell::new(HEADER_BYTES_MAX);
+        let text = MultiGzDecoder::new(BufReader::new(file));
+        let mut archive = tar::Archive::new(Metered { text, left: &left });
         let broken = |error: io::Error| refused(format!("it is damaged: {error}"));
         for entry in archive.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
+            left.set(u64::MAX);
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let kind = entry.header().entry_type();
             let executable = entry.header().mode().is_ok_and(|mode| mode & 0o100 != 0);
@@ -129,11 +156,13 @@ impl<'a> Unpacking<'a> {
             } else if kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse() {
                 Content::File { executable, text: &mut entry }
             } else if kind.is_pax_global_extensions() {
+                left.set(HEADER_BYTES_MAX);
                 continue;
             } else {
                 Content::Other(if kind.is_hard_link() { "a hard link" } else { "a device or pipe" })
             };
             self.add(&name, content)?;
+            left.set(HEADER_BYTES_MAX);
         }
         Ok(())
     }

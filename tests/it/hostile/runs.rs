@@ -140,13 +140,30 @@ impl Stage {
         let bytes = fs::read(self.path("told")).unwrap();
         let mut parts = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec);
         while parts.next().is_some_and(|part| part == b"words") {
-            let words = parts.by_ref().take_while(|part| part != b"environment").collect();
+            let words = parts.by_ref().take_while(|part| part != b"environment");
+            let words = words.flat_map(|word| self.judged(word)).collect();
             let environment = parts.by_ref().take_while(|part| part != b"end");
             // Bash's own, which says what was started.
             let of_bash = |part: &Vec<u8>| part.starts_with(b"_=") || part.starts_with(b"SHLVL=");
             told.push((words, environment.filter(|part| !of_bash(part)).collect()));
         }
         told
+    }
+
+    /// What a task is to do is code, in which the path of its scratch is quoted as it needs to be: this is judged by what
+    /// it comes to, apart from the rest.
+    fn judged(&self, word: Vec<u8>) -> Vec<Vec<u8>> {
+        let code = String::from_utf8(word).unwrap();
+        let Some((before, rest)) = code.split_once("ty_find_scratch () \n") else {
+            return vec![code.into_bytes()];
+        };
+        let (body, after) = rest.split_once("ty_note () \n").unwrap();
+        let script = self.path("scratch.sh");
+        let text = format!(
+            "ty_find_scratch()\n{body}\nty_find_scratch; printf %s \"$TRAINYARD_LOCAL_SCRATCH\"\n"
+        );
+        fs::write(&script, text).unwrap();
+        vec![before.into(), self.bash(&[], &script).stdout, after.into()]
     }
 
     #[expect(

@@ -175,6 +175,11 @@ fn bombs_are_refused_before_they_fill_the_disk() {
     let bomb = zip(&[("zeros", 0o644, &zeros)]);
     let error = yard.refuse(&yard.archive("a.zip", &bomb));
     assert!(error.contains("its entry `zeros` is too much"), "{error}");
+    // A name is read into memory.
+    let name = entry(EntryType::GNULongName, "././@LongLink", "", zeros.len());
+    let bomb = tar_gz(&[(name, vec![b'a'; zeros.len()]), file("train.py")]);
+    let error = yard.refuse(&yard.archive("a.tgz", &bomb));
+    assert!(error.contains("names of an entry take more than 1048576 bytes"), "{error}");
     // A size that is claimed is no size that is there.
     let mut lie = entry(EntryType::Regular, "lie", "", 4);
     lie.set_size(1 << 40);
