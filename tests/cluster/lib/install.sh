@@ -58,7 +58,7 @@ forbid_services() {
 # name only when it is whole.
 install_tree() {
   local suite=$1 mirror unfinished
-  root=$(cache_dir)/slurm-$suite-1
+  root=$(cache_dir)/slurm-$suite-2
   [[ -d $root ]] && return
   mirror=$(debian_mirror)
   [[ -n $mirror ]] || fail "apt's sources name no Debian mirror"
@@ -67,7 +67,7 @@ install_tree() {
   say "installs Debian $suite below ${root%/*} with debootstrap (once; one to three minutes)"
   # shellcheck disable=SC2064  # the name is meant as it is now
   trap "rm -rf -- '$unfinished'" EXIT
-  local packages=("${SLURM_PACKAGES[@]}" munge python3-minimal)
+  local packages=("${SLURM_PACKAGES[@]}" munge python3-minimal python3-venv)
   debootstrap --variant=minbase --include="$(IFS=, && printf '%s' "${packages[*]}")" \
     "$suite" "$unfinished" "$mirror" >"$dir.debootstrap.log" 2>&1 ||
     fail "debootstrap failed: $(tail --lines 5 "$dir.debootstrap.log")"
