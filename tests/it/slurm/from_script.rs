@@ -13,6 +13,8 @@ fn check_same(script: &str, lines: &[&str], kept: usize) {
     let lab = cluster.env.home().join("lab");
     let sbatch = cluster
         .command("sbatch")
+        // The nodes may have another system than this machine.
+        .env("PATH", "/usr/bin:/bin")
         .args(["--wait", "--output=by-hand.txt", "--partition=main"])
         .arg(&script)
         .current_dir(&lab)
