@@ -62,7 +62,10 @@ main() {
   ty_begin
   ty_settle
   ty_identify
-  [[ -z $ty_token ]] || ty_claim
+  if [[ -n $ty_token ]]; then
+    ty_claim
+    ty_end_as_before
+  fi
   ty_emit started
   ty_directories
   ty_find_code

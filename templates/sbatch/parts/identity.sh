@@ -78,6 +78,20 @@ ty_claim() {
   ty_claimed=1
 }
 
+# A slurmctld that was killed may have forgotten that it started this job, and start it as if nothing had been: with the
+# same number, and no restart counted. One whose end is told does not train once more; it only ends as it did.
+ty_end_as_before() {
+  local ty_marker=$ty_run_dir/exits/$ty_attempt.json ty_line ty_escaped ty_pattern='"exit_code":([0-9]{1,3}),'
+  { read -r ty_line <"$ty_marker"; } 2>/dev/null || return 0
+  ty_json "$ty_job"
+  [[ $ty_line == *"\"token\":\"$ty_token\",\"job\":\"$ty_escaped\",\"index\":$ty_index,"* ]] || return 0
+  [[ $ty_line == *",\"restart\":$ty_restart,"* && $ty_line =~ $ty_pattern ]] || return 0
+  ty_token='' # nothing new is to be told
+  ty_code=${BASH_REMATCH[1]}
+  ty_say "this start of the job has ended before, with exit code $ty_code: Slurm has forgotten that it started it"
+  exit "$ty_code"
+}
+
 ty_directories() {
   mkdir -p -- "$ty_run_dir/"{logs,output,checkpoints} || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
 }

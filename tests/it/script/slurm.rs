@@ -121,6 +121,28 @@ fn a_restart_is_the_next_attempt_of_the_same_job_at_another_port() {
     assert!(world.inbox().contains_key(&format!("{TOKEN}.0.1.ended.json")));
 }
 
+/// What a killed slurmctld does that has not saved that it started a job.
+#[test]
+fn a_start_that_slurm_forgot_is_not_trained_again_once_it_has_ended() {
+    let mut world = slurm("echo trained; exit 3", Launcher::Srun, 1);
+    assert_eq!(world.run().code, Some(3));
+    let (told, inbox) = (world.events(), world.inbox());
+    let trained = world.log();
+    let again = world.run_again();
+    assert_eq!(again.code, Some(3), "{again:?}");
+    assert!(again.stderr.contains("has ended before, with exit code 3"), "{again:?}");
+    assert_eq!((world.log(), world.events(), world.inbox()), (trained, told, inbox));
+    // A restart that Slurm knows of is another attempt, and another job of the same number is not this one.
+    world.set("SLURM_RESTART_COUNT", "1");
+    assert_eq!(world.run_again().code, Some(3));
+    assert_eq!(world.marker(2).unwrap().restart, 1);
+    let marker = fs::read_to_string(world.in_run("exits/2.json")).unwrap();
+    fs::write(world.in_run("exits/2.json"), marker.replace("main:100", "main:99")).unwrap();
+    let events = world.events().len();
+    assert_eq!(world.run_again().code, Some(3));
+    assert_eq!(world.events().len(), events + 3);
+}
+
 #[test]
 fn a_task_of_an_array_is_named_by_both_numbers() {
     let mut world = slurm("", Launcher::None, 1);
