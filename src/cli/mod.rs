@@ -5,6 +5,7 @@
 
 mod cancel;
 mod check;
+mod checkpoints;
 mod classes;
 mod client;
 mod context;
@@ -149,6 +150,8 @@ pub enum Verb {
     Logs(logs::Args),
     /// Show the values that a training reported
     Metrics(metrics::Args),
+    /// Show the checkpoints of a run, and which of them are complete
+    Checkpoints(checkpoints::Args),
     /// Wait until runs are over
     Wait(wait::Args),
     /// Cancel runs
@@ -210,6 +213,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Export(args) => export::run(context, &args),
         Verb::Logs(args) => logs::run(context, &args),
         Verb::Metrics(args) => metrics::run(context, &args),
+        Verb::Checkpoints(args) => checkpoints::run(context, &args),
         Verb::Wait(args) => wait::run(context, &args),
         Verb::Cancel(args) => cancel::run(context, &args),
         Verb::Delete(args) => delete::run(context, &args),

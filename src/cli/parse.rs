@@ -9,16 +9,7 @@ use crate::cli::Cli;
 
 /// Verbs of later versions.
 pub const LATER: &[&str] = &[
-    "estimate",
-    "explain",
-    "checkpoints",
-    "hold",
-    "release",
-    "resume",
-    "sweep",
-    "usage",
-    "budget",
-    "ledger",
+    "estimate", "explain", "hold", "release", "resume", "sweep", "usage", "budget", "ledger",
     "schedule",
 ];
 

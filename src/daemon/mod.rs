@@ -9,6 +9,7 @@ mod admission;
 mod builds;
 mod calls;
 mod capture;
+mod checkpoints;
 mod claims;
 mod collect;
 mod data;
@@ -29,6 +30,7 @@ mod views;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
+pub use checkpoints::{CatalogueError, checkpoints};
 pub use data::{fingerprints, take_snapshot};
 pub use kept::{DeleteError, code_contents, collect_garbage, delete};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};

@@ -32,6 +32,7 @@ pub mod tree;
 pub mod word;
 
 pub mod build_job;
+pub mod checkpoint;
 pub mod metrics;
 pub mod run;
 pub mod view;

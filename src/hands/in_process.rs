@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use crate::domain::checkpoint::Walked;
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -15,7 +16,8 @@ use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{
-    build, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets, stored,
+    build, checkpoints, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets,
+    stored,
 };
 use crate::ports::{
     BuildFiles, CodeOrder, DataOrder, HandOut, Hands, InboxItem, NewRunDir, Output, Program,
@@ -90,6 +92,10 @@ impl Hands for InProcess {
 
     fn fingerprint(&self, order: &DataOrder) -> io::Result<Found> {
         dataset::fingerprint(order)
+    }
+
+    fn checkpoints(&self, directory: &Path) -> io::Result<Walked> {
+        checkpoints::walk(directory)
     }
 
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> io::Result<()> {

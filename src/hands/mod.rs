@@ -6,6 +6,7 @@
 
 mod background;
 mod build;
+mod checkpoints;
 mod claim;
 mod clock;
 mod code;

@@ -1,6 +1,6 @@
 //! Reported values, and how far each metrics file was read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
@@ -151,6 +151,31 @@ impl Store {
                 })
                 .during("read metrics")?;
             rows.collect::<rusqlite::Result<_>>().during("read metrics")
+        })
+        .await
+    }
+
+    /// What was reported at these steps, by step; of the first metrics by name where there are many.
+    pub async fn metrics_at(
+        &self,
+        run: RunId,
+        steps: BTreeSet<i64>,
+    ) -> Result<BTreeMap<i64, BTreeMap<String, f64>>, StoreError> {
+        const NAMES_ASKED_MAX: usize = 32;
+        self.call(move |connection| {
+            let (_, newest) = newest(connection, run)?;
+            let sql = "SELECT value FROM metric WHERE run = ?1 AND name = ?2 AND step = ?3";
+            let mut statement = connection.prepare_cached(sql).during("read metrics of a step")?;
+            let mut found: BTreeMap<i64, BTreeMap<String, f64>> = BTreeMap::new();
+            for name in newest.into_keys().take(NAMES_ASKED_MAX) {
+                for step in &steps {
+                    let value = statement.query_row(params![run.0, name, step], |row| row.get(0));
+                    if let Some(value) = value.optional().during("read metrics of a step")? {
+                        found.entry(*step).or_default().insert(name.clone(), value);
+                    }
+                }
+            }
+            Ok(found)
         })
         .await
     }

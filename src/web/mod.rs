@@ -2,6 +2,7 @@
 //!
 //! One file per noun. A handler reads, or records a wish and nudges; it never acts on a job itself.
 
+mod checkpoints;
 mod daemon;
 mod datasets;
 mod error;
@@ -48,6 +49,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/delete", post(kept::delete_run))
         .route("/store/gc", post(kept::gc))
         .route("/runs/{run}/metrics", get(runs::metrics))
+        .route("/runs/{run}/checkpoints", get(checkpoints::catalogue))
         .route("/runs/{run}/logs", get(logs::logs))
         .route("/runs/{run}/cancel", post(runs::cancel));
     Router::new()

@@ -9,7 +9,6 @@ use crate::env::{Said, TestEnv};
 const LATER: &[&str] = &[
     "estimate run.toml",
     "explain 1",
-    "checkpoints 1",
     "hold 1",
     "release 1",
     "resume 1 --from 3",

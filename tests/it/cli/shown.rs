@@ -16,6 +16,43 @@ fn a_run_is_shown() {
     assert_eq!(env.line("logs 1 --tail 0").success().stdout, "");
 }
 
+/// Saves two checkpoints of run 1: the newer one was cut off.
+fn save_two(env: &TestEnv) {
+    let directory = env.show(1)["run_dir"].as_str().unwrap().to_owned() + "/checkpoints";
+    let newer = std::path::Path::new(&directory).join("step_4");
+    std::fs::write(std::path::Path::new(&directory).join("step-2.json"), "{}").unwrap();
+    std::fs::create_dir_all(&newer).unwrap();
+    std::fs::write(newer.join("__0_0.distcp"), "half").unwrap();
+}
+
+#[test]
+fn checkpoints_are_shown() {
+    let env = env_with_a_run();
+    assert_told!(env, env.line("checkpoints 1").success());
+    save_two(&env);
+    let shown = env.line("checkpoints 1").success();
+    let states: Vec<Vec<&str>> =
+        shown.stdout.lines().map(|line| line.split_whitespace().take(3).collect()).collect();
+    assert_eq!(
+        states,
+        [["STEP", "STATE", "FORMAT"], ["4", "incomplete", "dcp"], ["2", "complete", "file"]],
+        "{shown}"
+    );
+    assert!(shown.stderr.starts_with("1 of 2 are complete, in /"), "{shown}");
+
+    let catalogue = env.line("checkpoints @last --json").success().json();
+    assert_eq!((&catalogue["count"], &catalogue["complete"]), (&2.into(), &1.into()));
+    assert_eq!(catalogue["latest"]["step"], 4);
+    assert_eq!(catalogue["latest"]["complete"], false);
+    assert!(catalogue["latest"]["created_at"].as_str().unwrap().ends_with('Z'));
+    let whole = &catalogue["checkpoints"][1];
+    assert_eq!((&whole["bytes"], &whole["files"]), (&2.into(), &1.into()));
+    assert_eq!((&whole["attempt"], &whole["metrics"]["loss"]), (&1.into(), &0.7.into()));
+    assert_eq!(catalogue["checkpoints"][0]["parent"], 2);
+    assert_eq!(catalogue["checkpoints"][0]["why"], "it has no `.metadata`, which is written last");
+    assert!(env.line("checkpoints 9").ended(4).stderr.contains("there is no run `9`"));
+}
+
 #[test]
 fn a_history_is_shown() {
     let env = TestEnv::new();

@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use trainyard::domain::checkpoint::Walked;
 use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
@@ -272,6 +273,10 @@ impl Hands for Ports {
     }
 
     fn fingerprint(&self, _order: &DataOrder) -> IoResult<Found> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn checkpoints(&self, _directory: &Path) -> IoResult<Walked> {
         Err(ErrorKind::Unsupported.into())
     }
 

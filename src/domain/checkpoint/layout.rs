@@ -1,0 +1,99 @@
+//! Which format a directory or a file is of.
+
+use crate::domain::checkpoint::{Format, Kind, Listing, step_of};
+
+/// The files that say which of their neighbours is complete: those of Megatron and of `DeepSpeed`.
+pub(super) const MEGATRON_POINTER: &[u8] = b"latest_checkpointed_iteration.txt";
+pub(super) const DEEPSPEED_POINTER: &[u8] = b"latest";
+pub const POINTERS: &[&[u8]] = &[MEGATRON_POINTER, DEEPSPEED_POINTER];
+/// Behind the name of a `NeMo` checkpoint that is being written.
+pub(super) const UNFINISHED: &[u8] = b"-unfinished";
+/// Behind the name of what is renamed when it is whole.
+pub(super) const TEMPORARY: &[u8] = b".tmp";
+
+/// Endings of files that can be checkpoints by themselves.
+const FILES: &[&[u8]] = &[b".pt", b".pth", b".safetensors", b".npz", b".json"];
+/// Names of single files that are written again and again.
+const WITHOUT_STEP: &[&str] = &["last", "latest", "best", "checkpoint", "model"];
+/// Endings of files that hold weights: an empty one is none.
+const WEIGHTS: &[&[u8]] =
+    &[b".pt", b".pth", b".bin", b".ckpt", b".safetensors", b".distcp", b".npz"];
+
+/// Whether a file holds weights, by its name.
+pub fn is_weights(name: &[u8]) -> bool {
+    WEIGHTS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// What a directory is, by its name, what is in it, and what lies beside it. None where it is no checkpoint: it may hold
+/// some.
+pub fn recognise(name: &[u8], inside: &Listing, beside: &Listing) -> Option<Format> {
+    let has_ending = |ending: &[u8]| inside.files().any(|file| file.ends_with(ending));
+    let is_distributed = || inside.has_file(b".metadata") || has_ending(b".distcp");
+    let is_of_ranks = || has_ending(b"_model_states.pt") || has_ending(b"_optim_states.pt");
+    let is_nemo = || {
+        let is_marked = beside.kind(&[name, UNFINISHED].concat()).is_some();
+        let has = |name: &[u8]| inside.kind(name) == Some(Kind::Directory);
+        is_marked || (has(b"weights") && has(b"context"))
+    };
+    match () {
+        () if is_numbered(name, b"iter_") || is_release(name, beside) => Some(Format::Megatron),
+        () if is_trainers(name) => Some(Format::Huggingface),
+        // The directory of a whole training ends with the same file.
+        () if inside.has_file(b"trainer_state.json") && !inside.directories().any(is_trainers) => {
+            Some(Format::Huggingface)
+        }
+        () if is_numbered(name, b"global_step") || is_of_ranks() => Some(Format::Deepspeed),
+        () if is_nemo() => Some(Format::Nemo),
+        () if name.ends_with(b".ckpt") && (is_distributed() || inside.has_file(b"meta.pt")) => {
+            Some(Format::Lightning)
+        }
+        () if is_distributed() => Some(Format::Dcp),
+        () => None,
+    }
+}
+
+/// What a file is that lies in a directory which is no checkpoint. Deeper than the checkpoint directory itself only a name
+/// with a step counts: a model and its optimizer may lie beside each other there, and neither is a checkpoint.
+pub fn recognise_file(name: &[u8], beside: &Listing, is_at_root: bool) -> Option<Format> {
+    let name = without_temporary(name);
+    if beside.has_file(b"trainer_state.json") || name.starts_with(b".") || is_shard(name) {
+        return None;
+    }
+    if name.ends_with(b".ckpt") {
+        return Some(Format::Lightning);
+    }
+    if name.ends_with(b".nemo") {
+        return Some(Format::Nemo);
+    }
+    let ending = FILES.iter().find(|ending| name.ends_with(ending))?;
+    let stem = name.strip_suffix(*ending).unwrap_or(name);
+    // What is JSON may be a config.
+    let is_json = *ending == b".json";
+    let is_known = || WITHOUT_STEP.iter().any(|known| stem == known.as_bytes());
+    let is_one = step_of(name).is_some() || (is_at_root && !is_json && is_known());
+    is_one.then_some(Format::File)
+}
+
+/// A name without what says that it will be renamed.
+pub fn without_temporary(name: &[u8]) -> &[u8] {
+    name.strip_suffix(TEMPORARY).unwrap_or(name)
+}
+
+fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
+    name.strip_prefix(prefix)
+        .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
+}
+
+/// `checkpoint-N`, and `tmp-checkpoint-N`, which is renamed.
+fn is_trainers(name: &[u8]) -> bool {
+    is_numbered(name.strip_prefix(b"tmp-").unwrap_or(name), b"checkpoint-")
+}
+
+fn is_release(name: &[u8], beside: &Listing) -> bool {
+    name == b"release" && beside.has_file(MEGATRON_POINTER)
+}
+
+/// `model-00001-of-00004.safetensors`: a part of something.
+fn is_shard(name: &[u8]) -> bool {
+    name.windows(4).any(|window| window == b"-of-")
+}

@@ -1,0 +1,378 @@
+//! Walks a checkpoint directory.
+//!
+//! Names are listed, and of each checkpoint a few files are looked at: its markers, a sample of the others, and all of
+//! them where few checkpoints have few files. So a look costs the same few calls for each checkpoint, whatever its size.
+//! Links are not followed, but for the directory itself.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use nix::dir::{Dir, Type};
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use crate::domain::checkpoint::{
+    Entry, Format, Found, Kind, Listing, Looked, POINTERS, Part, Pointer, Seen, TAIL_BYTES, Walked,
+    has_weights, is_weights, judge, markers, part, rank_directory, recognise, recognise_file,
+    safetensors_header, step_of, without_temporary,
+};
+use crate::hands::regular::{self, Opened};
+
+/// Names that one look reads: 200 checkpoints of 10,000 files.
+const ENTRIES_MAX: usize = 2_000_000;
+/// Checkpoints of one look.
+const CHECKPOINTS_MAX: usize = 1_000;
+/// Directories that are listed without being checkpoints.
+const OTHERS_MAX: usize = 1_000;
+/// How deep below the checkpoint directory checkpoints are looked for.
+const DEPTH_MAX: usize = 4;
+/// Files of one checkpoint that are asked about whatever its size, its own directory included.
+const CALLS_EACH: usize = 3;
+/// What 100 checkpoints may cost. What the markers leave of it goes to all files of the newest that have few.
+const CALLS_MAX: usize = 390;
+/// Entries whose kind a file system does not tell with their names; beyond that it is not asked for.
+const UNTOLD_MAX: usize = 1_000;
+/// What is read of all files together; of what comes after, only the ends are looked at.
+const READ_BYTES_MAX: usize = 128 << 20;
+/// A look that takes longer tells what it has seen.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// All checkpoints below a directory. A missing one has none.
+pub(super) fn walk(root: &Path) -> io::Result<Walked> {
+    Walk::new().all(root).map(|walk| walk.walked)
+}
+
+struct Walk {
+    walked: Walked,
+    /// Questions about a file or a directory so far: what a file system calls a stat.
+    calls: usize,
+    entries: usize,
+    others: usize,
+    calls_shared: usize,
+    untold_left: usize,
+    bytes_left: usize,
+    deadline: Instant,
+}
+
+/// A directory that is a checkpoint.
+struct Sight<'a> {
+    path: &'a Path,
+    format: Format,
+    inside: &'a Listing,
+    weights: Option<&'a Listing>,
+}
+
+/// A directory that is no checkpoint.
+struct Place<'a> {
+    path: &'a Path,
+    listing: &'a Listing,
+    pointer: Option<Pointer>,
+    /// The step in its name, for checkpoints whose own name has none. The checkpoint directory's name tells none.
+    step: Option<i64>,
+}
+
+impl Walk {
+    fn new() -> Self {
+        Self {
+            walked: Walked::default(),
+            calls: 0,
+            entries: 0,
+            others: 0,
+            calls_shared: 0,
+            untold_left: UNTOLD_MAX,
+            bytes_left: READ_BYTES_MAX,
+            deadline: Instant::now() + PATIENCE,
+        }
+    }
+
+    fn all(mut self, root: &Path) -> io::Result<Self> {
+        let listing = match self.list(root, OFlag::empty()) {
+            Ok(listing) => listing,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self),
+            Err(error) => return Err(regular::at(root, &error)),
+        };
+        let markers = CALLS_EACH * listing.directories().count() + listing.files().count();
+        self.calls_shared = CALLS_MAX.saturating_sub(markers);
+        let name = root.file_name().unwrap_or_default().as_bytes();
+        match recognise(name, &listing, &Listing::default()) {
+            // Its own name says nothing of it.
+            Some(format @ (Format::Dcp | Format::Huggingface)) => {
+                let nothing = Listing::default();
+                let place = Place { path: root, listing: &nothing, pointer: None, step: None };
+                self.directory(&place, root, format, &listing);
+            }
+            Some(_) | None => self.place(root, &listing, 0),
+        }
+        Ok(self)
+    }
+
+    /// Why no more is looked at.
+    fn is_over(&mut self) -> bool {
+        let why = match () {
+            () if self.walked.cut.is_some() => return true,
+            () if self.entries >= ENTRIES_MAX => format!("there are more than {ENTRIES_MAX} files"),
+            () if self.walked.found.len() >= CHECKPOINTS_MAX => {
+                format!("there are more than {CHECKPOINTS_MAX} checkpoints")
+            }
+            () if self.others >= OTHERS_MAX => {
+                format!("there are more than {OTHERS_MAX} directories that are no checkpoints")
+            }
+            () if Instant::now() >= self.deadline => {
+                format!("looking takes longer than {} s", PATIENCE.as_secs())
+            }
+            () => return false,
+        };
+        self.walked.cut = Some(why);
+        true
+    }
+
+    /// Looks for checkpoints in a directory that is none: the newest first, and the one that its pointer names before all
+    /// others, which are compared with it.
+    fn place(&mut self, path: &Path, listing: &Listing, depth: usize) {
+        self.others += 1;
+        let step = path.file_name().filter(|_| depth > 0).and_then(|name| step_of(name.as_bytes()));
+        let mut place = Place { path, listing, pointer: self.pointer(path, listing), step };
+        let mut files: Vec<&[u8]> = listing.files().collect();
+        let mut directories: Vec<&[u8]> =
+            listing.directories().filter(|name| !name.starts_with(b".")).collect();
+        newest_first(&mut files);
+        newest_first(&mut directories);
+        if let Some(target) = place.pointer.as_ref().and_then(Pointer::target) {
+            directories.sort_by_key(|name| *name != target);
+        }
+        for name in files {
+            if self.is_over() {
+                return;
+            }
+            if let Some(format) = recognise_file(name, listing, depth == 0) {
+                self.file(&place, name, format);
+            }
+        }
+        for name in directories {
+            if self.is_over() {
+                return;
+            }
+            let path = path.join(OsStr::from_bytes(name));
+            // One that was removed meanwhile, or may not be read, shows nothing.
+            let Ok(inside) = self.list(&path, OFlag::O_NOFOLLOW) else { continue };
+            if let Some(pointer) = &mut place.pointer
+                && pointer.target().is_some_and(|target| target == name)
+            {
+                pointer.entries = Some(inside.entries.len());
+            }
+            match recognise(name, &inside, listing) {
+                Some(format) => self.directory(&place, &path, format, &inside),
+                None if depth < DEPTH_MAX => self.place(&path, &inside, depth + 1),
+                None => {}
+            }
+        }
+    }
+
+    fn pointer(&mut self, path: &Path, listing: &Listing) -> Option<Pointer> {
+        let name = POINTERS.iter().find(|name| listing.has_file(name))?;
+        let text = self.look(path, name).map(|file| file.head).unwrap_or_default();
+        Some(Pointer { name: name.to_vec(), text, entries: None })
+    }
+
+    fn file(&mut self, place: &Place<'_>, name: &[u8], format: Format) {
+        // It was renamed or removed meanwhile.
+        let Some(file) = self.look(place.path, name) else { return };
+        let (bytes, modified) = (file.bytes, file.modified);
+        let nothing = Listing::default();
+        let seen = Seen {
+            format,
+            name,
+            inside: &nothing,
+            beside: place.listing,
+            weights: None,
+            pointer: None,
+            looked: &BTreeMap::from([(name.to_vec(), file)]),
+        };
+        let lacks = judge(&seen).err();
+        let path = place.path.join(OsStr::from_bytes(name));
+        let step = step_of(without_temporary(name)).or(place.step);
+        self.walked.found.push(Found {
+            path: path.to_string_lossy().into_owned(),
+            format,
+            step,
+            lacks,
+            bytes: Some(bytes),
+            files: Some(1),
+            modified: Some(modified),
+        });
+    }
+
+    fn directory(&mut self, place: &Place<'_>, path: &Path, format: Format, inside: &Listing) {
+        let name = path.file_name().unwrap_or_default().as_bytes();
+        let weights = has_weights(format, inside)
+            .then(|| self.list(&path.join("weights"), OFlag::O_NOFOLLOW).ok())
+            .flatten();
+        let mut looked = BTreeMap::new();
+        for marker in markers(format, inside) {
+            self.look_into(&mut looked, path, marker);
+        }
+        let sight = Sight { path, format, inside, weights: weights.as_ref() };
+        self.rank_of(&sight, &mut looked);
+        let is_all = self.others_of(&sight, &mut looked);
+        let seen = Seen {
+            format,
+            name,
+            inside,
+            beside: place.listing,
+            weights: weights.as_ref(),
+            pointer: place.pointer.as_ref(),
+            looked: &looked,
+        };
+        let lacks = judge(&seen).err();
+        let modified = looked.values().map(|file| file.modified).max();
+        let modified = modified.or_else(|| self.modified(path));
+        let listed = inside.files().count() + weights.as_ref().map_or(0, |it| it.files().count());
+        self.walked.found.push(Found {
+            step: step_of(name).or(place.step),
+            path: path.to_string_lossy().into_owned(),
+            format,
+            lacks,
+            bytes: is_all.then(|| looked.values().map(|file| file.bytes).sum()),
+            files: inside.directories().next().is_none().then_some(listed as u64),
+            modified,
+        });
+    }
+
+    /// Looks at all files of a checkpoint where that is not too many, else at a sample. Whether it was all.
+    fn others_of(&mut self, sight: &Sight<'_>, looked: &mut BTreeMap<Vec<u8>, Looked>) -> bool {
+        let Sight { path, inside, weights, .. } = *sight;
+        let own = inside.files().filter(|name| !looked.contains_key(*name)).count();
+        if weights.is_none() && own <= self.calls_shared {
+            self.calls_shared -= own;
+            for name in inside.files() {
+                self.look_into(looked, path, name);
+            }
+            return inside.directories().next().is_none() && !inside.is_cut;
+        }
+        let asked = 1 + usize::from(weights.is_some()) + looked.len();
+        let shards = || inside.files().filter(|name| is_weights(name));
+        let sample = [shards().max(), shards().min()].into_iter().flatten();
+        for name in sample.take(CALLS_EACH.saturating_sub(asked)) {
+            self.look_into(looked, path, name);
+        }
+        false
+    }
+
+    /// Looks at a file of one rank, where each has a directory of its own.
+    fn rank_of(&mut self, sight: &Sight<'_>, looked: &mut BTreeMap<Vec<u8>, Looked>) {
+        let Some(rank) = rank_directory(sight.format, sight.inside) else { return };
+        let of_rank = sight.path.join(OsStr::from_bytes(rank));
+        let listing = self.list(&of_rank, OFlag::O_NOFOLLOW).unwrap_or_default();
+        if let Some(file) = listing.files().filter(|name| is_weights(name)).max() {
+            self.look_into(looked, sight.path, &[rank, b"/".as_slice(), file].concat());
+        }
+    }
+
+    fn look_into(&mut self, looked: &mut BTreeMap<Vec<u8>, Looked>, path: &Path, name: &[u8]) {
+        if !looked.contains_key(name)
+            && let Some(file) = self.look(path, name)
+        {
+            looked.insert(name.to_vec(), file);
+        }
+    }
+
+    /// Opens a file and reads as much of it as its judgement needs. None for what is no regular file, or cannot be read.
+    fn look(&mut self, directory: &Path, name: &[u8]) -> Option<Looked> {
+        self.calls += 1;
+        let path = directory.join(OsStr::from_bytes(name));
+        let Ok(Opened::Regular(mut file, metadata)) = regular::open(&path) else { return None };
+        let bytes = metadata.len();
+        let mut read = |from: u64, length: usize| -> io::Result<Vec<u8>> {
+            let mut content = Vec::new();
+            file.seek(SeekFrom::Start(from))?;
+            io::Read::by_ref(&mut file).take(length as u64).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let head = match part(name) {
+            Part::Text(max) if bytes <= max.min(self.bytes_left) as u64 => read(0, max),
+            Part::Text(_) => Ok(Vec::new()),
+            Part::Ends => read(0, 8),
+            Part::Safetensors => read(0, 8)
+                .and_then(|magic| read(0, safetensors_header(&magic).min(self.bytes_left))),
+        };
+        let head = head.ok()?;
+        self.bytes_left = self.bytes_left.saturating_sub(head.len());
+        let tail = read(bytes.saturating_sub(TAIL_BYTES as u64), TAIL_BYTES).ok()?;
+        let modified = metadata.modified().ok().and_then(|time| Timestamp::try_from(time).ok())?;
+        Some(Looked { bytes, modified, head, tail })
+    }
+
+    /// What the file system did not tell with the name.
+    fn kind(&mut self, path: &Path) -> Kind {
+        if self.untold_left == 0 {
+            let why = "the file system does not tell files from directories";
+            self.walked.cut.get_or_insert_with(|| why.to_owned());
+            return Kind::Other;
+        }
+        self.untold_left -= 1;
+        self.calls += 1;
+        match fs_err::symlink_metadata(path) {
+            Ok(there) if there.is_file() => Kind::File,
+            Ok(there) if there.is_dir() => Kind::Directory,
+            Ok(_) | Err(_) => Kind::Other,
+        }
+    }
+
+    /// When the names of a directory last changed.
+    fn modified(&mut self, path: &Path) -> Option<Timestamp> {
+        self.calls += 1;
+        let time = fs_err::symlink_metadata(path).ok()?.modified().ok()?;
+        Timestamp::try_from(time).ok()
+    }
+
+    /// The names of a directory. What kind each is comes with the names on nearly every file system.
+    fn list(&mut self, path: &Path, flags: OFlag) -> io::Result<Listing> {
+        self.calls += 1;
+        let flags =
+            flags | OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let mut listing = Listing::default();
+        for entry in Dir::open(path, flags, Mode::empty())? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            if self.entries >= ENTRIES_MAX {
+                listing.is_cut = self.is_over();
+                break;
+            }
+            self.entries += 1;
+            let kind = match entry.file_type() {
+                Some(Type::File) => Kind::File,
+                Some(Type::Directory) => Kind::Directory,
+                Some(
+                    Type::Fifo
+                    | Type::CharacterDevice
+                    | Type::BlockDevice
+                    | Type::Symlink
+                    | Type::Socket,
+                ) => Kind::Other,
+                None => {
+                    listing.is_cut |= self.untold_left == 0;
+                    self.kind(&path.join(OsStr::from_bytes(name)))
+                }
+            };
+            listing.entries.push(Entry { name: name.into(), kind });
+        }
+        Ok(listing)
+    }
+}
+
+fn newest_first(names: &mut [&[u8]]) {
+    names.sort_by_cached_key(|name| {
+        std::cmp::Reverse((step_of(without_temporary(name)), name.to_vec()))
+    });
+}
+
+#[cfg(test)]
+mod tests;
