@@ -77,14 +77,12 @@ pub fn end(name: &[u8], file: &Looked) -> End {
 #[derive(Deserialize)]
 struct Object {}
 
-/// A large one, as Python writes it with indentation: only its last brace stands at the beginning of a line.
+/// As Python writes it with indentation, only its last brace stands at the beginning of a line: that tells a large one,
+/// and one with `NaN` in it, which Python writes and JSON does not know.
 fn json(file: &Looked) -> End {
     let is_all_there = file.head.len() as u64 == file.bytes;
-    let is_whole = if is_all_there {
-        serde_json::from_slice::<Object>(&file.head).is_ok()
-    } else {
-        file.tail.ends_with(b"\n}\n")
-    };
+    let is_whole = (is_all_there && serde_json::from_slice::<Object>(&file.head).is_ok())
+        || file.tail.ends_with(b"\n}\n");
     if is_whole { End::Whole } else { End::Cut("is no whole JSON document") }
 }
 
@@ -98,11 +96,10 @@ fn safetensors(file: &Looked) -> End {
     const CUT: End = End::Cut("is shorter or longer than its header says");
     let header = file.head.get(MAGIC_BYTES..).unwrap_or_default();
     let length = file.head.first_chunk::<MAGIC_BYTES>().map_or(0, |it| u64::from_le_bytes(*it));
-    if length > HEADER_BYTES_MAX as u64 && file.bytes > length {
-        return End::Unknown;
-    }
-    if (header.len() as u64) < length || length == 0 {
-        return CUT;
+    if (header.len() as u64) < length {
+        // There is more of it than was read.
+        let is_there = file.bytes > length.saturating_add(MAGIC_BYTES as u64);
+        return if is_there { End::Unknown } else { CUT };
     }
     let Ok(tensors) = serde_json::from_slice::<BTreeMap<String, serde_json::Value>>(header) else {
         return CUT;

@@ -141,6 +141,10 @@ fn a_large_document_is_judged_by_its_end() {
         End::Cut(_)
     ));
     text.extend(b"  ]\n}\n");
+    let diverged = b"{\n  \"grad_norm\": NaN\n}\n";
+    assert_eq!(end(b"a.json", &looked("a.json", diverged)), End::Whole);
+    let cut = &diverged[..diverged.len() - 2];
+    assert!(matches!(end(b"a.json", &looked("a.json", cut)), End::Cut(_)));
     assert_eq!(end(b"trainer_state.json", &looked("trainer_state.json", &text)), End::Whole);
 }
 
