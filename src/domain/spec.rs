@@ -267,8 +267,26 @@ choice! {
         Srun = "srun",
         /// One torchrun agent per node.
         Torchrun = "torchrun",
+        /// One `accelerate launch` per node.
+        Accelerate = "accelerate",
+        /// One launcher of `deepspeed` per node.
+        Deepspeed = "deepspeed",
+        /// One process per rank, with what MPI needs to find the others.
+        Mpi = "mpi",
+        /// One process per rank, with what `jax.distributed.initialize()` looks for.
+        Jax = "jax",
     }
-    later { "accelerate", "deepspeed", "mpi", "jax" }
+    later {}
+}
+
+impl Launcher {
+    /// Whether srun starts every rank itself.
+    pub fn has_task_per_rank(self) -> bool {
+        match self {
+            Self::Srun | Self::Mpi | Self::Jax => true,
+            Self::None | Self::Torchrun | Self::Accelerate | Self::Deepspeed => false,
+        }
+    }
 }
 
 choice! {

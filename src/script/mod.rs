@@ -8,6 +8,7 @@
 
 mod build;
 pub mod directive;
+mod launch;
 pub mod render;
 pub mod shell;
 

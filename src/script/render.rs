@@ -16,6 +16,7 @@ use crate::domain::spec::{Launcher, Stage, WorkStyle};
 use crate::domain::tree::FILES_TIME;
 use crate::domain::word::Word;
 use crate::script::directive::Directive;
+use crate::script::launch::Launch;
 use crate::script::shell::{
     Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
     SiteCode, VariableName,
@@ -78,8 +79,14 @@ struct Job<'a> {
     /// Whether any data is copied to the nodes.
     stages: bool,
     data_check_seconds: u32,
-    /// Whether Python runs the program: its interpreter is found on the node.
+    /// Whether Python runs the program.
     is_python: bool,
+    /// Whether Python is what is started: its interpreter is found on the node.
+    starts_python: bool,
+    /// The program that starts the ranks of its node.
+    agent: Option<&'static str>,
+    /// What tells it that the program is not Python's.
+    no_python: Option<&'static str>,
     /// The Python whose packages are recorded.
     python: Quoted,
     program: Vec<Quoted>,
@@ -91,10 +98,16 @@ struct Job<'a> {
     scratch_of_node: bool,
     head_address: HeadAddress<'a>,
     ports: Ports,
+    nodes: u32,
     processes_per_node: u32,
+    world_size: u32,
+    /// The GPUs of a node, shared out to its processes.
+    gpus_per_process: u32,
     /// srun starts one process on the first node, however many there are.
     is_alone: bool,
     srun_args: Vec<ShellWord<'a>>,
+    /// Whether the site says which interface for MPI srun offers.
+    says_mpi: bool,
     superseded_exit: u8,
     launch_failed_exit: u8,
 }
@@ -106,6 +119,7 @@ impl<'a> Job<'a> {
         // Only srun starts such a container: one task of it stands for the program alone.
         let is_alone = pyxis && distributed.launcher == Launcher::None;
         let launcher = if is_alone { Launcher::Srun } else { distributed.launcher };
+        let launch = Launch::of(&compute.target, launcher);
         let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
         let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
         Self {
@@ -114,7 +128,7 @@ impl<'a> Job<'a> {
             name_comment: Comment(&resolved.name),
             cluster: ShellWord(compute.target.cluster()),
             on_slurm: compute.target != Target::Local,
-            launch: Launch::of(&compute.target, launcher),
+            launch,
             launcher: distributed.launcher.as_str(),
             umask: Octal(script.umask),
             run_root: ShellWord(run_root),
@@ -142,6 +156,12 @@ impl<'a> Job<'a> {
             stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
             data_check_seconds: DATA_CHECK_SECONDS,
             is_python: is_python(&code.program),
+            starts_python: match launch.agent() {
+                None => is_python(&code.program),
+                Some(_) => launch.is_deepspeed(),
+            },
+            agent: launch.agent(),
+            no_python: launch.no_python(),
             python: python(&code.program),
             program: program(&code.program),
             args: code.args.iter().map(ShellText).collect(),
@@ -154,9 +174,13 @@ impl<'a> Job<'a> {
                 .is_some_and(|path| ScratchPath(path).is_of_node()),
             head_address: HeadAddress(&distributed.node_address),
             ports: Ports::new(distributed.ports),
+            nodes: compute.nodes,
             processes_per_node: if is_alone { 1 } else { distributed.processes_per_node },
+            world_size: distributed.world_size,
+            gpus_per_process: compute.gpus_per_node / distributed.processes_per_node.max(1),
             is_alone,
             srun_args: words(&distributed.srun_args),
+            says_mpi: distributed.srun_args.iter().any(|word| word.starts_with("--mpi=")),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
         }
@@ -237,40 +261,6 @@ impl<'a> Container<'a> {
 
 fn is_pyxis(container: &resolved::Container) -> bool {
     container.runtime == ContainerRuntime::Pyxis
-}
-
-/// Which of the launch templates starts the training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Launch {
-    None,
-    SlurmSrun,
-    SlurmTorchrun,
-    LocalSrun,
-    LocalTorchrun,
-}
-
-impl Launch {
-    fn of(target: &Target, launcher: Launcher) -> Self {
-        match (target, launcher) {
-            (_, Launcher::None) => Self::None,
-            (Target::Slurm { .. }, Launcher::Srun) => Self::SlurmSrun,
-            (Target::Slurm { .. }, Launcher::Torchrun) => Self::SlurmTorchrun,
-            (Target::Local, Launcher::Srun) => Self::LocalSrun,
-            (Target::Local, Launcher::Torchrun) => Self::LocalTorchrun,
-        }
-    }
-
-    fn is_one_process(self) -> bool {
-        self == Self::None
-    }
-
-    fn is_torchrun(self) -> bool {
-        matches!(self, Self::SlurmTorchrun | Self::LocalTorchrun)
-    }
-
-    fn uses_srun(self) -> bool {
-        matches!(self, Self::SlurmSrun | Self::SlurmTorchrun)
-    }
 }
 
 /// Where the ranks may meet, as the script counts: a first port and how many.

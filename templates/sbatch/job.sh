@@ -49,10 +49,26 @@
 {%- include "sbatch/launch/srun.sh" -%}
 {%- when Launch::SlurmTorchrun -%}
 {%- include "sbatch/launch/torchrun.sh" -%}
+{%- when Launch::SlurmAccelerate -%}
+{%- include "sbatch/launch/accelerate.sh" -%}
+{%- when Launch::SlurmDeepspeed -%}
+{%- include "sbatch/launch/deepspeed.sh" -%}
+{%- when Launch::SlurmMpi -%}
+{%- include "sbatch/launch/mpi.sh" -%}
+{%- when Launch::SlurmJax -%}
+{%- include "sbatch/launch/jax.sh" -%}
 {%- when Launch::LocalSrun -%}
 {%- include "sbatch/launch/local_srun.sh" -%}
 {%- when Launch::LocalTorchrun -%}
 {%- include "sbatch/launch/local_torchrun.sh" -%}
+{%- when Launch::LocalAccelerate -%}
+{%- include "sbatch/launch/local_accelerate.sh" -%}
+{%- when Launch::LocalDeepspeed -%}
+{%- include "sbatch/launch/local_deepspeed.sh" -%}
+{%- when Launch::LocalMpi -%}
+{%- include "sbatch/launch/local_mpi.sh" -%}
+{%- when Launch::LocalJax -%}
+{%- include "sbatch/launch/local_jax.sh" -%}
 {%- endmatch %}
 
 {% include "sbatch/parts/run.sh" %}

@@ -6,6 +6,7 @@ mod built;
 mod containers;
 mod data;
 mod environment;
+pub(crate) mod launchers;
 mod local;
 mod looks;
 mod quoting;

@@ -250,7 +250,9 @@ fn program(rest: &[Word], launch: &mut Launch) -> Result<(), String> {
     let name = known(first)?;
     let name = name.rsplit('/').next().unwrap_or(name);
     if LAUNCHERS.contains(&name) {
-        return Err(format!("the launcher `{name}` is not supported by this version"));
+        return Err(format!(
+            "what `{name}` is told is not taken apart; see `[distributed] launcher`"
+        ));
     }
     let is_torchrun = launch.launcher == "torchrun";
     let python = is_python(Some(first)) && !is_torchrun;

@@ -121,9 +121,9 @@ fn a_start_that_is_kept_says_why() {
         let first = script.lines().next().unwrap();
         check_fate(&format!("{script}\n"), first, Became::Kept, part);
     };
-    check("accelerate launch a.py", "the launcher `accelerate` is not supported");
-    check("deepspeed a.py", "the launcher `deepspeed` is not supported");
-    check("mpirun -np 4 python a.py", "the launcher `mpirun` is not supported");
+    check("accelerate launch a.py", "what `accelerate` is told is not taken apart");
+    check("deepspeed a.py", "what `deepspeed` is told is not taken apart");
+    check("mpirun -np 4 python a.py", "what `mpirun` is told is not taken apart");
     check("srun --cpu-bind=cores python a.py", "srun's `--cpu-bind` has no key");
     check("srun -N 3 python a.py", "srun's `--nodes=3` is not what the job has");
     check("torchrun --nnodes=2 a.py", "`--nnodes` is 2, and the job has 1");
@@ -135,7 +135,7 @@ fn a_start_that_is_kept_says_why() {
     check("srun bash -c 'accelerate launch a.py'", "starts processes itself");
     check("python a.py > log", "more than one plain command");
     check("python a.py\n./report", "they stay together");
-    check("mpirun python a.py\n./report", "the launcher `mpirun`");
+    check("mpirun python a.py\n./report", "what `mpirun` is told");
 }
 
 #[test]

@@ -130,6 +130,13 @@ impl<'a> Resolver<'a> {
                 Problem::at(asked.place, message).help("use the launcher `srun` or `torchrun`"),
             );
         }
+        if let (Launcher::Accelerate | Launcher::Deepspeed, Some(Program::Command(_)), Some(at)) =
+            (launcher, program, spec.and_then(|distributed| distributed.launcher.as_ref()))
+        {
+            let message = format!("the launcher `{launcher}` needs `code.entry_point`");
+            let help = "name the script, or use the launcher `srun` or `torchrun`";
+            self.problems.push(Problem::at(at.place, message).help(help));
+        }
         let ports = cluster
             .and_then(|cluster| cluster.rendezvous_ports.as_ref())
             .map(|ports| ports.value.as_slice());

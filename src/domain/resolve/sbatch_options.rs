@@ -8,7 +8,7 @@ use crate::domain::resolve::Resolver;
 use crate::domain::resolve::compute::Chosen;
 use crate::domain::resolved::{Distributed, SbatchOption, Target};
 use crate::domain::site::{self, Class, GpuRequest, MemoryRequest};
-use crate::domain::spec::{Compute, Launcher};
+use crate::domain::spec::Compute;
 use crate::domain::units::{Mebibytes, TimeLimit};
 
 /// Options that Trainyard sets itself, or that make sbatch do something else than submit here.
@@ -135,8 +135,8 @@ impl Resolver<'_> {
         let class = chosen.class.unwrap_or(&empty_class);
         let compute = self.spec.compute.as_ref().unwrap_or(&empty_compute);
 
-        let tasks =
-            if distributed.launcher == Launcher::Srun { distributed.processes_per_node } else { 1 };
+        let per_rank = distributed.launcher.has_task_per_rank();
+        let tasks = if per_rank { distributed.processes_per_node } else { 1 };
         self.directives(&mut options, chosen, class);
         options.add("nodes", None, self.nodes());
         options.add("ntasks-per-node", None, tasks);

@@ -6,24 +6,7 @@ ty_launch() {
     export NODE_RANK=$SLURM_NODEID
     export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
 {%- include "sbatch/launch/srun_task_end.sh" %}
-  local ty_options=(
-    --nodes="$ty_node_count"
-    --ntasks="$ty_node_count"
-    --ntasks-per-node=1
-    --distribution=block
-    --kill-on-bad-exit=1
-    --label
-    --export=ALL
-  )
-  # Whether srun takes this from the job has changed from version to version.
-  [[ -z ${SLURM_CPUS_PER_TASK:-} ]] || ty_options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
-{%- if !srun_args.is_empty() %}
-  ty_options+=(
-{%- for word in srun_args %}
-    {{ word }}
-{%- endfor %}
-  )
-{%- endif %}
+{% include "sbatch/launch/srun_options.sh" %}
   local ty_torchrun=(
     --nnodes="$ty_node_count"
     --nproc-per-node={{ processes_per_node }}
@@ -33,9 +16,6 @@ ty_launch() {
     --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT"
     --rdzv-conf="join_timeout=600,timeout=600"
   )
-{%- if let Some(container) = container %}{% if container.is_pyxis %}
-  ty_options+=("${ty_container[@]}")
-{%- endif %}{% endif %}
   ty_start "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_task" trainyard "$ty_failure" \
     {% if container.is_some() %}"${ty_inside[@]}" {% endif %}torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
 }

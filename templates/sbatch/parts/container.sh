@@ -65,7 +65,7 @@ ty_find_binds() {
 ty_find_container() {
   local ty_image={{ container.image }} ty_path
   local ty_enter='
-{%- if is_python && !launch.is_torchrun() %}
+{%- if starts_python %}
     if command -v python >/dev/null 2>&1; then set -- python "$@"; else set -- python3 "$@"; fi
 {%- endif %}
     command -v -- "$1" >/dev/null 2>&1 || { echo "trainyard: there is no $1 in the container" >&2; exit 127; }

@@ -13,6 +13,11 @@ ty_find_nodes() {
   ty_breaks=${ty_list//[!$'\n']/}
   ty_node_count=$((${#ty_breaks} + 1))
 {%- endif %}
+{%- if launch.uses_srun() && !is_alone %}
+  # Options of the spec or of the site may have asked for others. The record has the world of these.
+  [[ -z $ty_token || $ty_node_count == {{ nodes }} ]] ||
+    ty_fail "the job's nodes are $ty_node_count, and the world of {{ world_size }} ranks is for {{ nodes }}"
+{%- endif %}
   ty_nodes=${ty_list//$'\n'/ }
   ty_head=${ty_list%%$'\n'*}
   MASTER_ADDR={{ head_address }}

@@ -22,13 +22,17 @@ ty_start() {
 }
 
 ty_program() {
-{%- if is_python && !launch.is_torchrun() && container.is_none() %}
+{%- if starts_python && container.is_none() %}
+{%- if launch.is_deepspeed() %}
+  ty_python=python
+{%- else %}
   local ty_python=python
+{%- endif %}
   ty_found python || ty_python=python3
   ty_found "$ty_python" || ty_fail "there is neither \`python\` nor \`python3\` on $ty_host"
 {%- endif %}
   ty_command=(
-{%- if is_python && !launch.is_torchrun() && container.is_none() %}
+{%- if is_python && agent.is_none() && container.is_none() %}
     "$ty_python"
 {%- endif %}
 {%- for word in program %}
@@ -42,17 +46,27 @@ ty_program() {
 {%- if container.is_none() %}
   ty_found "${ty_command[0]}" || ty_fail "\`${ty_command[0]}\` cannot be executed on $ty_host"
 {%- endif %}
-{%- if launch.is_torchrun() %}
-  ty_command=(--no-python "${ty_command[@]}")
+{%- if let Some(words) = no_python %}
+  ty_command=({{ words }} "${ty_command[@]}")
 {%- endif %}
 {%- endif %}
-{%- if launch.is_torchrun() && container.is_none() %}
-  ty_found torchrun || ty_fail "there is no \`torchrun\` on $ty_host"
-{%- endif %}
+{%- if let Some(agent) = agent %}{% if container.is_none() %}
+  ty_found {{ agent }} || ty_fail "there is no \`{{ agent }}\` on $ty_host"
+{%- endif %}{% endif %}
 {%- if has_secrets %}
   ty_find_secrets
 {%- endif %}
 {%- if launch.uses_srun() %}
   ty_srun=$(type -P srun) || ty_fail "there is no \`srun\` on $ty_host"
+{%- endif %}
+{%- if launch.is_mpi() && !on_slurm %}
+  ty_mpirun=$(ty_variables && type -P mpirun) ||
+    ty_say "there is no \`mpirun\` on $ty_host: the ranks are plain processes, and MPI itself would take each for a world of its own"
+{%- else if launch.is_mpi() && !says_mpi %}
+  # Without it each rank would be a world of its own.
+  local ty_mpi=${SLURM_MPI_TYPE:-}
+  [[ -n $ty_mpi ]] || ty_mpi=$(scontrol show config | sed -n 's/^MpiDefault *= *//p')
+  [[ $ty_mpi != none ]] ||
+    ty_fail "srun would start no MPI processes: Slurm's MpiDefault is none; the site's \`srun_args\` should have --mpi=pmix or --mpi=pmi2"
 {%- endif %}
 }

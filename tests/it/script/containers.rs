@@ -140,6 +140,10 @@ fn apptainer_is_given_its_documented_options_by_every_launcher() {
     trains(&world(Apptainer, Launcher::Srun, false), 2, 2);
     trains(&world(Apptainer, Launcher::None, true), 1, 1);
     trains(&world(Apptainer, Launcher::Srun, true), 4, 4);
+    for launcher in [Launcher::Mpi, Launcher::Jax] {
+        trains(&world(Apptainer, launcher, true), 4, 4);
+    }
+    trains(&world(Apptainer, Launcher::Jax, false), 2, 2);
     let mut gpus = world(Apptainer, Launcher::None, true);
     gpus.spec.compute.gpus_per_node = 4;
     assert!(trains(&gpus, 1, 1).contains("apptainer --nv --bind"));
@@ -160,6 +164,41 @@ fn torchrun_runs_inside() {
             "{}",
             world.log()
         );
+    }
+}
+
+#[test]
+fn accelerate_and_deepspeed_run_inside() {
+    let python = "echo \"python contained=$CONTAINED node=$NODE_RANK $*\"";
+    for (launcher, program) in
+        [(Launcher::Accelerate, "accelerate"), (Launcher::Deepspeed, "python")]
+    {
+        for (runtime, slurm) in [
+            (ContainerRuntime::Apptainer, false),
+            (ContainerRuntime::Apptainer, true),
+            (ContainerRuntime::Pyxis, true),
+        ] {
+            let mut world = world(runtime, launcher, slurm);
+            world.spec.code.program = Program::EntryPoint("train.py".into());
+            world.install(program, python);
+            assert_eq!(world.run().code, Some(0), "{}", world.log());
+            let log = world.log();
+            let own = log
+                .lines()
+                .filter(|line| line.starts_with("python contained=yes"))
+                .collect::<Vec<_>>();
+            assert_eq!(own.len(), if slurm { 2 } else { 1 }, "{log}");
+            for (node, line) in own.iter().enumerate() {
+                let option =
+                    if launcher == Launcher::Accelerate { "--machine_rank" } else { "--node_rank" };
+                let number = format!("{option}={node}");
+                assert!(
+                    line.contains(&format!("node={node} ")) && line.contains(&number),
+                    "{line}"
+                );
+                assert!(line.ends_with(" train.py"), "{line}");
+            }
+        }
     }
 }
 

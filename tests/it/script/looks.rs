@@ -69,6 +69,20 @@ fn slurm_torchrun() {
     insta::assert_snapshot!(render(&spec));
 }
 
+#[test]
+fn slurm_mpi() {
+    let mut spec = launched(on_slurm(full(spec()), 2), Launcher::Mpi, 4);
+    spec.code.program = Program::Command(vec![word("./bin/train")]);
+    let script = render(&spec);
+    insta::assert_snapshot!(&script[script.find("# --- Starting it").unwrap()..]);
+}
+
+#[test]
+fn slurm_deepspeed() {
+    let script = render(&launched(on_slurm(full(spec()), 2), Launcher::Deepspeed, 4));
+    insta::assert_snapshot!(&script[script.find("# --- Starting it").unwrap()..]);
+}
+
 fn dataset(name: &str, stage: Stage) -> Dataset {
     Dataset {
         name: name.into(),
@@ -116,15 +130,24 @@ fn in_environment(mut spec: Resolved, kind: &str, as_command: bool) -> Resolved 
 const ENVIRONMENTS: [&str; 7] =
     ["bare", "modules", "conda", "venv", "apptainer", "pyxis", "charliecloud"];
 
+/// Each is rendered with everything.
+const LAUNCHERS: [Launcher; 3] = [Launcher::None, Launcher::Srun, Launcher::Torchrun];
+
+/// These differ from the others in how they launch alone: each with what that depends on.
+const FURTHER: [Launcher; 4] =
+    [Launcher::Accelerate, Launcher::Deepspeed, Launcher::Mpi, Launcher::Jax];
+
 /// Every launcher × target × program × environment × with and without the site's code, named by which it is.
 fn every_kind() -> Vec<(String, String)> {
     let mut scripts = Vec::new();
-    for launcher in [Launcher::None, Launcher::Srun, Launcher::Torchrun] {
+    for launcher in LAUNCHERS.into_iter().chain(FURTHER) {
         for bits in 0..8 {
             let (slurm, as_command, site) = (bits & 1 > 0, bits & 2 > 0, bits & 4 > 0);
             for environment in ENVIRONMENTS {
+                let further = FURTHER.contains(&launcher);
+                let matters = site && ["bare", "apptainer", "pyxis"].contains(&environment);
                 // Pyxis is a part of srun.
-                if environment == "pyxis" && !slurm {
+                if further && !matters || environment == "pyxis" && !slurm {
                     continue;
                 }
                 let made = if site { full(spec()) } else { spec() };
@@ -149,7 +172,8 @@ fn every_kind() -> Vec<(String, String)> {
 fn bash_and_shellcheck_find_no_fault() {
     let directory = tempfile::tempdir().unwrap();
     let scripts = every_kind();
-    assert_eq!(scripts.len(), 3 * 2 * 2 * (2 * ENVIRONMENTS.len() - 1));
+    let (full, further) = (LAUNCHERS.len() * 2 * 2 * (2 * ENVIRONMENTS.len() - 1), FURTHER.len());
+    assert_eq!(scripts.len(), full + further * 2 * (2 * 3 - 1));
     for (name, script) in &scripts {
         let path = directory.path().join(name);
         fs::write(&path, script).unwrap();

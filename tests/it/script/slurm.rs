@@ -11,7 +11,7 @@ use trainyard::domain::spec::Launcher;
 use super::world::{Ended as Result, TOKEN, World, launched, on_slurm, wait_until, word};
 
 /// Runs the tasks one after the other, after telling what it was asked.
-const SRUN: &str = r#"
+pub(super) const SRUN: &str = r#"
 trap 'echo srun was signalled; exit 1' TERM
 for ((i = 1; i <= $#; i++)); do
   [[ ${!i} != --ntasks=* ]] || tasks=${!i#*=}

@@ -13,6 +13,7 @@ mod from_script;
 mod hostile;
 mod keys;
 mod latency;
+mod launchers;
 mod lives;
 mod names;
 mod once;

@@ -36,7 +36,7 @@ fn what_stays_a_command_is_told_line_by_line() {
         "taken over, but look:\n  line 2: #SBATCH --gpus=4\n    without `--nodes` Slurm chooses",
         "kept as they are, in `code.command`:\n  line 3: mkdir -p out/xxx",
         "…\n  line 4: for i in 1 2; do (and 2 lines more)\n  line 7: accelerate launch train.py\n",
-        "    the launcher `accelerate` is not supported by this version\n",
+        "    what `accelerate` is told is not taken apart; see `[distributed] launcher`\n",
     ] {
         assert!(said.stderr.contains(told), "{told}\n{said}");
     }

@@ -70,10 +70,6 @@ fn what_is_not_built_yet_is_refused_as_such() {
         let spec = format!("{CODE}[checkpoint]\n{key} = 'x'\n");
         check_later(&spec, "4:1", &format!("checkpoint.{key}"));
     }
-    for launcher in ["accelerate", "deepspeed", "mpi", "jax"] {
-        let spec = format!("{CODE}[distributed]\nlauncher = '{launcher}'\n");
-        check_later(&spec, "4:12", &format!("distributed.launcher = \"{launcher}\""));
-    }
 }
 
 #[test]

@@ -149,6 +149,16 @@ fn the_launcher_follows_from_the_world_and_the_program() {
     check_launch(SITE, &with(CODE, none), (Launcher::None, 1, 1));
     let srun = "[distributed]\nlauncher = 'srun'\n";
     check_launch(SITE, &with(CODE, srun), (Launcher::Srun, 4, 4));
+    let of =
+        |launcher: &str| format!("[compute]\nnodes = 2\n[distributed]\nlauncher = '{launcher}'\n");
+    check_launch(SITE, &with(command, &of("mpi")), (Launcher::Mpi, 4, 8));
+    check_launch(SITE, &with(CODE, &of("jax")), (Launcher::Jax, 4, 8));
+    check_launch(SITE, &with(CODE, &of("accelerate")), (Launcher::Accelerate, 4, 8));
+    check_launch(SITE, &with(shell, &of("deepspeed")), (Launcher::Deepspeed, 4, 8));
+    for launcher in ["accelerate", "deepspeed"] {
+        let message = format!("6:12 the launcher `{launcher}` needs `code.entry_point`");
+        check_problems(&with(command, &of(launcher)), &[&message]);
+    }
     // A rehearsal on this machine: as many processes as the class that was named, not the default one.
     let rehearsal = "[compute]\ntarget = 'local'\nclass = 'a100-4x'\n";
     check_launch(SITE, &with(CODE, rehearsal), (Launcher::Torchrun, 4, 4));
