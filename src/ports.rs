@@ -286,6 +286,9 @@ pub trait Hands: Send + Sync {
     /// Reads at most `max` bytes of a regular file from an offset; a missing file is an empty stretch.
     fn read(&self, file: &Path, from: u64, max: usize) -> std::io::Result<Stretch>;
 
+    /// How many bytes a regular file has; 0 for a missing one.
+    fn length(&self, file: &Path) -> std::io::Result<u64>;
+
     /// Where the last `lines` lines of a regular file begin; 0 for a missing one.
     fn tail_offset(&self, file: &Path, lines: u64) -> std::io::Result<u64>;
 }

@@ -17,6 +17,7 @@ mod diff;
 mod doctor;
 mod error;
 mod events;
+mod explain;
 mod export;
 mod first_run;
 mod found;
@@ -144,6 +145,8 @@ pub enum Verb {
     Show(show::Args),
     /// Show a run's history
     Events(events::Args),
+    /// Say why a run waits, or why it failed, with the lines that prove it
+    Explain(explain::Args),
     /// Print the whole record of a run as JSON
     Export(export::Args),
     /// Print a run's logs
@@ -210,6 +213,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::List(args) => list::run(context, &args),
         Verb::Show(args) => show::run(context, &args),
         Verb::Events(args) => events::run(context, &args),
+        Verb::Explain(args) => explain::run(context, &args),
         Verb::Export(args) => export::run(context, &args),
         Verb::Logs(args) => logs::run(context, &args),
         Verb::Metrics(args) => metrics::run(context, &args),

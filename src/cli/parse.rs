@@ -9,7 +9,7 @@ use crate::cli::Cli;
 
 /// Verbs of later versions.
 pub const LATER: &[&str] = &[
-    "estimate", "explain", "hold", "release", "resume", "sweep", "usage", "budget", "ledger",
+    "estimate", "hold", "release", "resume", "sweep", "usage", "budget", "ledger",
     "schedule",
 ];
 

@@ -33,6 +33,7 @@ pub mod word;
 
 pub mod build_job;
 pub mod checkpoint;
+pub mod diagnosis;
 pub mod metrics;
 pub mod run;
 pub mod view;

@@ -156,6 +156,10 @@ impl Hands for InProcess {
         regular::read(file, from, max)
     }
 
+    fn length(&self, file: &Path) -> io::Result<u64> {
+        regular::length(file)
+    }
+
     fn tail_offset(&self, file: &Path, lines: u64) -> io::Result<u64> {
         regular::tail_offset(file, lines)
     }

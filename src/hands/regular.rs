@@ -52,6 +52,14 @@ pub(super) fn read(path: &Path, from: u64, max: usize) -> io::Result<Stretch> {
     Ok(Stretch { bytes, next, file: Some((metadata.dev(), metadata.ino())) })
 }
 
+/// The length of a regular file; what is none has no bytes to read.
+pub(super) fn length(path: &Path) -> io::Result<u64> {
+    Ok(match open(path)? {
+        Opened::Regular(_, metadata) => metadata.len(),
+        Opened::Missing | Opened::Other => 0,
+    })
+}
+
 /// Where the last `lines` lines begin, found from the end backwards: a log may be much longer than what is wanted of it.
 pub(super) fn tail_offset(path: &Path, lines: u64) -> io::Result<u64> {
     const BLOCK_BYTES: u64 = 64 << 10;
@@ -125,6 +133,8 @@ mod tests {
             let error = read(&at(name), 0, 10).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{name}");
             assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(length(&at(name)).unwrap(), 0, "{name}");
         }
+        assert_eq!((length(&at("file")).unwrap(), length(&at("none")).unwrap()), (6, 0));
     }
 }

@@ -11,7 +11,7 @@ use futures_util::stream;
 use serde::Deserialize;
 
 use crate::api::{ErrorCode, LogSource};
-use crate::daemon::run_view;
+use crate::daemon::{log_file, run_view};
 use crate::domain::ids::RunId;
 use crate::domain::view::RunView;
 use crate::web::App;
@@ -85,24 +85,6 @@ fn no_log(view: &RunView, attempt: Option<u32>) -> ApiError {
         )
         .hint(format!("`trainyard show {}` says why", view.id)),
     }
-}
-
-/// The file that holds a log; `None` when there is no such attempt.
-fn log_file(view: &RunView, attempt: Option<u32>, source: LogSource) -> Option<PathBuf> {
-    if source == LogSource::Build {
-        return Some(view.run_dir.join("logs/build.out"));
-    }
-    let attempts = view.attempts.as_ref()?;
-    let attempt = match attempt {
-        Some(n) => attempts.iter().find(|candidate| candidate.attempt == n)?,
-        None => attempts.last()?,
-    };
-    let name = match source {
-        LogSource::Training => format!("{}.out", attempt.attempt),
-        LogSource::Scheduler => format!("{}-{}.out", view.target, attempt.job_id),
-        LogSource::Build => return None,
-    };
-    Some(view.run_dir.join("logs").join(name))
 }
 
 /// Reads a log from an offset on, to its end or to the end of its run.

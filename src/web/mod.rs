@@ -44,6 +44,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))
+        .route("/runs/{run}/explain", get(runs::explain))
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))

@@ -13,8 +13,10 @@ use crate::api::{
     WAIT_SECONDS_MAX,
 };
 use crate::daemon::{
-    AcceptError, Accepted, SubmitRequest, World, accept, list_views, run_record, run_view,
+    AcceptError, Accepted, SubmitRequest, World, accept, explain_run, list_views, run_record,
+    run_view,
 };
+use crate::domain::diagnosis::Explanation;
 use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
 use crate::domain::view::RunView;
@@ -151,6 +153,15 @@ pub(super) async fn events(
 ) -> Answer<Vec<HistoryEvent>> {
     let run = resolve(&app.world, &reference).await?;
     Ok(Json(app.world.store.events(run).await?))
+}
+
+pub(super) async fn explain(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+) -> Answer<Explanation> {
+    let run = resolve(&app.world, &reference).await?;
+    let explanation = explain_run(&app.world, run).await?;
+    explanation.map(Json).ok_or_else(|| missing(&reference))
 }
 
 #[derive(Debug, Deserialize)]
