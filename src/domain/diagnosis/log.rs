@@ -107,7 +107,7 @@ fn after_sequence(text: &str) -> Option<&str> {
     (b'@'..=b'~').contains(last).then(|| parameters.get(end + 1..)).flatten()
 }
 
-/// Takes off `3: ` of srun and `[rank3]: ` of PyTorch.
+/// Takes off `3: ` of srun and `[rank3]: ` of torch.
 fn labelled(number: Option<u64>, text: &str, labels: Labels) -> Line {
     let (task, text) = match labels {
         Labels::None => (None, text),
