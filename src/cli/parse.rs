@@ -8,10 +8,8 @@ use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 use crate::cli::Cli;
 
 /// Verbs of later versions.
-pub const LATER: &[&str] = &[
-    "estimate", "hold", "release", "resume", "sweep", "usage", "budget", "ledger",
-    "schedule",
-];
+pub const LATER: &[&str] =
+    &["estimate", "hold", "release", "resume", "sweep", "usage", "budget", "ledger", "schedule"];
 
 /// Parses the command line; the error prints itself and knows its exit code.
 ///
