@@ -53,7 +53,7 @@ pub(super) fn in_words(kind: Kind) -> Option<&'static str> {
 
 /// Nothing to do is an empty text.
 pub(super) fn for_kind(kind: Kind) -> &'static str {
-    TO_DO.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text)
+    TO_DO.iter().find(|(known, _)| *known == kind).map(|(_, text)| *text).unwrap_or_default()
 }
 
 const TO_DO: &[(Kind, &str)] = &[
