@@ -1,3 +1,5 @@
+//! Logs that mean harm, or nothing.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::json;

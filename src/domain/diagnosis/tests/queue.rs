@@ -1,3 +1,5 @@
+//! Runs that wait, and ends that Slurm knows.
+
 use serde_json::json;
 
 use crate::domain::diagnosis::tests::{explained, recorded, run, training};
