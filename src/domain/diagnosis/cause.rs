@@ -72,7 +72,9 @@ fn of_log(log: &Log) -> Vec<Candidate<'_>> {
         let lines: Vec<&Line> = stream.iter().filter_map(|index| log.lines.get(*index)).collect();
         for traceback in traceback::find(&lines) {
             let places = stream.get(traceback.start..traceback.end).unwrap_or_default();
-            places.iter().for_each(|at| is_taken[*at] = true);
+            for at in places {
+                is_taken[*at] = true;
+            }
             let was_survived = lines.len() - traceback.end.min(lines.len()) > LINES_AFTER_MAX;
             if !was_survived {
                 candidates.push(of_traceback(log, &stream, traceback));

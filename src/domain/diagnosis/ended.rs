@@ -137,7 +137,7 @@ fn refused(case: &Case<'_>) -> Finding {
     let message = &case.run.message;
     let mut finding = Finding::new(Kind::Rejected, format!("it was refused: {}", message.trim()));
     if let Some((_, advice)) = REFUSALS.iter().find(|(words, _)| message.contains(words)) {
-        finding.what_to_do = (*advice).to_owned();
+        (*advice).clone_into(&mut finding.what_to_do);
     }
     finding
 }

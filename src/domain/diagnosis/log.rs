@@ -52,7 +52,7 @@ impl Log {
         if bytes.is_empty() {
             return Self { source, lines: Vec::new() };
         }
-        let total = bytes.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let total = memchr::memchr_iter(b'\n', bytes).count() + 1;
         let left_out = total.saturating_sub(LINES_MAX);
         let lines = bytes.split(|byte| *byte == b'\n').enumerate().skip(left_out);
         let line = |(index, bytes): (usize, &[u8])| {

@@ -80,8 +80,10 @@ fn failed(name: &str) -> Explanation {
     explained(json!({}), &[training(recorded(name), Labels::None)])
 }
 
+type Failure = (&'static str, &'static str, &'static str, Option<u64>, Option<u32>, u64);
+
 /// Name, kind, what the exception is, where, the rank, and the line that says it.
-const FAILURES: &[(&str, &str, &str, Option<u64>, Option<u32>, u64)] = &[
+const FAILURES: &[Failure] = &[
     ("exception", "python_exception", "DataError", Some(21), None, 8),
     ("chained", "python_exception", "RuntimeError", Some(31), None, 14),
     ("handled", "python_exception", "DataError", Some(21), None, 515),
