@@ -123,6 +123,7 @@ impl Stage {
         fs::remove_file(self.path("told")).ok();
         let claim = resolved.run_root.join("1-run/claims/tyabcdefghijklmnopqrst");
         fs::remove_file(&claim).ok();
+        fs::remove_dir_all(resolved.run_root.join("1-run/exits")).ok();
         let syntax = self.bash(&["-n"], &job);
         assert!(syntax.status.success() && syntax.stderr.is_empty(), "{shown}: {syntax:?}");
         let ended = self.bash(&[], &job);
