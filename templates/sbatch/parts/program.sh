@@ -66,7 +66,8 @@ ty_program() {
   # Without it each rank would be a world of its own.
   local ty_mpi=${SLURM_MPI_TYPE:-}
   [[ -n $ty_mpi ]] || ty_mpi=$(scontrol show config | sed -n 's/^MpiDefault *= *//p')
-  [[ $ty_mpi != none ]] ||
+  # Newer releases print no plugin as `(null)`.
+  [[ $ty_mpi != none && $ty_mpi != '(null)' ]] ||
     ty_fail "srun would start no MPI processes: Slurm's MpiDefault is none; the site's \`srun_args\` should have --mpi=pmix or --mpi=pmi2"
 {%- endif %}
 }
