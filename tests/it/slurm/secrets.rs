@@ -44,7 +44,7 @@ fn all_ranks_on_two_nodes_have_the_secrets_at_each_start_and_slurm_has_not() {
     let script = cluster.ask("scontrol", &["write", "batch_script", &job, "-"]);
     assert!(script.contains("secrets.env"));
     shown.push(script);
-    assert!(shown.iter().all(|text| !text.contains("zq7")), "{shown:?}");
+    assert!(shown.iter().all(|text| !text.contains("zq_1")), "{shown:?}");
     cluster.env.write("go", "");
     let last = cluster.env.until(run, &["completed", "failed"]);
     assert_eq!(last["state"], json!("completed"), "{last:#}");

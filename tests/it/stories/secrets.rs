@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::env::{TestEnv, wait_until};
 
 /// A value that is nowhere else; blanks and quotes in it reach the training as they are.
-pub(crate) const SECRET: &str = "zq7 'v' $HOME \"w\" \\x";
+pub(crate) const SECRET: &str = "zq_1 'v' $HOME \"w\" \\x";
 /// The part of it that would be found wherever it went.
-pub(crate) const NEEDLE: &[u8] = b"zq7";
+pub(crate) const NEEDLE: &[u8] = b"zq_1";
 
 /// A training that tells only whether the secret is what it is to be: its length and a checksum.
 pub(crate) const TRAINING: &str =
@@ -17,13 +17,13 @@ pub(crate) const TRAINING: &str =
 
 pub(crate) fn sum() -> String {
     // md5sum of SECRET, as the training tells it.
-    "5717cc81".to_owned()
+    "0a59b386".to_owned()
 }
 
 /// The world's file of secrets.
 pub(crate) fn secrets(env: &TestEnv) -> PathBuf {
     let text =
-        "# for the tests\nexport SECRET=\"zq7 'v' \\$HOME \\\"w\\\" \\\\x\"\nPLAIN=abc # nothing\n";
+        "# for the tests\nexport SECRET=\"zq_1 'v' \\$HOME \\\"w\\\" \\\\x\"\nPLAIN=abc # nothing\n";
     let path = env.write("secrets.env", text);
     set_mode(&path, 0o600);
     path
@@ -85,7 +85,7 @@ fn the_training_alone_gets_the_secrets_and_they_go_when_it_is_over() {
         env.kill_daemon();
         assert_eq!(holders(env.home(), &env.home().join("secrets.env")), Vec::<PathBuf>::new());
         for verb in ["show 1 --json", "events 1", "show 1"] {
-            assert!(!env.line(verb).success().stdout.contains("zq7"), "{verb}");
+            assert!(!env.line(verb).success().stdout.contains("zq_1"), "{verb}");
         }
     }
 }
@@ -100,13 +100,13 @@ fn secrets_that_others_can_read_are_not_taken() {
         for verb in ["check", "submit"] {
             let said = env.run([verb, shown]).ended(3);
             assert!(said.stderr.contains(told) && said.stderr.contains(help), "{told}: {said}");
-            assert!(!said.stderr.contains("zq7"), "{said}");
+            assert!(!said.stderr.contains("zq_1"), "{said}");
         }
     };
     set_mode(&own, 0o640);
     check("0640", "chmod 600");
     set_mode(&own, 0o600);
-    fs::write(&own, "A=zq7 x\n").unwrap();
+    fs::write(&own, "A=zq_1 x\n").unwrap();
     check("cannot be taken: line 1", "NAME='VALUE'");
     fs::remove_file(&own).unwrap();
     check("cannot open it", "mode 0600");
@@ -120,7 +120,7 @@ fn a_secret_in_the_spec_is_warned_of_and_stops_nobody() {
     let env = TestEnv::new();
     let path = env.bash_spec("open", "true");
     let text = fs::read_to_string(&path).unwrap();
-    let more = "[args]\nhf-token = 'zq7'\n[environment.variables]\nWANDB_API_KEY = 'zq7'\nNCCL_DEBUG = 'WARN'\n";
+    let more = "[args]\nhf-token = 'zq_1'\n[environment.variables]\nWANDB_API_KEY = 'zq_1'\nNCCL_DEBUG = 'WARN'\n";
     fs::write(&path, format!("{text}{more}")).unwrap();
     let shown = path.to_str().unwrap();
     let said = env.run(["check", shown]).success();
@@ -133,7 +133,7 @@ fn a_secret_in_the_spec_is_warned_of_and_stops_nobody() {
     );
     let said = env.run(["submit", shown, "--wait"]).success();
     assert!(said.stderr.contains("the variable `WANDB_API_KEY` looks like a secret"), "{said}");
-    assert!(!said.stderr.contains("zq7"), "{said}");
+    assert!(!said.stderr.contains("zq_1"), "{said}");
 }
 
 /// A name that cannot be removed, as on a file system that is silent: it is tried again, also by the next daemon.
