@@ -22,8 +22,7 @@ pub(crate) fn sum() -> String {
 
 /// The world's file of secrets.
 pub(crate) fn secrets(env: &TestEnv) -> PathBuf {
-    let text =
-        "# for the tests\nexport SECRET=\"zq_1 'v' \\$HOME \\\"w\\\" \\\\x\"\nPLAIN=abc # nothing\n";
+    let text = "# for the tests\nexport SECRET=\"zq_1 'v' \\$HOME \\\"w\\\" \\\\x\"\nPLAIN=abc # nothing\n";
     let path = env.write("secrets.env", text);
     set_mode(&path, 0o600);
     path
