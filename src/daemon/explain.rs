@@ -60,21 +60,12 @@ async fn logs(world: &World, run: &RunView) -> Result<Vec<Log>, crate::ports::Si
         let root = file.parent().unwrap_or(&run.run_dir).to_owned();
         let read = move |hands: &dyn Hands| tail(hands, &file);
         let labels = match log {
-            LogSource::Training => labels(run),
+            LogSource::Training => Labels::of(&run.target, &run.launcher),
             LogSource::Build | LogSource::Scheduler => Labels::None,
         };
         logs.push(Log::read(*source, &world.with_hands(&root, read).await?, labels));
     }
     Ok(logs)
-}
-
-/// What stands before each line that a training prints.
-fn labels(run: &RunView) -> Labels {
-    match (run.target.as_str(), run.launcher.as_str()) {
-        ("slurm", "srun") => Labels::Ranks,
-        ("slurm", "torchrun") => Labels::Nodes,
-        _ => Labels::None,
-    }
 }
 
 /// The end of a log, and how many lines are before it.

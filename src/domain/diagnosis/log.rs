@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::domain::diagnosis::Source;
+use crate::domain::spec::{Launcher, TargetKind};
 use crate::domain::text::is_dangerous;
 
 /// Lines that are looked at, counted from the end: a log may be nothing but line ends.
@@ -26,6 +27,18 @@ pub enum Labels {
     Ranks,
     /// srun numbers tasks, and each is a node's agent.
     Nodes,
+}
+
+impl Labels {
+    /// Of what a training prints, by the words of a run's view: srun labels what it starts.
+    pub fn of(target: &str, launcher: &str) -> Self {
+        match Launcher::from_word(launcher) {
+            _ if target != TargetKind::Slurm.as_str() => Self::None,
+            Some(Launcher::None) | None => Self::None,
+            Some(launcher) if launcher.has_task_per_rank() => Self::Ranks,
+            Some(_) => Self::Nodes,
+        }
+    }
 }
 
 /// A line of a log.
@@ -144,6 +157,22 @@ fn parsed(text: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_srun_starts_is_labelled() {
+        for (launcher, labels) in [
+            ("none", Labels::None),
+            ("srun", Labels::Ranks),
+            ("mpi", Labels::Ranks),
+            ("jax", Labels::Ranks),
+            ("torchrun", Labels::Nodes),
+            ("accelerate", Labels::Nodes),
+            ("deepspeed", Labels::Nodes),
+        ] {
+            assert_eq!(Labels::of("slurm", launcher), labels, "{launcher}");
+            assert_eq!(Labels::of("local", launcher), Labels::None, "{launcher}");
+        }
+    }
 
     fn lines(bytes: &[u8], labels: Labels) -> Vec<Line> {
         let tail = Tail { bytes: bytes.to_vec(), lines_before: Some(10) };
