@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::env::{TestEnv, wait_until};
 use crate::slurm::cluster::Cluster;
+use crate::stories::requirements::spec;
 
 /// Builds are jobs of class `cpu`; `more` are further keys of the cluster, and sections behind them.
 fn world(more: &str) -> Cluster {
@@ -32,19 +33,6 @@ fn slow_world(class: &str) -> Cluster {
 
 fn began(env: &TestEnv) -> usize {
     fs::read_to_string(env.home().join("began")).unwrap_or_default().lines().count()
-}
-
-/// A spec whose training is Python, in an environment of these requirements.
-fn spec(env: &TestEnv, name: &str, requirements: &str, python: &str) -> PathBuf {
-    env.write(&format!("{name}-code/train.py"), python);
-    env.write(&format!("{name}.txt"), requirements);
-    env.write(
-        &format!("{name}.toml"),
-        &format!(
-            "name = \"{name}\"\n[code]\npath = \"{name}-code\"\nentry_point = \"train.py\"\n\
-             [environment]\nrequirements = \"{name}.txt\"\n"
-        ),
-    )
 }
 
 /// The ids and states of all jobs that build in this world.

@@ -6,5 +6,5 @@ mod first_run;
 mod from_script;
 mod kills;
 mod lives;
-mod requirements;
+pub(crate) mod requirements;
 pub(crate) mod secrets;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::env::{TestEnv, wait_until};
 
 /// A spec `NAME.toml` with these requirements, whose training imports something.
-fn spec(env: &TestEnv, name: &str, requirements: &str, python: &str) -> PathBuf {
+pub(crate) fn spec(env: &TestEnv, name: &str, requirements: &str, python: &str) -> PathBuf {
     env.write(&format!("{name}-code/train.py"), python);
     env.write(&format!("{name}.txt"), requirements);
     env.write(
