@@ -6,58 +6,33 @@ use crate::domain::spec::Launcher;
 /// Which of the launch templates starts the training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Launch {
-    None,
-    SlurmSrun,
-    SlurmTorchrun,
-    SlurmAccelerate,
-    SlurmDeepspeed,
-    SlurmMpi,
-    SlurmJax,
-    LocalSrun,
-    LocalTorchrun,
-    LocalAccelerate,
-    LocalDeepspeed,
-    LocalMpi,
-    LocalJax,
+    Slurm(Launcher),
+    Local(Launcher),
 }
 
 impl Launch {
     pub(super) fn of(target: &Target, launcher: Launcher) -> Self {
-        match (target, launcher) {
-            (_, Launcher::None) => Self::None,
-            (Target::Slurm { .. }, Launcher::Srun) => Self::SlurmSrun,
-            (Target::Slurm { .. }, Launcher::Torchrun) => Self::SlurmTorchrun,
-            (Target::Slurm { .. }, Launcher::Accelerate) => Self::SlurmAccelerate,
-            (Target::Slurm { .. }, Launcher::Deepspeed) => Self::SlurmDeepspeed,
-            (Target::Slurm { .. }, Launcher::Mpi) => Self::SlurmMpi,
-            (Target::Slurm { .. }, Launcher::Jax) => Self::SlurmJax,
-            (Target::Local, Launcher::Srun) => Self::LocalSrun,
-            (Target::Local, Launcher::Torchrun) => Self::LocalTorchrun,
-            (Target::Local, Launcher::Accelerate) => Self::LocalAccelerate,
-            (Target::Local, Launcher::Deepspeed) => Self::LocalDeepspeed,
-            (Target::Local, Launcher::Mpi) => Self::LocalMpi,
-            (Target::Local, Launcher::Jax) => Self::LocalJax,
+        match target {
+            Target::Slurm { .. } => Self::Slurm(launcher),
+            Target::Local => Self::Local(launcher),
+        }
+    }
+
+    fn launcher(self) -> Launcher {
+        match self {
+            Self::Slurm(launcher) | Self::Local(launcher) => launcher,
         }
     }
 
     pub(super) fn is_one_process(self) -> bool {
-        self == Self::None
+        self.launcher() == Launcher::None
     }
 
     /// The program that starts the ranks of its node, where there is one.
     pub(super) fn agent(self) -> Option<&'static str> {
-        match self {
-            Self::SlurmTorchrun | Self::LocalTorchrun => Some("torchrun"),
-            Self::SlurmAccelerate | Self::LocalAccelerate => Some("accelerate"),
-            Self::SlurmDeepspeed | Self::LocalDeepspeed => Some("deepspeed"),
-            Self::None
-            | Self::SlurmSrun
-            | Self::SlurmMpi
-            | Self::SlurmJax
-            | Self::LocalSrun
-            | Self::LocalMpi
-            | Self::LocalJax => None,
-        }
+        let launcher = self.launcher();
+        let has_agent = launcher != Launcher::None && !launcher.has_task_per_rank();
+        has_agent.then_some(launcher.as_str())
     }
 
     /// What such a program is told when the training is not Python's. `deepspeed` would put an option of its own
@@ -71,24 +46,23 @@ impl Launch {
     }
 
     pub(super) fn is_deepspeed(self) -> bool {
-        self.agent() == Some("deepspeed")
+        self.launcher() == Launcher::Deepspeed
     }
 
     pub(super) fn is_mpi(self) -> bool {
-        matches!(self, Self::SlurmMpi | Self::LocalMpi)
+        self.launcher() == Launcher::Mpi
     }
 
     pub(super) fn is_jax(self) -> bool {
-        matches!(self, Self::SlurmJax | Self::LocalJax)
+        self.launcher() == Launcher::Jax
     }
 
     /// Whether srun starts each rank.
     pub(super) fn has_task_per_rank(self) -> bool {
-        matches!(self, Self::SlurmSrun | Self::SlurmMpi | Self::SlurmJax)
+        self.uses_srun() && self.launcher().has_task_per_rank()
     }
 
     pub(super) fn uses_srun(self) -> bool {
-        self.has_task_per_rank()
-            || matches!(self, Self::SlurmTorchrun | Self::SlurmAccelerate | Self::SlurmDeepspeed)
+        matches!(self, Self::Slurm(launcher) if launcher != Launcher::None)
     }
 }

@@ -43,31 +43,33 @@
 # --- Starting it: the launcher {{ launcher }} {% if on_slurm %}on Slurm{% else %}on this machine{% endif %}
 
 {% match launch -%}
-{%- when Launch::None -%}
+{%- when Launch::Slurm(Launcher::None) -%}
 {%- include "sbatch/launch/none.sh" -%}
-{%- when Launch::SlurmSrun -%}
+{%- when Launch::Local(Launcher::None) -%}
+{%- include "sbatch/launch/none.sh" -%}
+{%- when Launch::Slurm(Launcher::Srun) -%}
 {%- include "sbatch/launch/srun.sh" -%}
-{%- when Launch::SlurmTorchrun -%}
+{%- when Launch::Slurm(Launcher::Mpi) -%}
+{%- include "sbatch/launch/srun.sh" -%}
+{%- when Launch::Slurm(Launcher::Torchrun) -%}
 {%- include "sbatch/launch/torchrun.sh" -%}
-{%- when Launch::SlurmAccelerate -%}
+{%- when Launch::Slurm(Launcher::Accelerate) -%}
 {%- include "sbatch/launch/accelerate.sh" -%}
-{%- when Launch::SlurmDeepspeed -%}
+{%- when Launch::Slurm(Launcher::Deepspeed) -%}
 {%- include "sbatch/launch/deepspeed.sh" -%}
-{%- when Launch::SlurmMpi -%}
-{%- include "sbatch/launch/mpi.sh" -%}
-{%- when Launch::SlurmJax -%}
+{%- when Launch::Slurm(Launcher::Jax) -%}
 {%- include "sbatch/launch/jax.sh" -%}
-{%- when Launch::LocalSrun -%}
+{%- when Launch::Local(Launcher::Srun) -%}
 {%- include "sbatch/launch/local_srun.sh" -%}
-{%- when Launch::LocalTorchrun -%}
+{%- when Launch::Local(Launcher::Torchrun) -%}
 {%- include "sbatch/launch/local_torchrun.sh" -%}
-{%- when Launch::LocalAccelerate -%}
+{%- when Launch::Local(Launcher::Accelerate) -%}
 {%- include "sbatch/launch/local_accelerate.sh" -%}
-{%- when Launch::LocalDeepspeed -%}
+{%- when Launch::Local(Launcher::Deepspeed) -%}
 {%- include "sbatch/launch/local_deepspeed.sh" -%}
-{%- when Launch::LocalMpi -%}
+{%- when Launch::Local(Launcher::Mpi) -%}
 {%- include "sbatch/launch/local_mpi.sh" -%}
-{%- when Launch::LocalJax -%}
+{%- when Launch::Local(Launcher::Jax) -%}
 {%- include "sbatch/launch/local_jax.sh" -%}
 {%- endmatch %}
 

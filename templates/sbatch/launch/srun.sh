@@ -1,4 +1,7 @@
 # One task per rank. What each does first is expanded in the task, where Slurm has said which one it is.
+{%- if launch.is_mpi() %} Over the
+# interface that srun was told to offer, MPI finds the others.
+{%- endif %}
 ty_launch() {
   local ty_task
   ty_task=$(ty_tasks_know)'
