@@ -20,6 +20,7 @@ mod inboxes;
 mod kept;
 mod lease;
 mod looks;
+mod markers;
 mod observe;
 mod reconcile;
 mod record;

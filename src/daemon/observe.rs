@@ -12,12 +12,12 @@ use tracing::debug;
 use crate::daemon::builds::{self, look_at_builds};
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
+use crate::daemon::markers::{absent, hear_end};
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, Token};
-use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::{
     Answer, Call, Look, Run, Seen, Sighting, State, Submission, Wish, are_of_others, has_others,
-    is_end_of_anybody, sort_out,
+    is_end_of_anybody, sort_out, unheard_end,
 };
 use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
 use crate::store::{BuildJob, CallRecord, LiveRuns, RunRow, StoreError};
@@ -182,42 +182,9 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
     if seen.look == Look::Absent {
         seen.look = absent(world, row, seen).await;
     }
-}
-
-/// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.
-async fn absent(world: &World, row: &RunRow, seen: &mut Seen) -> Look {
-    let Some(attempt) = &row.run.attempt else { return Look::Absent };
-    let Some(submission) = row.run.submission.clone() else { return Look::Absent };
-    let (run_dir, n) = (row.run_dir.clone(), attempt.n);
-    let ask = move |hands: &dyn Hands| newest_marker(hands, &run_dir, n, &submission);
-    match world.with_hands(&row.resolved.run_root, ask).await {
-        Ok(marker) => {
-            seen.marker = marker;
-            Look::Absent
-        }
-        Err(silence) => Look::from(&silence),
+    if let Some(n) = unheard_end(&row.run, &seen.look) {
+        hear_end(world, row, n, seen).await;
     }
-}
-
-/// The exit marker of the submission's attempt `n`, or of the last start after it that left one: the scheduler may have
-/// started the job again and forgotten it before it was asked.
-fn newest_marker(
-    hands: &dyn Hands,
-    run_dir: &Path,
-    n: u32,
-    submission: &Submission,
-) -> std::io::Result<Option<ScriptEvent>> {
-    /// More starts than Slurm makes of a job by itself (`MaxBatchRequeue` is 5).
-    const UNSEEN_MAX: u32 = 8;
-    let mut newest = None;
-    for n in n..=n.saturating_add(UNSEEN_MAX) {
-        let is_of = |marker: &ScriptEvent| {
-            marker.token == submission.token
-                && submission.attempt_base.checked_add(marker.restart) == Some(n)
-        };
-        newest = hands.exit_marker(run_dir, n)?.filter(is_of).or(newest);
-    }
-    Ok(newest)
 }
 
 impl From<&Silence> for Look {

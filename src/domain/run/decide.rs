@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::ids::JobKey;
+use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::seen::{
     Answer, Event, Look, Phase, Preparation, Revocation, Seen, Sighting, WishKind,
@@ -30,7 +31,7 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     for event in told(seen) {
         apply(&mut total, event);
     }
-    if let Some(event) = looked(&total.run, seen, policy, now) {
+    for event in looked(&total.run, seen, policy, now) {
         apply(&mut total, event);
     }
     // Where it is not clear whose job the one beside them is, none of them is known to be in the way.
@@ -93,31 +94,40 @@ fn told(seen: &Seen) -> Vec<Event> {
 }
 
 /// What the scheduler's answer comes to for this run.
-fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Option<Event> {
+fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Vec<Event> {
     match &seen.look {
-        Look::NotAsked => None,
-        Look::Silence { who } => Some(Event::Silence { who: who.clone() }),
+        Look::NotAsked => vec![],
+        Look::Silence { who } => vec![Event::Silence { who: who.clone() }],
         Look::Absent => {
             // Only a job that is waited for can be missed.
             let awaited = run.attempt.as_ref().filter(|_| run.awaits_job());
             let since = awaited.and_then(|attempt| attempt.absent_since);
             let past = since.is_some_and(|since| after(since, grace(run, policy)) <= now);
             let marker = seen.marker.clone();
-            Some(if past { Event::AbsentPastGrace { marker } } else { Event::Absent })
+            vec![if past { Event::AbsentPastGrace { marker } } else { Event::Absent }]
         }
-        Look::Job(sighting) if is_another(run, sighting, seen) => Some(Event::Absent),
-        Look::Job(sighting) if may_be_another(run, sighting) => None,
-        Look::Job(sighting) => {
-            match sighting.restart.cmp(&run.known_restart()) {
-                Ordering::Greater => {
-                    let (now, earlier) = (sighting.clone(), seen.earlier.clone());
-                    Some(Event::RestartGrew { now, earlier })
-                }
-                Ordering::Equal => Some(Event::Found(sighting.clone())),
-                // An older record of a job that was requeued since is no news.
-                Ordering::Less => None,
-            }
+        Look::Job(sighting) if is_another(run, sighting, seen) => vec![Event::Absent],
+        Look::Job(sighting) if may_be_another(run, sighting) => vec![],
+        Look::Job(sighting) => shown(run, sighting, seen),
+    }
+}
+
+/// The run's job is shown.
+fn shown(run: &Run, sighting: &Sighting, seen: &Seen) -> Vec<Event> {
+    let is_said = |marker: &&ScriptEvent| marker.restart == sighting.restart;
+    let said = seen.marker.as_ref().filter(is_said).cloned().map(Event::Script);
+    let found = Event::Found(Box::new(sighting.clone()));
+    let grew =
+        |now: Sighting| Event::RestartGrew { now: Box::new(now), earlier: seen.earlier.clone() };
+    match (sighting.restart.cmp(&run.known_restart()), said) {
+        // What its script said at the end of that start is heard before the scheduler is, so the start comes first.
+        (Ordering::Greater, Some(said)) => {
+            vec![grew(Sighting { phase: Phase::Running, ..sighting.clone() }), said, found]
         }
+        (Ordering::Greater, None) => vec![grew(sighting.clone())],
+        (Ordering::Equal, said) => said.into_iter().chain([found]).collect(),
+        // An older record of a job that was requeued since is no news.
+        (Ordering::Less, _) => vec![],
     }
 }
 

@@ -19,13 +19,31 @@ pub(super) fn close(
     policy: &Policy,
     now: Timestamp,
 ) {
-    let (ending, reason) = judged(end, signal);
+    let (mut ending, mut reason) = judged(end, signal);
+    let was_done = is_done_before(end, decision.run.attempt.as_ref());
     if let Some(attempt) = decision.run.attempt.as_mut() {
         attempt.exit_code = exit_code.or(attempt.exit_code);
         attempt.signal = signal;
         attempt.ended_at.get_or_insert(now);
+        attempt.self_reported |= was_done;
+    }
+    if was_done {
+        let why = format!(
+            "the training had ended with exit code 0 before the job did, which Slurm recorded as {}: it is done",
+            reason.map_or("over", Reason::as_str)
+        );
+        decision.notes.push(Note { kind: "self_reported".into(), message: why });
+        (ending, reason) = (Ending::Completed, None);
     }
     conclude(decision, ending, reason, policy, now);
+}
+
+/// Whether the training was over, and well, when something from outside ended what was left of its job: an epilogue, or
+/// nothing at all, since a slurmctld that was killed may hold a node for failed whose job it has forgotten to be over.
+fn is_done_before(end: JobEnd, attempt: Option<&Attempt>) -> bool {
+    let told = attempt.and_then(|attempt| attempt.script_end.as_ref());
+    let is_done = told.is_some_and(|told| told.exit_code == Some(0) && told.reason.is_none());
+    is_done && end.is_from_outside()
 }
 
 /// What the scheduler's word means for an attempt.

@@ -4,6 +4,7 @@
 use crate::domain::ids::JobKey;
 use crate::domain::run::claim::Claim;
 use crate::domain::run::seen::{Look, Phase, Revocation, Seen, Sighting};
+use crate::domain::run::state::{Run, State};
 
 /// Whether another job than the run's is among these, or it is not known which one that is. Then who owns the claim decides,
 /// and has to be looked up.
@@ -25,6 +26,19 @@ pub fn are_of_others(sightings: &[Sighting], known: Option<&JobKey>) -> bool {
         known.is_some_and(|known| *known != sighting.job) && is_not_known_to_live(&sighting.phase)
     };
     sightings.iter().all(is_others)
+}
+
+/// The attempt whose job was ended from outside, as the look shows, while its script was not heard to end: it may have done
+/// so before, and its exit marker has to be looked up.
+pub fn unheard_end(run: &Run, look: &Look) -> Option<u32> {
+    let Look::Job(sighting) = look else { return None };
+    let Phase::Ended { end, .. } = sighting.phase else { return None };
+    let n = run.submission.as_ref()?.attempt_base.checked_add(sighting.restart)?;
+    let attempt = run.attempt.as_ref().filter(|attempt| attempt.n == n);
+    let is_heard = attempt.is_some_and(|attempt| attempt.script_end.is_some());
+    let is_wished = matches!(run.state, State::Stopping { .. });
+    let decides = run.state.depends_on_scheduler() && !is_wished && !is_heard;
+    (end.is_from_outside() && decides).then_some(n)
 }
 
 /// Puts the sightings of one submission into `seen`. The run's job is the one that owns the claim, else one that runs, else

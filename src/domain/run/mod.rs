@@ -23,7 +23,7 @@ mod wishes;
 pub use claim::Claim;
 pub use decide::decide;
 pub use decision::{Act, Decision, Note};
-pub use jobs::{are_of_others, has_others, is_end_of_anybody, sort_out};
+pub use jobs::{are_of_others, has_others, is_end_of_anybody, sort_out, unheard_end};
 pub use seen::{
     Answer, Digest, Event, Granted, JobEnd, Look, Phase, Preparation, Revocation, Seen, Sighting,
     Wish, WishKind,

@@ -187,6 +187,22 @@ pub enum JobEnd {
     Requeued,
 }
 
+impl JobEnd {
+    /// Whether it tells what became of the job's node, time or place, and nothing of what ran there: that may have been over.
+    pub fn is_from_outside(self) -> bool {
+        match self {
+            Self::NodeFailure | Self::TimeLimit | Self::Preempted => true,
+            Self::Completed
+            | Self::Failed
+            | Self::Cancelled
+            | Self::OutOfMemory
+            | Self::BootFailure
+            | Self::Deadline
+            | Self::Requeued => false,
+        }
+    }
+}
+
 /// What the scheduler gave, which may differ from what was asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {

@@ -52,6 +52,8 @@ pub(super) enum Fault {
     TrainingFails,
     AdminCancels,
     Held,
+    /// The node fails when the training is over and its job is not yet.
+    NodeFailsAfter,
     /// A job that completed is started again by an administrator.
     DoneRequeued,
     Cancel,
@@ -61,9 +63,10 @@ pub(super) enum Fault {
 use Fault::{
     AdminCancels, Cancel, ClaimSlow, ClockSteps, Crash, CtldDies, CtldFreezes, DaemonFiles,
     DbdAway, DbdLags, DoneRequeued, EventLate, EventNever, HalfEmpty, Held, IdGivenAway,
-    LookTakesLong, LostWithJob, LostWithout, NoAccounting, NodeFails, NodeFiles, OtherHost,
-    Preempted, RecordNever, Refused, RefusedForNow, Requeued, Resume, SbatchSlow, ScancelFails,
-    SqueueFails, TimeLimit, TrainingFails, Twice, UnknownWord, Unreachable, UnreachableMade,
+    LookTakesLong, LostWithJob, LostWithout, NoAccounting, NodeFails, NodeFailsAfter, NodeFiles,
+    OtherHost, Preempted, RecordNever, Refused, RefusedForNow, Requeued, Resume, SbatchSlow,
+    ScancelFails, SqueueFails, TimeLimit, TrainingFails, Twice, UnknownWord, Unreachable,
+    UnreachableMade,
 };
 
 /// Every fault, with how often it strikes where it may, in thousandths.
@@ -103,6 +106,7 @@ pub(super) const FAULTS: &[(Fault, u64)] = &[
     (TrainingFails, 150),
     (AdminCancels, 80),
     (Held, 100),
+    (NodeFailsAfter, 150),
     (DoneRequeued, 80),
     (Cancel, 400),
     (Resume, 300),

@@ -288,7 +288,8 @@ impl Model {
             self.runs[run].may_train_again = true;
         }
         let end = if code == 0 { JobEnd::Completed } else { JobEnd::Failed };
-        self.complete(n, end, code);
+        let is_cut = self.chance.strikes(Fault::NodeFailsAfter);
+        self.complete(n, if is_cut { JobEnd::NodeFailure } else { end }, code);
     }
 
     fn complete(&mut self, n: usize, end: JobEnd, code: i32) {

@@ -7,7 +7,7 @@ use jiff::SignedDuration;
 use trainyard::domain::ids::{SubmissionId, Token};
 use trainyard::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, are_of_others,
-    has_others, is_end_of_anybody, sort_out,
+    has_others, is_end_of_anybody, sort_out, unheard_end,
 };
 use trainyard::ports::{Asked, LookAnswer};
 
@@ -160,6 +160,14 @@ impl World {
         sort_out(found, owner.as_ref(), known, seen);
         if seen.look == Look::Absent {
             self.absent(n, submission, seen);
+        }
+        if let Some(attempt) = unheard_end(&self.rows[n].run, &seen.look) {
+            match self.model.marker(n, attempt) {
+                Ok(marker) => {
+                    seen.marker = marker.filter(|said| said.token == submission.token);
+                }
+                Err(silence) => seen.look = Look::Silence { who: silence.to_string() },
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::tests::{
-    acknowledged, admitted, after, end, ended, grew, job, notes, policy, restarted, run_in,
+    acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
     running, script, script_ended, sighting, t, token, waiting,
 };
 use crate::domain::run::{Claim, Event, JobEnd, Look, Phase, Reason, Seen, State, decide, step};
@@ -122,12 +122,57 @@ fn a_script_that_was_ended_before_its_training_ended_as_slurm_says() {
 
 #[test]
 fn the_scheduler_overrules_the_script() {
-    // The script said 0, and then the node died in its epilogue.
+    // The script said 0, and Slurm that its job failed, used too much memory or was cancelled.
     let run = run_in("finishing");
-    let failed = step(&run, &Event::Found(ended(JobEnd::NodeFailure, 0)), &policy(), t(100)).run;
-    assert_eq!(failed.state.as_str(), "backoff");
+    let over = |end| step(&run, &Event::Found(ended(end, 1)), &policy(), t(100)).run;
+    assert_eq!(end(&over(JobEnd::Failed)).1, Some(Reason::ExitCode));
+    assert_eq!(end(&over(JobEnd::OutOfMemory)).1, Some(Reason::OutOfMemory));
+    assert_eq!(end(&over(JobEnd::Cancelled)).1, Some(Reason::CancelledByAdmin));
     let running = step(&run, &Event::Found(running()), &policy(), t(95)).run;
     assert_eq!(running.state, State::Finishing, "completing is not running again");
+}
+
+#[test]
+fn a_training_that_ended_well_is_done_whatever_became_of_its_node() {
+    let done = run_in("finishing");
+    for cut in [JobEnd::NodeFailure, JobEnd::Preempted, JobEnd::TimeLimit] {
+        let decision = step(&done, &Event::Found(ended(cut, 0)), &policy(), t(100));
+        assert_eq!(end(&decision.run), ("completed", None, ""), "{cut:?}");
+        assert_eq!(notes(&decision, "self_reported").len(), 1, "{cut:?}");
+        assert!(decision.run.attempt.is_some_and(|attempt| attempt.self_reported), "{cut:?}");
+    }
+    // Nothing was said, or that it failed: the training was cut off, and comes back.
+    let told = script_ended(1);
+    let failed = step(&run_in("running"), &Event::Script(told), &policy(), t(95)).run;
+    for run in [run_in("running"), failed] {
+        let cut = step(&run, &Event::Found(ended(JobEnd::NodeFailure, 0)), &policy(), t(100)).run;
+        assert_eq!(cut.state.as_str(), "backoff");
+    }
+    // Who asked for its end before it ended has asked for that.
+    let stopping = step(&done, &cancel(), &policy(), t(96)).run;
+    let cut = step(&stopping, &Event::Found(ended(JobEnd::NodeFailure, 0)), &policy(), t(100)).run;
+    assert_eq!(cut.state.as_str(), "cancelled");
+}
+
+#[test]
+fn an_end_that_was_only_written_down_is_heard_before_the_scheduler_is() {
+    let cut = ended(JobEnd::NodeFailure, 0);
+    let written = |restart| {
+        let mut marker = script_ended(0);
+        marker.restart = restart;
+        Some(marker)
+    };
+    let decided = |marker, sighting| {
+        let seen = Seen { look: Look::Job(sighting), marker, ..Seen::default() };
+        decide(&run_in("running"), &seen, &policy(), t(100)).run
+    };
+    assert_eq!(end(&decided(written(0), cut.clone())).0, "completed");
+    // Of a start that nobody had seen yet.
+    let later = decided(written(1), restarted(cut.clone(), 1));
+    assert_eq!((end(&later).0, later.attempts), ("completed", 2));
+    // The marker of another start than the one that was cut off.
+    assert_eq!(decided(written(1), cut.clone()).state.as_str(), "backoff");
+    assert_eq!(decided(written(0), restarted(cut, 1)).state.as_str(), "backoff");
 }
 
 #[test]
