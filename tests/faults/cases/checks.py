@@ -25,6 +25,16 @@ def forge(world, name):
         record(world, f"UPDATE run SET state = 'queued' WHERE id = {first}")
     elif name == "I2 twice":
         append(world, lambda words: words)
+    elif name == "I2 again":
+        append(world, lambda words: [*words[:-1], "999"])
+    elif name == "I2 at once":
+        # As if the first had been killed, and had given a sign of life after the second began.
+        lines = [line.split(" ") for line in world.trace.read_text().splitlines()]
+        lines = [line for line in lines if line[0] != "end"]
+        start = lines[0]
+        at = float(start[5])
+        lines += [["start", *start[1:5], str(at + 1), "999"], ["beat", *start[1:5], str(at + 2), start[6]]]
+        world.trace.write_text("".join(" ".join(line) + "\n" for line in lines))
     elif name == "I2 twins":
         append(world, lambda words: [*words[:2], "999", *words[3:]])
     elif name == "I2 unknown":
@@ -37,7 +47,7 @@ def forge(world, name):
         world.numbers_of_key["key-0"].add(999)
 
 
-FORGERIES = ("I1", "I2 twice", "I2 twins", "I2 unknown", "I4", "I6 number", "I6 key")
+FORGERIES = ("I1", "I2 twice", "I2 again", "I2 at once", "I2 twins", "I2 unknown", "I4", "I6 number", "I6 key")
 
 
 @case("checks", rounds=1, campaign=1)

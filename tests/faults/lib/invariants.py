@@ -1,7 +1,8 @@
 """What must hold whatever happened, checked from outside.
 
 I1  every accepted run has exactly one of: refused, one live job, one ended job (of its newest submission)
-I2  no submission has two jobs that trained, no run trained twice at a time; exactly once where no job was lost
+I2  no submission has two jobs that trained, no run trained twice at a time, no start again after its end; exactly once
+    where no job was lost
 I4  no state leaves a final one, except by a recorded `reopened`
 I5  the database is whole
 I6  a number that was printed is known for ever, and each key has one run
@@ -112,11 +113,14 @@ def starts_of(world):
     """The starts of each run, oldest first, and the tokens that each job trained under."""
     starts, problems = collections.defaultdict(dict), []
     for line in world.traces():
-        # A job that was forgotten may be followed by one that is given its id.
-        key = (line.token, line.job, line.restart)
-        if line.word == "start" and key in starts[line.run]:
+        # A job that was forgotten may be followed by one that is given its id. One whose start was forgotten may be killed
+        # and started again under the same restart count; what has ended never starts again.
+        same = (line.token, line.job, line.restart)
+        key = (*same, line.process)
+        own = starts[line.run]
+        if line.word == "start" and (key in own or any(start.has_ended for at, start in own.items() if at[:3] == same)):
             problems.append(f"I2: job {line.job} of run {line.run} trained twice")
-        start = starts[line.run].setdefault(key, Start(line.job, line.restart, line.at, line.at, False))
+        start = own.setdefault(key, Start(line.job, line.restart, line.at, line.at, False))
         start.last, start.has_ended = line.at, line.word == "end"
     return {run: sorted(own.values(), key=lambda start: start.first) for run, own in starts.items()}, problems
 
