@@ -129,11 +129,13 @@ fn a_cancelled_job_is_told_and_another_try_builds() {
     let spec = spec(env, "ended", "", "print('trained')\n");
     let run = env.submit(&spec);
     wait_until("the build began", || began(env) == 1);
-    drop(cluster.ask("scancel", &[&build_jobs(&cluster)[0].0]));
+    let cancelled = build_jobs(&cluster).remove(0).0;
+    drop(cluster.ask("scancel", &[&cancelled]));
     fails_to_prepare(env, run, "ended as CANCELLED");
     fs::write(env.home().join("go"), "").unwrap();
     completes(env, env.submit(&spec));
-    assert_eq!(build_jobs(&cluster).len(), 2);
+    // Slurm may have forgotten the first by now.
+    assert!(build_jobs(&cluster).iter().any(|(job, ..)| *job != cancelled));
 }
 
 #[test]
