@@ -35,8 +35,11 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
         apply(&mut total, event);
     }
     // Where it is not clear whose job the one beside them is, none of them is known to be in the way.
-    let is_unclear =
-        matches!(&seen.look, Look::Job(sighting) if may_be_another(&total.run, sighting));
+    let is_unclear = match &seen.look {
+        Look::Job(sighting) => may_be_another(&total.run, sighting),
+        Look::Silence { .. } => true,
+        Look::NotAsked | Look::Absent => false,
+    };
     for twin in seen.twins.iter().filter(|_| !is_unclear) {
         apply(&mut total, Event::Twin(Box::new(twin.clone())));
     }

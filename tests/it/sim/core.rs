@@ -343,6 +343,8 @@ fn histories_that_once_broke_a_promise_do_not_any_more() {
         4_296_335_378,
         4_298_700_753,
         4_298_480_739,
+        4_297_025_905,
+        4_299_925_265,
     ] {
         let (_, violation) = play(&Plan::of(seed), decide, false);
         assert_eq!(violation, None, "{seed}");

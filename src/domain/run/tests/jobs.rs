@@ -3,7 +3,7 @@
 use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, token, waiting};
 use crate::domain::run::{
     Act, Claim, Decision, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others, decide,
-    has_others, is_end_of_anybody, sort_out,
+    has_others, is_end_of_anybody, sort_out, unheard_end,
 };
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
@@ -120,9 +120,30 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     // Nor is the run's own cancelled, which waits beside one that may own the claim.
     let unclear = Seen { twins: vec![*waiting()], ..unclear };
     assert_eq!(decide(&run, &unclear, &policy(), t(9)), Decision::stay(&run));
+    // Nor is one in the way while it cannot be told which of them the run's is.
+    let look = Look::Silence { who: "the run root".into() };
+    let silent = Seen { look, twins: vec![*waiting()], ..Seen::default() };
+    assert_eq!(decide(&run, &silent, &policy(), t(9)).acts, vec![]);
     // Nor is anything done about one that is over, or of which only a word is shown that nobody knows.
     for phase in [ended(JobEnd::Cancelled, 0), sighting(Phase::Unknown)] {
         let seen = Seen { twins: vec![Sighting { job: job(8), ..*phase }], ..seen.clone() };
         assert_eq!(decide(&decision.run, &seen, &policy(), t(10)).acts, vec![]);
+    }
+}
+
+#[test]
+fn an_end_that_was_not_heard_is_that_of_the_job_which_is_shown() {
+    let cut =
+        |of: u64| Look::Job(Box::new(Sighting { job: job(of), ..*ended(JobEnd::NodeFailure, 0) }));
+    let finishing = run_in("finishing");
+    assert_eq!(unheard_end(&finishing, &cut(7)), None);
+    // Job 7 has only said that it gave way to this one.
+    assert_eq!(unheard_end(&finishing, &cut(8)), Some(1));
+    assert_eq!(unheard_end(&run_in("running"), &cut(7)), Some(1));
+    for look in [Look::Absent, Look::Job(ended(JobEnd::Failed, 1)), Look::Job(running())] {
+        assert_eq!(unheard_end(&run_in("running"), &look), None, "{look:?}");
+    }
+    for over in ["completed", "stopping"] {
+        assert_eq!(unheard_end(&run_in(over), &cut(7)), None, "{over}");
     }
 }
