@@ -28,7 +28,7 @@ pub(super) async fn absent(world: &World, row: &RunRow, seen: &mut Seen) -> Look
 pub(super) async fn hear_end(world: &World, row: &RunRow, n: u32, seen: &mut Seen) {
     let Some(submission) = row.run.submission.clone() else { return };
     let run_dir = row.run_dir.clone();
-    let ask = move |hands: &dyn Hands| marker_of(hands, &run_dir, n, &submission);
+    let ask = move |hands: &dyn Hands| newest_marker(hands, &run_dir, n, &submission);
     match world.with_hands(&row.resolved.run_root, ask).await {
         Ok(marker) => seen.marker = marker,
         Err(silence) => seen.look = Look::from(&silence),
@@ -47,21 +47,11 @@ fn newest_marker(
     const UNSEEN_MAX: u32 = 8;
     let mut newest = None;
     for n in n..=n.saturating_add(UNSEEN_MAX) {
-        newest = marker_of(hands, run_dir, n, submission)?.or(newest);
+        let is_of = |marker: &ScriptEvent| {
+            marker.token == submission.token
+                && submission.attempt_base.checked_add(marker.restart) == Some(n)
+        };
+        newest = hands.exit_marker(run_dir, n)?.filter(is_of).or(newest);
     }
     Ok(newest)
-}
-
-/// The exit marker of the submission's attempt `n`.
-fn marker_of(
-    hands: &dyn Hands,
-    run_dir: &Path,
-    n: u32,
-    submission: &Submission,
-) -> std::io::Result<Option<ScriptEvent>> {
-    let is_of = |marker: &ScriptEvent| {
-        marker.token == submission.token
-            && submission.attempt_base.checked_add(marker.restart) == Some(n)
-    };
-    Ok(hands.exit_marker(run_dir, n)?.filter(is_of))
 }

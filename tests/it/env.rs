@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
+use trainyard::files::ProcessId;
 
 /// Longer than anything here takes on a slow machine; a test that gets here has failed.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -197,15 +198,15 @@ pub(crate) fn end_what_serves(state_dir: &Path) {
     for spool in spools.flatten() {
         let Ok(record) = std::fs::read(spool.path().join("job.json")) else { continue };
         let Ok(record) = serde_json::from_slice::<serde_json::Value>(&record) else { continue };
-        let Some(pid) = record["process"]["pid"].as_i64() else { continue };
+        let Some(pid) = living(&record["process"]) else { continue };
         if record["state"] == "RUNNING" {
             std::fs::write(spool.path().join("cancel-now"), "").ok();
-            kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGTERM).ok();
+            kill(pid, Signal::SIGTERM).ok();
         }
     }
 }
 
-/// The process on this machine that a state directory's lease names.
+/// The process on this machine that a state directory's lease names, while it lives.
 pub(crate) fn daemon_of(state_dir: &Path) -> Option<Pid> {
     let lease = std::fs::read(state_dir.join("lease.json")).ok()?;
     let lease: serde_json::Value = serde_json::from_slice(&lease).ok()?;
@@ -213,7 +214,13 @@ pub(crate) fn daemon_of(state_dir: &Path) -> Option<Pid> {
     if lease["host"].as_str() != here.to_str() {
         return None;
     }
-    Some(Pid::from_raw(i32::try_from(lease["process"]["pid"].as_i64()?).ok()?))
+    living(&lease["process"])
+}
+
+/// The recorded process itself: the number of one that is over may be another's by now, which is not to be killed for it.
+fn living(recorded: &serde_json::Value) -> Option<Pid> {
+    let process: ProcessId = serde_json::from_value(recorded.clone()).ok()?;
+    process.is_alive().ok()?.then(|| Pid::from_raw(process.pid.cast_signed()))
 }
 
 impl Said {

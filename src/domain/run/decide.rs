@@ -117,18 +117,25 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Vec<Event>
 
 /// The run's job is shown.
 fn shown(run: &Run, sighting: &Sighting, seen: &Seen) -> Vec<Event> {
-    let is_said = |marker: &&ScriptEvent| marker.restart == sighting.restart;
-    let said = seen.marker.as_ref().filter(is_said).cloned().map(Event::Script);
-    let found = Event::Found(Box::new(sighting.clone()));
+    let is_said =
+        |marker: &&ScriptEvent| marker.job == sighting.job && marker.restart >= sighting.restart;
+    let said = seen.marker.as_ref().filter(is_said);
+    // Accounting may lack the record of a start, and count the ones that came after it one too few.
+    let restart = said.map_or(sighting.restart, |marker| marker.restart);
+    let sighting = Sighting { restart, ..sighting.clone() };
+    let said = said.cloned().map(Event::Script);
     let grew =
         |now: Sighting| Event::RestartGrew { now: Box::new(now), earlier: seen.earlier.clone() };
-    match (sighting.restart.cmp(&run.known_restart()), said) {
+    match (restart.cmp(&run.known_restart()), said) {
         // What its script said at the end of that start is heard before the scheduler is, so the start comes first.
         (Ordering::Greater, Some(said)) => {
-            vec![grew(Sighting { phase: Phase::Running, ..sighting.clone() }), said, found]
+            let began = Sighting { phase: Phase::Running, ..sighting.clone() };
+            vec![grew(began), said, Event::Found(Box::new(sighting))]
         }
-        (Ordering::Greater, None) => vec![grew(sighting.clone())],
-        (Ordering::Equal, said) => said.into_iter().chain([found]).collect(),
+        (Ordering::Greater, None) => vec![grew(sighting)],
+        (Ordering::Equal, said) => {
+            said.into_iter().chain([Event::Found(Box::new(sighting))]).collect()
+        }
         // An older record of a job that was requeued since is no news.
         (Ordering::Less, _) => vec![],
     }

@@ -35,9 +35,9 @@ pub fn unheard_end(run: &Run, look: &Look) -> Option<u32> {
     let Phase::Ended { end, .. } = sighting.phase else { return None };
     let n = run.submission.as_ref()?.attempt_base.checked_add(sighting.restart)?;
     let attempt = run.attempt.as_ref().filter(|attempt| attempt.n == n);
-    // What was heard may be that another job of the submission gave way to this one.
+    // What was heard may be that another job of the submission gave way to this one, or of a start before.
     let told = attempt.and_then(|attempt| attempt.script_end.as_ref());
-    let is_heard = told.is_some_and(|told| told.job == sighting.job);
+    let is_heard = told.is_some_and(|told| told.job == sighting.job && told.exit_code == Some(0));
     let is_wished = matches!(run.state, State::Stopping { .. });
     let decides = run.state.depends_on_scheduler() && !is_wished && !is_heard;
     (end.is_from_outside() && decides).then_some(n)

@@ -162,10 +162,8 @@ impl World {
             self.absent(n, submission, seen);
         }
         if let Some(attempt) = unheard_end(&self.rows[n].run, &seen.look) {
-            match self.model.marker(n, attempt) {
-                Ok(marker) => {
-                    seen.marker = marker.filter(|said| said.token == submission.token);
-                }
+            match self.model.exit_marker(n, attempt, &submission.token) {
+                Ok(marker) => seen.marker = marker,
                 Err(silence) => seen.look = Look::Silence { who: silence.to_string() },
             }
         }
