@@ -40,11 +40,11 @@ launch() {
   printf '%s %s\n' "$!" "$(start_time $!)" >"$dir/run/$name.pid"
 }
 
-# launch_slurm NAME PROGRAM [ARGUMENT...]: the same for a program of the cluster's release, in its own namespace.
+# launch_slurm NAME PROGRAM [ARGUMENT...]: the same for a program of the cluster's release, in namespaces of its own.
 launch_slurm() {
   local name=$1
   shift
-  launch "$name" unshare --mount --propagation private "$inside" "$dir" "$root" "/usr/sbin/$1" "${@:2}"
+  launch "$name" unshare --mount --uts --propagation private "$inside" "$name" "$dir" "$root" "/usr/sbin/$1" "${@:2}"
 }
 
 # signal NAME SIGNAL
