@@ -5,6 +5,7 @@ mod batch_scripts;
 mod cli;
 mod documents;
 mod env;
+mod environments;
 mod faults;
 mod hostile;
 mod local;

@@ -135,6 +135,12 @@ impl Cluster {
         applies
     }
 
+    /// The nodes of another release have another system than this machine, on which virtual environments are made.
+    pub(super) fn has_machines_python(&self) -> bool {
+        let is_own = self.variable("TRAINYARD_CLUSTER_RELEASE") == "22.05";
+        self.applies(is_own, "the nodes of this release have not this machine's Python")
+    }
+
     pub(super) fn has_accounting(&self) -> bool {
         self.variables["TRAINYARD_CLUSTER_ACCOUNTING"] == "yes"
     }

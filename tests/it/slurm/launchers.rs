@@ -3,20 +3,12 @@
 //! As the stories of `stories/requirements.rs`, those of JAX and MPI need a Python index that pip can reach.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
+use crate::environments::environment;
 use crate::script::launchers::{STAND_INS, TRAINING};
 use crate::slurm::cluster::Cluster;
-
-/// The environment with JAX and MPI, which is made where there is none.
-#[expect(clippy::disallowed_methods, reason = "tests make what they need")]
-fn environment() -> String {
-    let output = Command::new(Path::new(STAND_INS).join("environment")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 fn spec(cluster: &Cluster, launcher: &str, training: &str, more: &str) -> PathBuf {
     let env = &cluster.env;
@@ -63,16 +55,10 @@ fn every_rank_of_two_nodes_knows_its_place_whatever_the_launcher() {
     }
 }
 
-/// The nodes of another release have another system than this machine, on which the virtual environment was made.
-fn has_environment(cluster: &Cluster) -> bool {
-    let is_own = cluster.variable("TRAINYARD_CLUSTER_RELEASE") == "22.05";
-    cluster.applies(is_own, "the nodes of this release have no JAX and no mpi4py")
-}
-
 #[test]
 fn jax_adds_up_over_two_nodes_and_on_this_machine() {
     let cluster = Cluster::new();
-    if !has_environment(&cluster) {
+    if !cluster.has_machines_python() {
         return;
     }
     let training = "import jax
@@ -81,7 +67,7 @@ from jax.experimental.multihost_utils import process_allgather
 everyone = process_allgather(jax.numpy.array([jax.process_index() + 1]))
 print(f'process {jax.process_index()} of {jax.process_count()}: {int(everyone.sum())}', flush=True)
 ";
-    let environment = format!("[environment]\nvenv = '{}'\n", environment());
+    let environment = format!("[environment]\nvenv = '{}'\n", environment("jax-and-mpi"));
     for (compute, of, sum) in [(TWO_NODES, 4, 10), ("[compute]\ntarget = 'local'\n", 2, 3)] {
         let spec = spec(&cluster, "jax", training, &format!("{compute}{environment}"));
         let (_, log) = trained(&cluster, &spec);
@@ -94,7 +80,7 @@ print(f'process {jax.process_index()} of {jax.process_count()}: {int(everyone.su
 #[test]
 fn mpi_adds_up_over_two_nodes_and_on_this_machine() {
     let cluster = Cluster::with("srun_args = ['--mpi=pmi2']\n");
-    if !has_environment(&cluster) {
+    if !cluster.has_machines_python() {
         return;
     }
     let training = "import os
@@ -103,7 +89,7 @@ world = MPI.COMM_WORLD
 assert [str(world.rank), str(world.size)] == [os.environ['RANK'], os.environ['WORLD_SIZE']]
 print(f'rank {world.rank} of {world.size}: {world.allreduce(world.rank + 1)}', flush=True)
 ";
-    let environment = format!("[environment]\nvenv = '{}'\n", environment());
+    let environment = format!("[environment]\nvenv = '{}'\n", environment("jax-and-mpi"));
     for (compute, of, sum) in [(TWO_NODES, 4, 10), ("[compute]\ntarget = 'local'\n", 2, 3)] {
         let spec = spec(&cluster, "mpi", training, &format!("{compute}{environment}"));
         let (_, log) = trained(&cluster, &spec);

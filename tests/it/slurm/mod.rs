@@ -25,3 +25,4 @@ mod requeue;
 mod scripts;
 mod secrets;
 mod silent;
+mod torch;
