@@ -44,6 +44,12 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let root = case.logs.iter().find_map(|log| Some((log, torchrun::root_cause(&log.lines)?)));
     let mut finding = Finding { evidence: evidence(first.log, &first.proof), ..said(first) };
     let root_cause = root.as_ref().map(|(_, root)| root);
+    // torchrun's own exception does not say how the rank ended; signals have a line of their own.
+    let code = root_cause.and_then(|root| root.exit_code).filter(|code| *code > 0);
+    if let Some(code) = code.filter(|_| first.kind == Kind::ExitCode) {
+        finding.sentence = format!("the training ended with exit code {code}");
+        finding.exception = None;
+    }
     let mut alike = candidates.iter().filter(|candidate| candidate.kind == first.kind);
     let by_srun = alike.find_map(|candidate| srun_said(&candidate.words));
     (finding.rank, finding.node) = whose(case, first, by_srun, root_cause);
@@ -68,6 +74,8 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
 fn of_log(log: &Log) -> Vec<Candidate<'_>> {
     let mut candidates = Vec::new();
     let mut is_taken = vec![false; log.lines.len()];
+    // torchrun tells of all ranks that failed, and of the first one last.
+    let root = torchrun::root_cause(&log.lines).and_then(|root| root.proof.first().copied());
     for stream in log.streams() {
         let lines: Vec<&Line> = stream.iter().filter_map(|index| log.lines.get(*index)).collect();
         for traceback in traceback::find(&lines) {
@@ -76,7 +84,9 @@ fn of_log(log: &Log) -> Vec<Candidate<'_>> {
                 is_taken[*at] = true;
             }
             let was_survived = lines.len() - traceback.end.min(lines.len()) > LINES_AFTER_MAX;
-            if !was_survived {
+            let is_told = lines.get(traceback.start).is_some_and(|line| torchrun::tells(line));
+            let is_of_others = is_told && places.first().copied() < root;
+            if !was_survived && !is_of_others {
                 candidates.push(of_traceback(log, &stream, traceback));
             }
         }
@@ -125,8 +135,13 @@ fn whose(
     let nodes = case.run.attempts.iter().flatten().last().map_or(&[][..], |a| a.nodes.as_slice());
     let line = candidate.line();
     let labelled = line.and_then(|line| line.rank).or(by_srun.map(|(_, task)| task));
+    let local = line.and_then(|line| line.local_rank);
+    // How torchrun numbers nodes is its own affair.
+    let by_local = local.filter(|_| case.run.world_size == case.run.processes_per_node);
+    let is_same = |root: &&RootCause| local.is_none() || root.local_rank == local;
+    let of_root = root.filter(is_same).and_then(|root| root.rank);
     let only = (case.run.world_size == 1).then_some(0);
-    let rank = labelled.or(root.and_then(|root| root.rank)).or(only);
+    let rank = labelled.or(by_local).or(of_root).or(only);
     let of_rank = rank.map(|rank| rank / case.run.processes_per_node.max(1));
     let index = line.and_then(|line| line.node).or(of_rank);
     let by_place = index.and_then(|index| nodes.get(usize::try_from(index).ok()?)).cloned();

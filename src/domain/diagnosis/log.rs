@@ -48,6 +48,8 @@ pub struct Line {
     pub rank: Option<u32>,
     /// The agent that printed it, or started what did.
     pub node: Option<u32>,
+    /// The process of that agent which printed it, by torchrun's number: its rank only where there is one node.
+    pub local_rank: Option<u32>,
     /// Without what the launcher put before it, and safe for a terminal.
     pub text: String,
 }
@@ -77,9 +79,9 @@ impl Log {
 
     /// The lines of each rank and agent by themselves: those of several are mixed in a log.
     pub(super) fn streams(&self) -> Vec<Vec<usize>> {
-        let mut streams: BTreeMap<(Option<u32>, Option<u32>), Vec<usize>> = BTreeMap::new();
+        let mut streams: BTreeMap<_, Vec<usize>> = BTreeMap::new();
         for (index, line) in self.lines.iter().enumerate() {
-            streams.entry((line.node, line.rank)).or_default().push(index);
+            streams.entry((line.node, line.local_rank, line.rank)).or_default().push(index);
         }
         streams.into_values().collect()
     }
@@ -120,19 +122,20 @@ fn after_sequence(text: &str) -> Option<&str> {
     (b'@'..=b'~').contains(last).then(|| parameters.get(end + 1..)).flatten()
 }
 
-/// Takes off `3: ` of srun and `[rank3]: ` of torch.
+/// Takes off `1: ` of srun, `[default0]:` of a torchrun that was told `--tee`, and `[rank2]: ` of torch, in that order.
 fn labelled(number: Option<u64>, text: &str, labels: Labels) -> Line {
     let (task, text) = match labels {
         Labels::None => (None, text),
         Labels::Ranks | Labels::Nodes => srun_label(text),
     };
+    let (local_rank, text) = bracketed(text, "default");
     let (rank, text) = torch_label(text);
     let (task_rank, node) = match labels {
         Labels::None => (None, None),
         Labels::Ranks => (task, None),
         Labels::Nodes => (None, task),
     };
-    Line { number, rank: rank.or(task_rank), node, text: text.to_owned() }
+    Line { number, rank: rank.or(task_rank), node, local_rank, text: text.to_owned() }
 }
 
 fn srun_label(text: &str) -> (Option<u32>, &str) {
@@ -143,9 +146,15 @@ fn srun_label(text: &str) -> (Option<u32>, &str) {
 }
 
 fn torch_label(text: &str) -> (Option<u32>, &str) {
-    let label = text.strip_prefix("[rank").and_then(|rest| rest.split_once("]:"));
-    let rank = label.and_then(|(rank, rest)| Some((parsed(rank)?, rest)));
-    rank.map_or((None, text), |(rank, rest)| (Some(rank), rest.strip_prefix(' ').unwrap_or(rest)))
+    let (rank, rest) = bracketed(text, "rank");
+    (rank, rank.and_then(|_| rest.strip_prefix(' ')).unwrap_or(rest))
+}
+
+/// `[WORD3]:` at the start of a text.
+fn bracketed<'a>(text: &'a str, word: &str) -> (Option<u32>, &'a str) {
+    let label = text.strip_prefix('[').and_then(|rest| rest.strip_prefix(word)?.split_once("]:"));
+    let number = label.and_then(|(number, rest)| Some((parsed(number)?, rest)));
+    number.map_or((None, text), |(number, rest)| (Some(number), rest))
 }
 
 /// A number of digits alone.
@@ -217,5 +226,10 @@ mod tests {
         check("[rank0]: x", Labels::None, (None, Some(0), "x"));
         check("srun: error", Labels::Ranks, (None, None, "srun: error"));
         check("99999999999: x", Labels::Ranks, (None, None, "99999999999: x"));
+        check("1: [default0]:[rank2]: x", Labels::Nodes, (Some(1), Some(2), "x"));
+        check("[default0]:  File", Labels::None, (None, None, "  File"));
+        check("[default]: x", Labels::None, (None, None, "[default]: x"));
+        let numbers = |text: &str| lines(text.as_bytes(), Labels::Nodes).pop().unwrap().local_rank;
+        assert_eq!((numbers("1: [default3]:x"), numbers("1: [rank3]: x")), (Some(3), None));
     }
 }

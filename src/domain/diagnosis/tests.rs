@@ -60,6 +60,10 @@ const RECORDINGS: &[(&str, &[u8])] = recordings![
     "ranks_timeout",
     "ranks_alone",
     "ranks_segfault",
+    "ranks_tee",
+    "ranks_tee_alone",
+    "ranks_redirected",
+    "ranks_redirected_untold",
     "cuda_out_of_memory",
     "nccl_timeout",
     "device_assert",
@@ -136,6 +140,9 @@ const FAILURES: &[Failure] = &[
     ("ranks_timeout", "collective_timeout", "RuntimeError", Some(206), Some(0), 11),
     ("ranks_alone", "missing_file", "FileNotFoundError", Some(63), Some(1), 0),
     ("ranks_segfault", "crash", "", None, Some(1), 39),
+    ("ranks_tee", "python_exception", "DataError", Some(196), Some(1), 6),
+    ("ranks_tee_alone", "missing_file", "FileNotFoundError", Some(63), Some(1), 9),
+    ("ranks_redirected", "python_exception", "DataError", Some(196), Some(1), 58),
     ("cuda_out_of_memory", "gpu_out_of_memory", "torch.OutOfMemoryError", Some(61), Some(3), 9),
     ("nccl_timeout", "collective_timeout", "", None, Some(2), 2),
     ("device_assert", "gpu_error", "RuntimeError", Some(44), None, 7),
@@ -161,6 +168,28 @@ fn each_failure_is_named() {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), FAILURES.len(), wrong.join("\n"));
+}
+
+#[test]
+fn what_torchrun_was_not_told_is_an_exit_code_with_its_rank() {
+    let explained = failed("ranks_redirected_untold");
+    assert_eq!((explained.kind.as_str(), explained.exception), ("exit_code", None));
+    let sentence = "the training ended with exit code 1, by rank 1 on gpu01";
+    assert_eq!((explained.sentence.as_str(), explained.rank), (sentence, Some(1)));
+}
+
+/// Which of two nodes' processes it was only torchrun knows: its numbers of nodes are not Slurm's.
+#[test]
+fn a_number_on_a_node_is_a_rank_where_there_is_one_node() {
+    let log = b"1: [default1]:Traceback (most recent call last):\n1: [default1]:ValueError: no\n";
+    let rank = |world_size: u32| {
+        let log = training(log.to_vec(), Labels::Nodes);
+        let changes = json!({"world_size": world_size, "processes_per_node": 2});
+        let explained = explained(changes, &[log]);
+        (explained.kind.as_str(), explained.rank, explained.node)
+    };
+    assert_eq!(rank(2), ("python_exception", Some(1), Some("gpu02".to_owned())));
+    assert_eq!(rank(4), ("python_exception", None, Some("gpu02".to_owned())));
 }
 
 #[test]

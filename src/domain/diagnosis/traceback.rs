@@ -97,14 +97,22 @@ fn frame(line: &str) -> Option<Frame<'_>> {
     Some(Frame { file, line: number.parse().ok()?, function })
 }
 
-/// Reads the one that begins here.
+/// Reads the one that begins here. All of it is moved in as far as its heading is: so torchrun tells it.
 fn read(lines: &[&Line], start: usize) -> Option<Traceback> {
-    let has_heading = text(lines, start).ends_with(HEADER);
+    let heading = text(lines, start);
+    let has_heading = heading.ends_with(HEADER);
+    let indent =
+        if has_heading { heading.len() - heading.trim_start_matches(' ').len() } else { 0 };
+    let text = |at: usize| {
+        let line = text(lines, at);
+        let (margin, rest) = line.split_at_checked(indent).unwrap_or(("", line));
+        if margin.trim_start_matches(' ').is_empty() { rest } else { line }
+    };
     let mut own = None;
     let mut innermost = None;
     let mut at = start + usize::from(has_heading);
     while at < lines.len() {
-        let line = text(lines, at);
+        let line = text(at);
         if let Some(frame) = frame(line) {
             innermost = Some((at, frame));
             if frame.is_own() {
@@ -115,18 +123,16 @@ fn read(lines: &[&Line], start: usize) -> Option<Traceback> {
         }
         at += 1;
     }
-    let (kind, message) = exception_line(text(lines, at))?;
+    let (kind, message) = exception_line(text(at))?;
     let place = own.or(innermost);
     if !has_heading && !kind.ends_with("Error") {
         return None;
     }
     let more = (at + 1..lines.len())
         .take(MESSAGE_LINES_MAX)
-        .take_while(|next| {
-            text(lines, *next).starts_with(' ') && frame(text(lines, *next)).is_none()
-        })
+        .take_while(|next| text(*next).starts_with(' ') && frame(text(*next)).is_none())
         .count();
-    let words = (at..=at + more).map(|line| text(lines, line)).collect::<Vec<_>>().join("\n");
+    let words = (at..=at + more).map(text).collect::<Vec<_>>().join("\n");
     let exception = Exception {
         kind: kind.to_owned(),
         message: message.to_owned(),
@@ -160,8 +166,13 @@ mod tests {
     use super::*;
 
     fn found(text: &str) -> Vec<Traceback> {
-        let line =
-            |text: &str| Line { number: None, rank: None, node: None, text: text.to_owned() };
+        let line = |text: &str| Line {
+            number: None,
+            rank: None,
+            node: None,
+            local_rank: None,
+            text: text.to_owned(),
+        };
         let lines: Vec<Line> = text.lines().map(line).collect();
         find(&lines.iter().collect::<Vec<_>>())
     }
@@ -177,6 +188,17 @@ mod tests {
         assert_eq!((exception.file.as_deref(), exception.line), (Some("/w/train.py"), Some(12)));
         assert_eq!((exception.function.as_deref(), &all[0].proof), (Some("main"), &vec![2, 6]));
         assert_eq!((all.len(), all[0].end), (1, 7));
+    }
+
+    #[test]
+    fn one_that_is_moved_in_is_read() {
+        let all = found(
+            "  traceback : Traceback (most recent call last):\n    File \"/w/train.py\", line 12, in main\n      f()\n  \
+             DataError: no\n  \n====\n",
+        );
+        let exception = &all[0].exception;
+        assert_eq!((exception.kind.as_str(), exception.line), ("DataError", Some(12)));
+        assert_eq!(exception.message, "no");
     }
 
     #[test]

@@ -220,6 +220,13 @@ def ranks_segfault():
     time.sleep(60)
 
 
+def ranks_recorded():
+    """As `ranks_exception`, and torchrun is told what the exception was."""
+    from torch.distributed.elastic.multiprocessing.errors import record
+
+    record(ranks_exception)()
+
+
 FAILURES = {
     name: thing for name, thing in globals().items() if callable(thing) and name[0].islower()
 }
