@@ -296,7 +296,8 @@ impl Walk {
         let head = match part(name) {
             Part::Text(max) if bytes <= max.min(self.bytes_left) as u64 => read(0, max),
             Part::Text(_) => Ok(Vec::new()),
-            Part::Ends => read(0, 8),
+            Part::Pickle(max) if bytes <= max.min(self.bytes_left) as u64 => read(0, max),
+            Part::Pickle(_) | Part::Ends => read(0, 8),
             Part::Safetensors => read(0, 8)
                 .and_then(|magic| read(0, safetensors_header(&magic).min(self.bytes_left))),
         };

@@ -11,6 +11,8 @@ use crate::domain::checkpoint::layout::POINTERS;
 const TEXT_BYTES_MAX: usize = 256 << 10;
 /// The list of a model's shards, which has a line for each tensor.
 const INDEX_BYTES_MAX: usize = 16 << 20;
+/// The list of what each shard of a distributed checkpoint holds.
+const METADATA_BYTES_MAX: usize = 16 << 20;
 /// The longest header of a safetensors file that is read.
 const HEADER_BYTES_MAX: usize = 4 << 20;
 /// What is read of the end of a file: an archive's end record, or its last blocks.
@@ -25,6 +27,8 @@ pub enum Part {
     Text(usize),
     /// Its header, whose length stands in its first eight bytes.
     Safetensors,
+    /// All of it, if it is not larger than this; else its first bytes.
+    Pickle(usize),
     /// Its first and last bytes.
     Ends,
 }
@@ -35,6 +39,7 @@ pub fn part(name: &[u8]) -> Part {
         () if name.ends_with(b".index.json") => Part::Text(INDEX_BYTES_MAX),
         () if name.ends_with(b".json") || POINTERS.contains(&name) => Part::Text(TEXT_BYTES_MAX),
         () if name.ends_with(b".safetensors") => Part::Safetensors,
+        () if name.ends_with(b".metadata") => Part::Pickle(METADATA_BYTES_MAX),
         () => Part::Ends,
     }
 }
@@ -66,8 +71,7 @@ pub fn end(name: &[u8], file: &Looked) -> End {
         () if name.ends_with(b".safetensors") => safetensors(file),
         () if name.ends_with(b".nemo") => tar(file),
         () if name == b".metadata" => pickle(file),
-        // Archives in a row, each with its own end.
-        () if name.ends_with(b".distcp") => End::Unknown,
+        () if name.ends_with(b".distcp") => archives(file),
         () if file.head.starts_with(b"PK\x03\x04") => zip(file),
         () => End::Unknown,
     }
@@ -116,17 +120,27 @@ fn safetensors(file: &Looked) -> End {
     if whole == file.bytes { End::Whole } else { CUT }
 }
 
+const NO_END: End = End::Cut("has no end: it was not written to its end");
+/// How many bytes the record at the end of a zip archive has.
+const RECORD_BYTES: usize = 22;
+
+/// That record.
+fn last_record(file: &Looked) -> Option<&[u8]> {
+    let at = file.tail.len().checked_sub(RECORD_BYTES)?;
+    file.tail.get(at..).filter(|record| record.starts_with(b"PK\x05\x06"))
+}
+
+/// Archives in a row, one for each tensor: where the last one is whole, others may still be missing behind it.
+fn archives(file: &Looked) -> End {
+    let is_cut = file.head.starts_with(b"PK\x03\x04") && last_record(file).is_none();
+    if is_cut { NO_END } else { End::Unknown }
+}
+
 /// The record at the end of an archive says where its directory is, which reaches to the record.
 fn zip(file: &Looked) -> End {
-    const RECORD_BYTES: usize = 22;
     /// Two more records lie before it in an archive of more than 4 GiB, and in each of torch's.
     const LARGE_RECORDS_BYTES: u64 = 56 + 20;
-    const CUT: End = End::Cut("has no end: it was not written to its end");
-    let at = file.tail.len().saturating_sub(RECORD_BYTES);
-    let record = file.tail.get(at..).unwrap_or_default();
-    if !record.starts_with(b"PK\x05\x06") {
-        return CUT;
-    }
+    let Some(record) = last_record(file) else { return NO_END };
     let number = |from: usize| {
         let bytes = record.get(from..).and_then(<[u8]>::first_chunk::<4>);
         bytes.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)))
@@ -136,7 +150,7 @@ fn zip(file: &Looked) -> End {
     let before = file.bytes.saturating_sub(RECORD_BYTES as u64);
     let is_large = [length, offset].contains(&u64::from(u32::MAX));
     let is_whole = is_large || ends == before || ends + LARGE_RECORDS_BYTES == before;
-    if is_whole { End::Whole } else { CUT }
+    if is_whole { End::Whole } else { NO_END }
 }
 
 /// An archive of tar ends in two empty blocks, and its writers fill up its last record.
@@ -148,7 +162,17 @@ fn tar(file: &Looked) -> End {
     let is_whole = file.bytes.is_multiple_of(RECORD_BYTES)
         && file.tail.len() == TAIL_BYTES
         && file.tail.iter().all(|byte| *byte == 0);
-    if is_whole { End::Whole } else { End::Cut("has no end: it was not written to its end") }
+    if is_whole { End::Whole } else { NO_END }
+}
+
+/// The names with this ending among the short texts of a pickle, which is not loaded.
+pub(super) fn names_in_pickle<'a>(pickle: &'a [u8], ending: &[u8]) -> Vec<&'a [u8]> {
+    const SHORT_TEXT: u8 = 0x8c;
+    let texts = memchr::memchr_iter(SHORT_TEXT, pickle).filter_map(|at| {
+        let length = usize::from(*pickle.get(at + 1)?);
+        pickle.get(at + 2..at + 2 + length)
+    });
+    texts.filter(|text| text.ends_with(ending)).collect()
 }
 
 /// A pickle begins with its protocol and ends with a stop. It is not loaded: that would run what it says.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use crate::domain::checkpoint::ends::{End, end};
+use crate::domain::checkpoint::ends::{End, end, names_in_pickle};
 use crate::domain::checkpoint::layout::{
-    DEEPSPEED_POINTER, MEGATRON_POINTER, TEMPORARY, UNFINISHED, is_weights,
+    DEEPSPEED_POINTER, MEGATRON_POINTER, TEMPORARY, UNFINISHED, is_shard, is_weights,
 };
 use crate::domain::checkpoint::{Format, Kind, Listing, Looked, step_of};
 
@@ -162,6 +162,12 @@ fn metadata(seen: &Seen<'_>, name: &[u8]) -> Result<(), String> {
     let marker = present(seen, name)?;
     let shards = seen.weights.unwrap_or(seen.inside);
     has_any(shards, |name| name.ends_with(b".distcp"))?;
+    let files: HashSet<&[u8]> = shards.files().collect();
+    let mut named = names_in_pickle(&marker.head, b".distcp").into_iter();
+    if let Some(missing) = named.find(|name| !files.contains(name)) {
+        let missing = String::from_utf8_lossy(missing);
+        return Err(format!("`{missing}` is missing, which `.metadata` names"));
+    }
     let newer = seen.looked.iter().find(|(shard, file)| {
         shard.ends_with(b".distcp") && file.modified.duration_since(marker.modified) > SKEW
     });
@@ -201,7 +207,13 @@ fn trainer(seen: &Seen<'_>) -> Result<(), String> {
         has_any(seen.inside, is_weights)?;
     }
     let index = seen.inside.files().find(|name| name.ends_with(b".index.json"));
-    let Some(index) = index else { return Ok(()) };
+    let Some(index) = index else {
+        let mut shards = seen.inside.files().filter(|name| is_weights(name) && is_shard(name));
+        return shards.next().map_or(Ok(()), |shard| {
+            let shown = String::from_utf8_lossy(shard);
+            Err(format!("there is no list of its shards, of which `{shown}` is one"))
+        });
+    };
     let shown = String::from_utf8_lossy(index);
     let file = present(seen, index)?;
     if file.head.len() as u64 != file.bytes {

@@ -94,6 +94,6 @@ fn is_release(name: &[u8], beside: &Listing) -> bool {
 }
 
 /// `model-00001-of-00004.safetensors`: a part of something.
-fn is_shard(name: &[u8]) -> bool {
+pub(super) fn is_shard(name: &[u8]) -> bool {
     name.windows(4).any(|window| window == b"-of-")
 }

@@ -101,7 +101,8 @@ fn looked(name: &str, content: &[u8]) -> Looked {
             }
         }
         Part::Safetensors => safetensors_header(content).min(content.len()),
-        Part::Ends => content.len().min(8),
+        Part::Pickle(max) if content.len() <= max => content.len(),
+        Part::Pickle(_) | Part::Ends => content.len().min(8),
     };
     Looked {
         bytes: content.len() as u64,

@@ -85,6 +85,7 @@ const PICKLE: &[u8] = b"\x80\x04.";
 
 #[test]
 fn dcp_is_complete_with_its_metadata() {
+    const NAMES: &[u8] = b"\x80\x04\x8c\x0c__0_0.distcp\x94K\x00\x8c\x0c__1_0.distcp\x94.";
     let new = |inside| Case::new(Format::Dcp, "100", inside);
     let whole = || new("__0_0.distcp __1_0.distcp .metadata").file(".metadata", PICKLE);
     whole().is_complete();
@@ -94,6 +95,14 @@ fn dcp_is_complete_with_its_metadata() {
         .lacks("`__1_0.distcp` is newer than `.metadata`: it is written over");
     whole().file("__1_0.distcp", b"").lacks("`__1_0.distcp` is empty");
     new("__0_0.distcp").lacks("it has no `.metadata`, which is written last");
+    let named = |inside| new(inside).file(".metadata", NAMES);
+    named("__0_0.distcp __1_0.distcp .metadata").is_complete();
+    named("__0_0.distcp .metadata").lacks("`__1_0.distcp` is missing, which `.metadata` names");
+    let whole_shard = [archive(10), archive(20)].concat();
+    whole().file("__1_0.distcp", &whole_shard).is_complete();
+    whole()
+        .file("__1_0.distcp", &whole_shard[..whole_shard.len() - 1])
+        .lacks("`__1_0.distcp` has no end: it was not written to its end");
     new("__0_0.distcp .metadata .metadata.tmp")
         .file(".metadata", PICKLE)
         .lacks("`.metadata.tmp` was not renamed yet");
@@ -127,6 +136,9 @@ fn huggingface_is_complete_with_its_state_and_every_shard() {
     let all =
         "m-1-of-2.safetensors m-2-of-2.safetensors model.safetensors.index.json trainer_state.json";
     sharded(all).is_complete();
+    new("m-1-of-2.safetensors m-2-of-2.safetensors trainer_state.json")
+        .file(STATE, b"{}")
+        .lacks("there is no list of its shards, of which `m-1-of-2.safetensors` is one");
     sharded(all)
         .file("m-1-of-2.safetensors", &tensors(10)[..20])
         .lacks("`m-1-of-2.safetensors` is shorter or longer than its header says");
