@@ -8,3 +8,4 @@ mod kills;
 mod lives;
 pub(crate) mod requirements;
 pub(crate) mod secrets;
+mod torch;
