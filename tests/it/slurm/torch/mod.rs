@@ -2,6 +2,7 @@
 //!
 //! They need the environment of `tests/launchers/environment torch`, which `tests/run --torch` makes.
 
+mod failures;
 mod ranks;
 mod resume;
 
