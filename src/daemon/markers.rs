@@ -8,24 +8,9 @@ use crate::domain::run::{Look, Seen, Submission};
 use crate::ports::Hands;
 use crate::store::RunRow;
 
-/// The scheduler does not know the job. The script's marker is asked before that counts; a silent file system makes it silence.
-pub(super) async fn absent(world: &World, row: &RunRow, seen: &mut Seen) -> Look {
-    let Some(attempt) = &row.run.attempt else { return Look::Absent };
-    let Some(submission) = row.run.submission.clone() else { return Look::Absent };
-    let (run_dir, n) = (row.run_dir.clone(), attempt.n);
-    let ask = move |hands: &dyn Hands| newest_marker(hands, &run_dir, n, &submission);
-    match world.with_hands(&row.resolved.run_root, ask).await {
-        Ok(marker) => {
-            seen.marker = marker;
-            Look::Absent
-        }
-        Err(silence) => Look::from(&silence),
-    }
-}
-
-/// Attempt `n` was ended from outside, and its script was not heard to end: what it wrote down is heard now, since its event
-/// may be late or never come. A silent file system makes the end wait.
-pub(super) async fn hear_end(world: &World, row: &RunRow, n: u32, seen: &mut Seen) {
+/// Looks up what the script wrote down at the end of attempt `n`, before what the scheduler shows counts: its event may be
+/// late or never come. A silent file system makes the look silence.
+pub(super) async fn look_up_marker(world: &World, row: &RunRow, n: u32, seen: &mut Seen) {
     let Some(submission) = row.run.submission.clone() else { return };
     let run_dir = row.run_dir.clone();
     let ask = move |hands: &dyn Hands| newest_marker(hands, &run_dir, n, &submission);

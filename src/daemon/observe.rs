@@ -12,7 +12,7 @@ use tracing::debug;
 use crate::daemon::builds::{self, look_at_builds};
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
-use crate::daemon::markers::{absent, hear_end};
+use crate::daemon::markers::look_up_marker;
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, Token};
 use crate::domain::run::{
@@ -146,7 +146,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed
             } else if is_older_than_doubt(&row.run.state, asked_at, world.clock.now()) {
                 // sbatch may have submitted since.
             } else {
-                seen.look = absent(world, row, seen).await;
+                absent(world, row, seen).await;
             }
         }
     }
@@ -180,10 +180,17 @@ async fn found_jobs(world: &World, row: &RunRow, sightings: Vec<Sighting>, seen:
     }
     sort_out(sightings, owner.as_ref(), known, seen);
     if seen.look == Look::Absent {
-        seen.look = absent(world, row, seen).await;
+        absent(world, row, seen).await;
+    } else if let Some(n) = unheard_end(&row.run, &seen.look) {
+        look_up_marker(world, row, n, seen).await;
     }
-    if let Some(n) = unheard_end(&row.run, &seen.look) {
-        hear_end(world, row, n, seen).await;
+}
+
+/// The scheduler does not know the job.
+async fn absent(world: &World, row: &RunRow, seen: &mut Seen) {
+    seen.look = Look::Absent;
+    if let Some(attempt) = &row.run.attempt {
+        look_up_marker(world, row, attempt.n, seen).await;
     }
 }
 

@@ -8,7 +8,7 @@ mod admission;
 mod broken;
 mod calls;
 mod campaign;
-mod chance;
+pub(crate) mod chance;
 mod core;
 mod fates;
 mod files;

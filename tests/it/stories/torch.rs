@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::env::TestEnv;
 use crate::environments::made_environment;
+use crate::sim::chance::mix;
 
 const CUTS: u64 = 10;
 
@@ -36,12 +37,8 @@ fn written(environment: &str, format: &str, directory: &Path) -> (String, Vec<Fi
 
 /// A number below another one, which follows from a seed.
 fn below(seed: &mut u64, end: usize) -> usize {
-    // SplitMix64.
-    *seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut mixed = *seed;
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    usize::try_from((mixed ^ (mixed >> 31)) % end as u64).unwrap()
+    *seed = seed.wrapping_add(1);
+    usize::try_from(mix(*seed) % end as u64).unwrap()
 }
 
 /// Whether a checkpoint is none without the file. The rest (a model's config, the optimizer) not every save has.
@@ -131,7 +128,7 @@ fn no_cut_is_complete(format: &str) {
     assert_eq!((&shown["count"], &shown["complete"]), (&1.into(), &1.into()), "{shown:#}");
     assert_eq!(shown["checkpoints"][0]["format"], format, "{shown:#}");
     for number in 0..cuts() {
-        let mut seed = number;
+        let mut seed = number << 32;
         let mut files = whole.clone();
         let how = cut(&mut files, &mut seed);
         put(&place, &files);
