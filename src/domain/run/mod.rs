@@ -12,6 +12,7 @@ mod decision;
 mod doubt;
 mod finish;
 mod jobs;
+mod reason;
 mod restart;
 mod seen;
 mod sighted;
