@@ -44,6 +44,8 @@ pub struct SubmitOrder {
     /// The run directory; the script is `job.sh` in it.
     pub run_dir: PathBuf,
     pub time_limit: Option<Seconds>,
+    /// How long before that the script is warned; 0: not at all.
+    pub warn_before_end: Seconds,
     /// Between asking a cancelled job to end and killing it.
     pub kill_wait: Seconds,
     /// What the job's files are made with.
@@ -117,8 +119,8 @@ pub trait Scheduler: Send + Sync {
     /// Asks for all of them at once. What is neither seen, nor unchanged, nor unsure in a good answer is absent.
     fn look<'a>(&'a self, asked: &'a [Asked]) -> BoxFuture<'a, Result<LookAnswer, Silence>>;
 
-    /// Asks for a job's end; with `grace` it may save first. Confirmed only by a later look. A job under that id which is
-    /// not of the submission is left alone: schedulers give ids out again.
+    /// Asks for a job's end, confirmed only by a later look; with `grace` it is only warned, and has to be asked again
+    /// without. A job under that id which is not of the submission is left alone: schedulers give ids out again.
     fn cancel<'a>(
         &'a self,
         job: &'a JobKey,

@@ -78,6 +78,7 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
         job_name: intent.job_name,
         run_dir: run_dir.to_owned(),
         time_limit: resolved.compute.time_limit.map(|limit| limit.0),
+        warn_before_end: resolved.failure.warn_before_end,
         kill_wait: resolved.script.kill_wait,
         umask: resolved.script.umask.0,
     };

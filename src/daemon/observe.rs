@@ -330,13 +330,13 @@ mod tests {
     #[test]
     fn a_job_that_was_seen_is_not_urgent_although_it_may_be_forgotten() {
         let now = Timestamp::constant(1_790_000_000, 0);
-        let (token, cluster) = (Token::from_bits(1), "main".to_owned());
+        let (token, cluster, wait) = (Token::from_bits(1), "main".to_owned(), Seconds(10));
         let job = JobKey { cluster: cluster.clone(), job: 7, array_task: None };
-        let wait = Seconds(10);
         let policy = Policy {
             max_restarts: 0,
             restart_on: Vec::new(),
             restart_exit_codes: Vec::new(),
+            warn_before_end: Seconds(0),
             backoff: wait,
             in_doubt_wait: wait,
             absent_grace: wait,

@@ -15,7 +15,7 @@ use crate::daemon::observe::{Observed, observe};
 use crate::daemon::secrets::remove_secrets;
 use crate::daemon::world::World;
 use crate::domain::ids::{JobKey, RunId};
-use crate::domain::run::{Act, Decision, Look, Phase, Run, Seen, State, decide};
+use crate::domain::run::{Act, Decision, Look, Phase, Policy, Run, Seen, State, decide};
 use crate::fault::point;
 use crate::store::{Recording, RunRow, StoreError};
 
@@ -158,7 +158,7 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
     }
     collect_last(world, row, &decision).await;
     if decision == Decision::stay(&row.run) && wishes.is_empty() {
-        deliver_again(world, &row.run, seen).await;
+        deliver_again(world, &row.run, (seen, &policy)).await;
         return None;
     }
     Some(Decided { row: Arc::clone(row), decision, wishes, at })
@@ -208,7 +208,7 @@ pub(super) fn tell(id: RunId, name: &str, decision: &Decision) {
 
 /// A stop is under way, its job lives, and this process has not delivered the cancel: the daemon ended, or the scheduler
 /// was silent, between the record and the act. It is delivered now, with the grace it was to have.
-async fn deliver_again(world: &World, run: &Run, seen: &Seen) {
+async fn deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy)) {
     let State::Stopping { .. } = run.state else { return };
     let Look::Job(shown) = &seen.look else { return };
     if !matches!(shown.phase, Phase::Waiting { .. } | Phase::Running) {
@@ -219,7 +219,9 @@ async fn deliver_again(world: &World, run: &Run, seen: &Seen) {
     let delivered = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job);
     if !delivered {
         let token = shown.token.clone();
-        perform(world, run, Act::Cancel { job, token, grace: true }).await;
+        // What waits cannot be warned.
+        let grace = shown.phase == Phase::Running && policy.grace().is_some();
+        perform(world, run, Act::Cancel { job, token, grace }).await;
     }
 }
 

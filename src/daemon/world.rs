@@ -238,8 +238,8 @@ impl World {
         Policy {
             max_restarts: resolved.failure.max_restarts,
             restart_on: resolved.failure.restart_on.clone(),
-            // Not built yet: an exit code alone brings nothing back.
-            restart_exit_codes: Vec::new(),
+            restart_exit_codes: resolved.failure.restart_exit_codes.clone(),
+            warn_before_end: resolved.failure.warn_before_end,
             backoff: Seconds(10),
             in_doubt_wait,
             absent_grace,

@@ -45,6 +45,8 @@ pub enum ScriptEventKind {
     Launched,
     /// A signal announced the end.
     Warned,
+    /// That was a while ago, and no process of the training had a handler for it.
+    Unheard,
     /// The claim is ours, and data of the run is not what it was when the run was submitted.
     DataChanged,
     /// It could not be found out whether it is.

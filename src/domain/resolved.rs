@@ -9,7 +9,7 @@ use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
 use crate::domain::run::Reason;
 use crate::domain::site::{ContainerRuntime, Mode};
-use crate::domain::spec::{Launcher, WorkStyle};
+use crate::domain::spec::{Launcher, WarnSignal, WorkStyle};
 use crate::domain::units::{Seconds, TimeLimit};
 use crate::domain::word::Word;
 
@@ -191,11 +191,19 @@ pub struct Distributed {
     pub ports: (u32, u32),
 }
 
-/// When a run is brought back; by default never.
+/// How a run is warned of its end, and when it is brought back; by default never.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     pub max_restarts: u32,
     pub restart_on: Vec<Reason>,
+    /// What a training exits with that has saved and wants to be brought back.
+    #[serde(default)]
+    pub restart_exit_codes: Vec<i32>,
+    /// How long before its end the training is warned; 0: not at all.
+    #[serde(default)]
+    pub warn_before_end: Seconds,
+    #[serde(default)]
+    pub warn_signal: WarnSignal,
 }
 
 impl Failure {

@@ -182,15 +182,15 @@ keys! {
         max_restarts: At<u32>,
         /// After what. Default: `preempted` and `node_failure`.
         restart_on: At<Vec<At<RestartOn>>>,
+        /// What a training exits with that has saved and wants to be brought back. Default: 75.
+        restart_exit_codes: At<Vec<At<u32>>>,
+        /// How long before its end the training is warned, and how long a run that is cancelled may take to save; `0s`:
+        /// not at all. Default: 60s, or not at all where the time limit is shorter than 2 minutes.
+        warn_before_end: At<Seconds>,
+        /// What processes of the training get that have a handler for it. Default: USR1.
+        warn_signal: At<WarnSignal>,
     }
-    later {
-        "restart_exit_codes",
-        "requeue",
-        "warn_before_end",
-        "warn_signal",
-        "exclude_failed_nodes",
-        "no_progress_timeout"
-    }
+    later { "requeue", "exclude_failed_nodes", "no_progress_timeout" }
 }
 
 keys! {
@@ -315,6 +315,33 @@ choice! {
         NodeFailure = "node_failure",
     }
     later { "time_limit", "out_of_memory", "exit_code", "signal", "hung", "lost", "boot_failure" }
+}
+
+choice! {
+    /// What tells the training that its end is near.
+    #[derive(Default)]
+    pub enum WarnSignal {
+        #[default]
+        Usr1 = "USR1",
+        Usr2 = "USR2",
+        Term = "TERM",
+        Int = "INT",
+        Hup = "HUP",
+    }
+    later {}
+}
+
+impl WarnSignal {
+    /// Linux's own number of it, on every machine that Slurm runs on.
+    pub fn number(self) -> u32 {
+        match self {
+            Self::Hup => 1,
+            Self::Int => 2,
+            Self::Usr1 => 10,
+            Self::Usr2 => 12,
+            Self::Term => 15,
+        }
+    }
 }
 
 /// Pieces of bash that a site puts into every script.

@@ -16,7 +16,7 @@ const DAY: u64 = 24 * HOUR;
 pub const SECONDS_MAX: u64 = 366 * DAY;
 
 /// A length of time in whole seconds, written `90s`, `5m`, `1d12h`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Seconds(pub u64);
 
 /// A wall-clock limit: as [`Seconds`], or as Slurm writes it: `30` (minutes), `30:00`, `12:00:00`, `1-12`, `1-12:00:00`.

@@ -95,6 +95,9 @@ directory = "c"
 [failure]
 max_restarts = 2
 restart_on = ["preempted"]
+restart_exit_codes = [75]
+warn_before_end = "5m"
+warn_signal = "USR2"
 [metrics]
 file = "m.jsonl"
 "#;

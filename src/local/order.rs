@@ -16,6 +16,9 @@ pub struct Order {
     pub job_name: String,
     pub run_dir: PathBuf,
     pub time_limit: Option<Seconds>,
+    /// How long before that the script is warned; 0: not at all.
+    #[serde(default)]
+    pub warn_before_end: Seconds,
     pub kill_wait: Seconds,
     /// What the script gets beside the few that come from the user database.
     pub environment: Vec<(String, String)>,

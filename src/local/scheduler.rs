@@ -207,6 +207,7 @@ impl Inner {
             job_name: order.job_name.to_string(),
             run_dir: order.run_dir,
             time_limit: order.time_limit,
+            warn_before_end: order.warn_before_end,
             kill_wait: order.kill_wait,
             environment: self.environment.clone(),
             submitted_at: self.clock.now(),

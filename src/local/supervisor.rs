@@ -114,10 +114,7 @@ fn run(order: &Order, spool: &Spool, signals: &mut Signals) -> Outcome {
     };
     let odd = || io::Error::other("its pid is odd");
     match start_script(&start).and_then(|pid| pid_of(pid).ok_or_else(odd)) {
-        Ok(script) => {
-            let limits = (order.time_limit, order.kill_wait);
-            Watch::new(script, (signals, spool), limits).see_through()
-        }
+        Ok(script) => Watch::new(script, (signals, spool), order).see_through(),
         Err(error) => not_started(&error),
     }
 }

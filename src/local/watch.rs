@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::domain::units::Seconds;
 use crate::local::children::{self, Ended};
+use crate::local::order::Order;
 use crate::local::record::{JobState, Outcome};
 use crate::local::signals::Signals;
 use crate::local::spool::Spool;
@@ -31,6 +31,10 @@ pub(super) struct Watch<'a> {
     spool: &'a Spool,
     kill_wait: Duration,
     limit_at: Option<Instant>,
+    /// When the script is warned that the limit is near; none once it was.
+    warn_at: Option<Instant>,
+    /// Somebody wants it to end, and it was given time to save.
+    is_warned: bool,
     stop: Option<Stop>,
     kill_at: Option<Instant>,
 }
@@ -39,13 +43,18 @@ impl<'a> Watch<'a> {
     pub(super) fn new(
         script: Pid,
         (signals, spool): (&'a mut Signals, &'a Spool),
-        (time_limit, kill_wait): (Option<Seconds>, Seconds),
+        order: &Order,
     ) -> Self {
         let now = Instant::now();
         // A limit beyond what the clock can count is none.
-        let limit_at = time_limit.and_then(|limit| now.checked_add(Duration::from_secs(limit.0)));
-        let kill_wait = Duration::from_secs(kill_wait.0);
-        Self { script, signals, spool, kill_wait, limit_at, stop: None, kill_at: None }
+        let after = |seconds: u64| now.checked_add(Duration::from_secs(seconds));
+        let limit_at = order.time_limit.and_then(|limit| after(limit.0));
+        let warning = order.warn_before_end.0;
+        let warn_at = order.time_limit.filter(|_| warning > 0);
+        let warn_at = warn_at.and_then(|limit| after(limit.0.saturating_sub(warning)));
+        let kill_wait = Duration::from_secs(order.kill_wait.0);
+        let (is_warned, stop, kill_at) = (false, None, None);
+        Self { script, signals, spool, kill_wait, limit_at, warn_at, is_warned, stop, kill_at }
     }
 
     /// Sees the script to its end, and then everything that it started.
@@ -60,7 +69,8 @@ impl<'a> Watch<'a> {
             }
             let now = Instant::now();
             self.on_time(now);
-            let due = self.kill_at.or(self.limit_at.filter(|_| self.stop.is_none()));
+            let warn_or_end = self.warn_at.or(self.limit_at).filter(|_| self.stop.is_none());
+            let due = self.kill_at.or(warn_or_end);
             if self.signals.wait(due.map(|due| due.saturating_duration_since(now))) {
                 self.on_request(Instant::now());
             }
@@ -70,6 +80,10 @@ impl<'a> Watch<'a> {
     }
 
     fn on_time(&mut self, now: Instant) {
+        if self.stop.is_none() && self.warn_at.is_some_and(|at| at <= now) {
+            self.warn_at = None;
+            self.warn();
+        }
         if self.stop.is_none() && self.limit_at.is_some_and(|at| at <= now) {
             self.begin(Stop::TimeLimit, now, self.kill_wait);
         }
@@ -79,14 +93,24 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Somebody wants it to end. A request without grace shortens what is under way already.
+    /// Somebody wants it to end; asked with grace it is only warned. A request without grace shortens what is under way
+    /// already.
     fn on_request(&mut self, now: Instant) {
-        let patience = if self.spool.is_asked_to_end_now() { NO_GRACE } else { self.kill_wait };
-        if self.stop.is_none() {
-            self.begin(Stop::Cancelled, now, patience);
-        } else if let Some(at) = now.checked_add(patience) {
-            self.kill_at = self.kill_at.map(|earlier| earlier.min(at));
+        let at_once = self.spool.is_asked_to_end_now();
+        let with_grace = self.spool.is_asked_to_end() && !at_once;
+        if self.stop.is_some() {
+            let at = now.checked_add(if at_once { NO_GRACE } else { self.kill_wait });
+            self.kill_at = self.kill_at.min(at).or(at);
+        } else if with_grace && !self.is_warned {
+            self.is_warned = true;
+            self.warn();
+        } else {
+            self.begin(Stop::Cancelled, now, self.kill_wait);
         }
+    }
+
+    fn warn(&self) {
+        kill(self.script, Signal::SIGUSR1).ok();
     }
 
     fn begin(&mut self, stop: Stop, now: Instant, patience: Duration) {

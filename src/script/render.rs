@@ -12,7 +12,7 @@ use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
 use crate::domain::resolved::{self, Gpus, Program, Resolved, Target};
 use crate::domain::site::{ContainerRuntime, Mode};
-use crate::domain::spec::{Launcher, Stage, WorkStyle};
+use crate::domain::spec::{Launcher, Stage, WarnSignal, WorkStyle};
 use crate::domain::tree::FILES_TIME;
 use crate::domain::word::Word;
 use crate::script::directive::Directive;
@@ -108,6 +108,7 @@ struct Job<'a> {
     srun_args: Vec<ShellWord<'a>>,
     /// Whether the site says which interface for MPI srun offers.
     says_mpi: bool,
+    warn_signal: WarnSignal,
     superseded_exit: u8,
     launch_failed_exit: u8,
 }
@@ -181,6 +182,7 @@ impl<'a> Job<'a> {
             is_alone,
             srun_args: words(&distributed.srun_args),
             says_mpi: distributed.srun_args.iter().any(|word| word.starts_with("--mpi=")),
+            warn_signal: resolved.failure.warn_signal,
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
         }

@@ -268,13 +268,12 @@ impl Scheduler for SlurmScheduler {
     /// look is left to whoever has it now. scancel's own `--name` would have Slurm compare, but wants the whole name, which
     /// plugins of the site may have changed, and before 23.11 loads all jobs for it.
     ///
-    /// On every release scancel asks first and kills after the cluster's own `KillWait`, whatever signal it is given:
-    /// with and without grace are the same.
+    /// The script alone is warned. Without grace scancel asks first, and kills after the cluster's own `KillWait`.
     fn cancel<'a>(
         &'a self,
         job: &'a JobKey,
         token: &'a Token,
-        _grace: bool,
+        grace: bool,
     ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
             let id = match job.array_task {
@@ -282,7 +281,9 @@ impl Scheduler for SlurmScheduler {
                 None => job.job.to_string(),
             };
             if self.is_still_of(job, &id, token).await? {
-                return self.commands.ask(Query::Scancel, vec![id]).await.map(drop);
+                let warn = ["--batch", "--signal=USR1"].map(str::to_owned);
+                let args = warn.into_iter().filter(|_| grace).chain([id]).collect();
+                return self.commands.ask(Query::Scancel, args).await.map(drop);
             }
             warn!(cluster.name = %self.name, "job {job} is another's by now: it is left alone");
             Ok(())

@@ -73,6 +73,8 @@
 {%- include "sbatch/launch/local_jax.sh" -%}
 {%- endmatch %}
 
+{% include "sbatch/parts/warning.sh" %}
+
 {% include "sbatch/parts/run.sh" %}
 
 main() {

@@ -92,7 +92,7 @@ fn with_grace_a_script_may_save_first() {
     let yard = Yard::new();
     let job = yard.submit(
         HOUR,
-        "trap 'echo saved; exit 0' TERM; echo $$ > ready; while :; do sleep 0.01; done",
+        "trap 'echo saved; exit 75' USR1; echo $$ > ready; while :; do sleep 0.01; done",
     );
     let record = yard.running(&job);
     pid_in(&job.file("ready"));
@@ -101,11 +101,39 @@ fn with_grace_a_script_may_save_first() {
         send(record.process.pid, signal);
     }
     yard.cancel(&job, true);
-    yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, Some(0), None));
-    // bash tells of its sleep, which was terminated too.
-    assert!(job.log().ends_with("saved\n"), "{}", job.log());
+    yard.ends(&job, "FAILED", (JobEnd::Failed, Some(75), None));
+    assert_eq!(job.log(), "saved\n");
     yard.cancel(&job, true);
     yard.cancel(&job, false);
+}
+
+#[test]
+fn a_script_that_was_warned_in_vain_is_told_to_end_and_then_killed() {
+    let yard = Yard::new();
+    let traps = "trap 'touch warned' USR1; trap 'touch told' TERM";
+    let job = yard.submit(HOUR, &format!("{traps}; echo $$ > ready; while :; do sleep 0.01; done"));
+    pid_in(&job.file("ready"));
+    yard.cancel(&job, true);
+    eventually("the warning", || job.file("warned").exists().then_some(()));
+    assert!(!job.file("told").exists());
+    yard.cancel(&job, false);
+    eventually("the end", || job.file("told").exists().then_some(()));
+    assert_eq!(yard.look(&job).unwrap().phase, Phase::Running, "it may take its time");
+    yard.cancel(&job, false);
+    yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, None, Some(9)));
+}
+
+#[test]
+fn a_script_is_warned_before_its_time_limit() {
+    let yard = Yard::new();
+    let script =
+        "trap 'echo warned' USR1; trap 'echo over; exit 1' TERM\nwhile :; do sleep 0.01; done";
+    let (mut order, job) = yard.order(7, Some(Seconds(3)), script);
+    order.warn_before_end = Seconds(2);
+    assert!(matches!(yard.answer(order), Answer::Acknowledged { .. }));
+    yard.ends(&job, "TIMEOUT", (JobEnd::TimeLimit, Some(1), None));
+    assert!(job.log().starts_with("warned\n"), "{}", job.log());
+    assert!(job.log().ends_with("over\n"), "{}", job.log());
 }
 
 #[test]
@@ -113,9 +141,12 @@ fn without_grace_a_script_that_does_not_listen_is_killed() {
     let yard = Yard::new();
     let job = yard.submit(HOUR, "trap '' TERM; echo $$ > ready; while :; do sleep 0.01; done");
     pid_in(&job.file("ready"));
-    yard.cancel(&job, true);
-    assert_eq!(yard.look(&job).unwrap().phase, Phase::Running);
     yard.cancel(&job, false);
+    // Asked again and again: the first time it may take its time.
+    eventually("its death", || {
+        yard.cancel(&job, false);
+        (yard.look(&job).unwrap().phase != Phase::Running).then_some(())
+    });
     yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, None, Some(9)));
 }
 
@@ -124,7 +155,7 @@ fn a_stopped_job_is_cancelled_too() {
     let yard = Yard::new();
     let job = yard.submit(HOUR, "echo $$ > ready; kill -STOP $$");
     pid_in(&job.file("ready"));
-    yard.cancel(&job, true);
+    yard.cancel(&job, false);
     yard.ends(&job, "CANCELLED", (JobEnd::Cancelled, None, Some(15)));
 }
 

@@ -14,4 +14,5 @@ mod ranks;
 mod record;
 mod scratch;
 mod slurm;
+mod warnings;
 mod world;

@@ -114,6 +114,7 @@ async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), Stri
         job_name,
         run_dir: order.directory(),
         time_limit: on.compute.time_limit.map(|limit| limit.0),
+        warn_before_end: Seconds(0),
         kill_wait: order.resolved.script.kill_wait,
         umask: order.resolved.script.umask.0,
     };

@@ -244,7 +244,7 @@ fn ours(name: &str) -> Option<&'static str> {
     Some(match name {
         "output" | "error" | "open-mode" => "Trainyard keeps the logs: `trainyard logs RUN`",
         "requeue" | "no-requeue" => "`[failure] max_restarts` says how often a run is brought back",
-        "signal" => "Trainyard warns the training itself",
+        "signal" => "`[failure] warn_before_end` and `warn_signal` say how the training is warned",
         "export" => "a job gets no variables of your shell: see `[environment.variables]`",
         _ => return None,
     })

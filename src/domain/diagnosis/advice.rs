@@ -136,7 +136,7 @@ const TO_DO: &[(Kind, &str)] = &[
     (Kind::ExitCode, "the last lines of the log are shown; `trainyard logs` has the rest"),
     (
         Kind::TimeLimit,
-        "ask for a longer `time_limit`, or save checkpoints and add `time_limit` to `restart_on`",
+        "ask for a longer `time_limit`, or save on the warning before the end and exit with 75 to be brought back",
     ),
     (
         Kind::Preempted,

@@ -188,6 +188,7 @@ impl<'a> Resolver<'a> {
     ) -> Compute {
         self.check_nodes(chosen);
         let time_limit = self.time_limit(chosen);
+        self.check_failure(&chosen.target, time_limit);
         let options = match chosen.target {
             Target::Local => Vec::new(),
             Target::Slurm { .. } => self.sbatch_options(chosen, distributed, time_limit, project),

@@ -7,6 +7,7 @@ mod compute;
 mod container;
 mod data;
 mod expected;
+mod failure;
 pub(super) mod program;
 mod requirements;
 pub(super) mod sbatch_options;
@@ -22,10 +23,9 @@ use crate::domain::dataset::Dataset;
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode;
 use crate::domain::problem::{At, Place, Problem, SourceId, limited};
-use crate::domain::resolved::{Failure, Resolved, Script, Target};
-use crate::domain::run::Reason;
+use crate::domain::resolved::{Resolved, Script, Target};
 use crate::domain::site::{self, Mode, Site};
-use crate::domain::spec::{RestartOn, Spec};
+use crate::domain::spec::Spec;
 use crate::domain::units::Seconds;
 
 /// Who asks: everything about a person that decides what a spec means.
@@ -139,6 +139,7 @@ impl Resolver<'_> {
         if chosen.as_ref().is_none_or(|chosen| chosen.target == Target::Local) {
             self.check_verbatim();
         }
+        let failure = self.failure(compute.as_ref().and_then(|compute| compute.time_limit));
         Some(Resolved {
             name: name?,
             project,
@@ -151,7 +152,7 @@ impl Resolver<'_> {
             distributed,
             checkpoint_directory,
             metrics_file,
-            failure: self.failure(),
+            failure,
             run_root: run_root?,
             run_dir_mode: self
                 .general(|general| general.run_dir_mode.as_ref())
@@ -300,27 +301,6 @@ impl Resolver<'_> {
             self.at(asked.place, message);
         }
         asked.value.clone()
-    }
-
-    fn failure(&self) -> Failure {
-        const WITH_CHECKPOINTS: u32 = 3;
-        let spec = self.spec.failure.as_ref();
-        let default = if self.spec.checkpoint.is_some() { WITH_CHECKPOINTS } else { 0 };
-        let asked = spec.and_then(|failure| failure.restart_on.as_ref());
-        let restart_on = asked
-            .map_or(vec![RestartOn::Preempted, RestartOn::NodeFailure], |asked| {
-                asked.value.iter().map(|at| at.value).collect()
-            });
-        let reason = |cause: RestartOn| match cause {
-            RestartOn::Preempted => Reason::Preempted,
-            RestartOn::NodeFailure => Reason::NodeFailure,
-        };
-        Failure {
-            max_restarts: spec
-                .and_then(|failure| failure.max_restarts.as_ref())
-                .map_or(default, |most| most.value),
-            restart_on: restart_on.into_iter().map(reason).collect(),
-        }
     }
 
     fn script(&self, target: &Target, chosen: Option<&compute::Chosen<'_>>) -> Script {

@@ -5,7 +5,7 @@ use crate::domain::requirements::BUILD_SECONDS_MAX;
 use crate::domain::resolve::{Choice, Expectation, Expected, Resolver};
 use crate::domain::resolved::{BuildOn, Requirements, Target};
 use crate::domain::site::CLASS_PREFIX;
-use crate::domain::spec::{Compute, Distributed, Launcher, Spec, TargetKind};
+use crate::domain::spec::{Compute, Distributed, Failure, Launcher, Spec, TargetKind};
 use crate::domain::units::{Seconds, TimeLimit};
 
 impl Resolver<'_> {
@@ -47,10 +47,13 @@ impl Resolver<'_> {
             ..Compute::default()
         };
         let launcher = Some(At::new(Launcher::None, place.place));
+        // There is no training that could save.
+        let warn_before_end = Some(At::new(Seconds(0), place.place));
         let spec = Spec {
             project: self.spec.project.clone(),
             compute: Some(compute),
             distributed: Some(Distributed { launcher, ..Distributed::default() }),
+            failure: Some(Failure { warn_before_end, ..Failure::default() }),
             ..Spec::default()
         };
         let mut resolver = Resolver {

@@ -169,7 +169,12 @@ impl Resolver<'_> {
             options.add("mail-type", Some(mail.place), types.join(","));
         }
         // One or the other: what Slurm does when a job says nothing is the site's choice.
-        options.flag(if self.failure().allows_requeue() { "requeue" } else { "no-requeue" });
+        let failure = self.failure(time_limit);
+        options.flag(if failure.allows_requeue() { "requeue" } else { "no-requeue" });
+        if failure.warn_before_end.0 > 0 {
+            // To the script alone, which knows whom to tell: most signals end whoever does not catch them.
+            options.add("signal", None, format!("B:USR1@{}", failure.warn_before_end.0));
+        }
         // Last, so that sbatch takes the spec's own word over everything else.
         for option in compute.sbatch.iter().flat_map(|options| &options.value) {
             options.verbatim(option);

@@ -1,6 +1,7 @@
 //! What specs come to at a site: text in, a resolved spec or all its problems out.
 
 mod data;
+mod failure;
 mod options;
 mod problems;
 mod program;

@@ -126,6 +126,7 @@ impl Attempt {
             absent_since: None,
             script_end: None,
             self_reported: false,
+            warned_at: None,
             data_drift: None,
             shown: None,
         }

@@ -10,6 +10,7 @@ use crate::domain::run::seen::JobEnd;
 use crate::domain::run::state::{
     Attempt, AttemptState, End, Ending, Policy, Reason, Run, State, Stop,
 };
+use crate::domain::units::Seconds;
 
 /// The scheduler's final word about the attempt under way.
 pub(super) fn close(
@@ -77,27 +78,12 @@ pub(super) fn conclude(
         settle_claim(&mut decision.run);
         return;
     }
-    let script_reason = decision
-        .run
-        .attempt
-        .as_ref()
-        .and_then(|a| a.script_end.as_ref())
-        .and_then(|end| end.reason);
-    // The script knows better than its exit code why it gave up. Where Slurm ended the job, that is why.
-    let by_script = matches!(reason, None | Some(Reason::ExitCode | Reason::Signal));
-    let (ending, reason) = match script_reason {
-        Some(ScriptReason::LaunchFailed) if by_script => {
-            (Ending::Failed, Some(Reason::LaunchFailed))
-        }
-        Some(ScriptReason::DataChanged) if by_script => (Ending::Failed, Some(Reason::DataChanged)),
-        Some(
-            ScriptReason::LaunchFailed
-            | ScriptReason::DataChanged
-            | ScriptReason::Superseded
-            | ScriptReason::Unknown,
-        )
-        | None => (ending, reason),
-    };
+    let (ending, reason) = corrected(&decision.run, ending, reason);
+    // What the training was warned of is why it ended, unless it saved and wants to be brought back.
+    let asks_back = asks_back(&decision.run, reason, policy);
+    let ended_by_itself = matches!(reason, Some(Reason::ExitCode | Reason::Signal)) && !asks_back;
+    let cause = decision.run.attempt.as_ref().filter(|_| ended_by_itself);
+    let cause = cause.and_then(|attempt| attempt.warned_of(policy));
     let at = decision.run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
     let stop = if let State::Stopping { stop, .. } = &decision.run.state {
         Some(stop.clone())
@@ -110,8 +96,10 @@ pub(super) fn conclude(
     let reason = wished.as_ref().map_or(reason, |stop| Some(stop.reason));
     let message = match (&wished, decision.run.attempt.as_ref()) {
         (Some(stop), _) => stop.message.clone(),
+        (None, attempt) if cause.is_some() => after_warning(&evidence(reason, attempt), attempt),
         (None, attempt) => evidence(reason, attempt),
     };
+    let reason = if wished.is_some() { reason } else { cause.or(reason) };
     if let Some(attempt) = decision.run.attempt.as_mut() {
         attempt.reason = reason;
         attempt.state = match ending {
@@ -134,15 +122,48 @@ pub(super) fn conclude(
         decision.run.state = State::Backoff { until: after(now, policy.backoff) };
         return;
     }
+    let message = if may_return && asks_back {
+        let most = policy.max_restarts;
+        format!("{message}: it has saved, and may be brought back {most} times at most")
+    } else {
+        message
+    };
     decision.run.state = State::Final { end: End { ending, reason, message, at } };
 }
 
+/// The script knows better than its exit code why it gave up. Where Slurm ended the job, that is why.
+fn corrected(run: &Run, ending: Ending, reason: Option<Reason>) -> (Ending, Option<Reason>) {
+    let told = run.attempt.as_ref().and_then(|attempt| attempt.script_end.as_ref());
+    let by_script = matches!(reason, None | Some(Reason::ExitCode | Reason::Signal));
+    match told.and_then(|end| end.reason) {
+        Some(ScriptReason::LaunchFailed) if by_script => {
+            (Ending::Failed, Some(Reason::LaunchFailed))
+        }
+        Some(ScriptReason::DataChanged) if by_script => (Ending::Failed, Some(Reason::DataChanged)),
+        Some(
+            ScriptReason::LaunchFailed
+            | ScriptReason::DataChanged
+            | ScriptReason::Superseded
+            | ScriptReason::Unknown,
+        )
+        | None => (ending, reason),
+    }
+}
+
+/// Whether the training has saved and wants to be brought back. It may have said so just when its time was over, and then
+/// only its script tells.
+fn asks_back(run: &Run, reason: Option<Reason>, policy: &Policy) -> bool {
+    let Some(attempt) = run.attempt.as_ref() else { return false };
+    let told = attempt.script_end.as_ref().and_then(|end| end.exit_code);
+    let its_time_was_over = matches!(reason, Some(Reason::TimeLimit | Reason::Preempted));
+    let code = if its_time_was_over { told } else { attempt.exit_code };
+    let code = code.filter(|_| its_time_was_over || reason == Some(Reason::ExitCode));
+    code.is_some_and(|code| policy.restart_exit_codes.contains(&code))
+}
+
 fn is_restartable(run: &Run, reason: Option<Reason>, policy: &Policy) -> bool {
-    let Some(reason) = reason else { return false };
-    let asked = run.attempt.as_ref().and_then(|attempt| attempt.exit_code);
-    let by_code = reason == Reason::ExitCode
-        && asked.is_some_and(|code| policy.restart_exit_codes.contains(&code));
-    run.restarts < policy.max_restarts && (by_code || policy.restart_on.contains(&reason))
+    let by_reason = reason.is_some_and(|reason| policy.restart_on.contains(&reason));
+    run.restarts < policy.max_restarts && (by_reason || asks_back(run, reason, policy))
 }
 
 fn ending_of(reason: Reason) -> Ending {
@@ -172,6 +193,13 @@ pub(super) fn stopped(run: &Run, stop: &Stop, now: Timestamp) -> Decision {
     decision
 }
 
+/// The evidence for the end of a training that was warned of its time limit.
+fn after_warning(evidence: &str, attempt: Option<&Attempt>) -> String {
+    let limit = attempt.and_then(|attempt| attempt.granted.time_limit_seconds).map(Seconds);
+    let limit = limit.map_or(String::new(), |limit| format!(" of {limit}"));
+    format!("{evidence} after it was warned that its time limit{limit} was near")
+}
+
 /// One sentence that says why, from what is known about the attempt.
 fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
     let Some(reason) = reason else { return String::new() };
@@ -191,10 +219,7 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
         }
         Reason::OutOfMemory => format!("the job used more memory than it was given on {nodes}"),
         Reason::TimeLimit => match limit {
-            Some(limit) => format!(
-                "the job reached its time limit of {}",
-                crate::domain::units::Seconds(limit)
-            ),
+            Some(limit) => format!("the job reached its time limit of {}", Seconds(limit)),
             None => "the job reached its time limit".to_owned(),
         },
         Reason::NodeFailure => format!("a node of the job failed: {nodes}"),

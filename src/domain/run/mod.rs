@@ -19,6 +19,7 @@ mod sighted;
 mod state;
 mod step;
 mod timers;
+mod warned;
 mod wishes;
 
 pub use claim::Claim;

@@ -11,6 +11,7 @@ use crate::domain::run::finish::close;
 use crate::domain::run::seen::{JobEnd, Phase, Sighting};
 use crate::domain::run::state::{AttemptState, Policy, Run, State};
 use crate::domain::run::step::impossible;
+use crate::domain::run::warned::{unheard, warned};
 
 pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timestamp) -> Decision {
     if let Some(decision) = out_of_place(run, sighting, "a job was found") {
@@ -53,7 +54,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         }
         // A word that nobody knows may be of a record that is late: the id may be another's by now.
         (Phase::Waiting { .. } | Phase::Running, State::Stopping { .. }) if !was_in_sight => {
-            let grace = sighting.phase == Phase::Running;
+            let grace = sighting.phase == Phase::Running && policy.grace().is_some();
             decision = decision.act(sighting.cancel(grace));
         }
         (Phase::Waiting { .. } | Phase::Running, _) if is_superseded => {}
@@ -129,10 +130,16 @@ pub(super) fn out_of_place(run: &Run, sighting: &Sighting, what: &str) -> Option
     Some(if is_alive { decision.act(sighting.cancel(false)) } else { decision })
 }
 
-pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
-    use ScriptEventKind::{DataChanged, DataUnchecked, Ended, Launched, Started, Unknown, Warned};
+pub(super) fn script(
+    run: &Run,
+    event: &ScriptEvent,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    use ScriptEventKind::{
+        DataChanged, DataUnchecked, Ended, Launched, Started, Unheard, Unknown, Warned,
+    };
     if is_of_another_job(run, event) && run.awaits_job() {
-        return script_of_another(run, event, now);
+        return script_of_another(run, event, (policy, now));
     }
     let mut decision = Decision::stay(run);
     if not_of_this_start(run, event).is_some() {
@@ -142,7 +149,13 @@ pub(super) fn script(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision
     let gave_way = event.reason == Some(ScriptReason::Superseded);
     match (&run.state, event.event) {
         (_, Unknown) => decision,
-        (_, Warned | DataUnchecked) => decision.note("script", event.message.clone()),
+        (_, DataUnchecked) => decision.note("script", event.message.clone()),
+        (_, Warned) => {
+            warned(&mut decision.run, event);
+            let by = &event.message;
+            decision.note("warned", format!("{by} told the script that the end is near"))
+        }
+        (state, Unheard) => unheard(run, matches!(state, State::Stopping { .. }), (policy, now)),
         (
             State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. },
             Started | DataChanged | Launched | Ended,
@@ -204,13 +217,19 @@ fn remember_end(run: &mut Run, event: &ScriptEvent) {
 }
 
 /// What a second job of the submission tells.
-fn script_of_another(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision {
-    use ScriptEventKind::{DataChanged, DataUnchecked, Ended, Launched, Started, Unknown, Warned};
+fn script_of_another(
+    run: &Run,
+    event: &ScriptEvent,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    use ScriptEventKind::{
+        DataChanged, DataUnchecked, Ended, Launched, Started, Unheard, Unknown, Warned,
+    };
     match event.event {
         // Only the owner of the claim begins: the run's job is this one.
         Started | DataChanged | Launched => {
             let mut decision = claimed(run, &event.job, now);
-            let Decision { run, acts, notes, .. } = script(&decision.run, event, now);
+            let Decision { run, acts, notes, .. } = script(&decision.run, event, (policy, now));
             decision.run = run;
             decision.acts.extend(acts);
             decision.notes.extend(notes);
@@ -224,7 +243,7 @@ fn script_of_another(run: &Run, event: &ScriptEvent, now: Timestamp) -> Decision
             }
             decision
         }
-        Ended | Warned | DataUnchecked | Unknown => of_nothing(run, event),
+        Ended | Warned | Unheard | DataUnchecked | Unknown => of_nothing(run, event),
     }
 }
 

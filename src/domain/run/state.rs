@@ -192,6 +192,9 @@ pub struct Attempt {
     pub script_end: Option<ScriptEvent>,
     /// The script's own word decided, because the scheduler has no record.
     pub self_reported: bool,
+    /// When its script was told that the end is near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warned_at: Option<Timestamp>,
     /// What its script found of data that is not what it was when the run was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_drift: Option<String>,
@@ -218,6 +221,8 @@ pub struct Policy {
     pub max_restarts: u32,
     pub restart_on: Vec<Reason>,
     pub restart_exit_codes: Vec<i32>,
+    /// How long before its end a training is warned, and may then save; 0: not at all.
+    pub warn_before_end: Seconds,
     pub backoff: Seconds,
     /// Between two rounds of asking for a submission whose answer was lost.
     pub in_doubt_wait: Seconds,

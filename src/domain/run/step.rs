@@ -36,7 +36,7 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
             restart_grew(run, sighting, earlier, (policy, now))
         }
         Event::Twin(sighting) => twin(run, sighting),
-        Event::Script(event) => script(run, event, now),
+        Event::Script(event) => script(run, event, (policy, now)),
         Event::Cancel { by } => cancel(run, by, policy, now),
         Event::Resume { by } => resume(run, by),
         Event::OwnStop { reason, message } => own_stop(run, *reason, message, policy, now),

@@ -10,6 +10,7 @@ mod scripts;
 mod stories;
 mod table;
 mod timers;
+mod warned;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -39,6 +40,7 @@ fn policy() -> Policy {
         max_restarts: 3,
         restart_on: vec![Reason::Preempted, Reason::NodeFailure],
         restart_exit_codes: vec![75],
+        warn_before_end: Seconds(30),
         backoff: Seconds(60),
         in_doubt_wait: Seconds(60),
         absent_grace: Seconds(300),

@@ -27,7 +27,10 @@ impl Run {
     pub fn is_due(&self, policy: &Policy, now: Timestamp) -> bool {
         match self.state {
             State::Backoff { until } => has_come(until, policy.backoff, now),
-            State::Stopping { escalate_at, .. } => has_come(escalate_at, policy.stop_patience, now),
+            State::Stopping { escalate_at, .. } => {
+                let grace = policy.grace().unwrap_or(policy.stop_patience);
+                has_come(escalate_at, policy.stop_patience.max(grace), now)
+            }
             State::Preparing
             | State::Pending { .. }
             | State::Submitting { .. }

@@ -26,9 +26,8 @@ pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> De
             decision
         }
         State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
-            let decision =
-                stop(&Decision::stay(run), Reason::CancelledByUser, &message, (policy, now));
-            cancel_job(decision, has_started(run))
+            let decision = Decision::stay(run);
+            warn_and_stop(&decision, Reason::CancelledByUser, &message, (policy, now))
         }
         State::Stopping { stop: under_way, .. } => {
             let mut decision = Decision::stay(run);
@@ -81,8 +80,7 @@ pub(super) fn own_stop(
             decision
         }
         State::Queued { .. } | State::Running | State::Finishing | State::Evaluating => {
-            let decision = stop(&Decision::stay(run), reason, message, (policy, now));
-            cancel_job(decision, has_started(run))
+            warn_and_stop(&Decision::stay(run), reason, message, (policy, now))
         }
         State::Stopping { .. } => Decision::stay(run),
         State::Backoff { .. } => {
@@ -117,6 +115,21 @@ pub(super) fn stop(
     let stop = Stop { reason, message: message.to_owned(), since: now };
     decision.run.state = State::Stopping { stop, escalate_at: after(now, policy.stop_patience) };
     decision
+}
+
+/// Turns to `stopping`; what has started is warned, and ended when it has had its time to save.
+fn warn_and_stop(
+    decision: &Decision,
+    reason: Reason,
+    message: &str,
+    (policy, now): (&Policy, Timestamp),
+) -> Decision {
+    let grace = policy.grace().filter(|_| has_started(&decision.run));
+    let mut decision = stop(decision, reason, message, (policy, now));
+    if let (State::Stopping { escalate_at, .. }, Some(grace)) = (&mut decision.run.state, grace) {
+        *escalate_at = after(now, grace);
+    }
+    cancel_job(decision, grace.is_some())
 }
 
 /// A wish that the run's state has overtaken: who asked was told so, or asked a moment too late.

@@ -29,6 +29,7 @@ pub(super) fn policy() -> Policy {
         max_restarts: 3,
         restart_on: Vec::new(),
         restart_exit_codes: vec![75],
+        warn_before_end: Seconds(60),
         backoff: Seconds(10),
         in_doubt_wait: Seconds(2),
         absent_grace: Seconds(5),

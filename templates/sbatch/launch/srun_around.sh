@@ -9,7 +9,7 @@ ty_judge_tasks() {
   local ty_first='' ty_why=''
   # The name is this start's own and is not looked up before: NFS would remember that it was not there.
   { read -r ty_first ty_why <"$ty_failure"; } 2>/dev/null
-  rm -f -- "$ty_failure"
+  rm -f -- "$ty_failure" "$ty_failure.heard"
 {%- if let Some(container) = container %}{% if container.is_pyxis %}
   if ((ty_code != 0)) && [[ -z $ty_first && ! -e $ty_failure.entered ]]; then
     ty_code={{ launch_failed_exit }} ty_reason=launch_failed

@@ -1,5 +1,5 @@
     # This shell stays, to leave the exit code of the first task that fails. Signals are for the training alone.
-    ty_failure=$1 ty_host=$(uname -n) ty_held="" ty_child="" ty_recorder=""
+    ty_failure=$1 ty_host=$(uname -n) ty_held="" ty_child="" ty_recorder="" ty_watcher=""
     shift
     ty_leave() {
       ((${1%% *} == 0)) || (trap "" TERM && set -C && printf "%s\n" "$1" >"$ty_failure") 2>/dev/null
@@ -10,9 +10,13 @@
 {%- else if stages %}
       ty_release "$ty_staged"
 {%- endif %}
+      [[ -z $ty_watcher ]] || kill -KILL "$ty_watcher" 2>/dev/null
       exit "${1%% *}"
     }
     trap : HUP INT QUIT ALRM TERM USR1 USR2 XCPU XFSZ VTALRM PROF IO PWR
+    (ty_watch) </dev/null >/dev/null 2>&1 &
+    ty_watcher=$!
+    disown "$ty_watcher"
 {%- if local_scratch.is_some() %}
 {%- if scratch_of_node %}
     ty_first=$TRAINYARD_LOCAL_SCRATCH

@@ -73,12 +73,13 @@ ty_finish() {
 }
 
 # ty_signalled SIGNAL: the traps. They may run in the midst of anything, so they only note and pass on: a trap that itself
-# substitutes commands can break the substitution that it interrupted.
+# substitutes commands can break the substitution that it interrupted. SIGUSR1 is the warning before the end: it asks for
+# none, and ty_wait passes it on.
 ty_signalled() {
   ty_signal=$1
   # For a training that looks for a file instead of catching signals.
   [[ -z ${TRAINYARD_STOP_FILE:-} ]] || { : >"$TRAINYARD_STOP_FILE"; } 2>/dev/null
-  [[ $ty_state != training ]] || ty_forward "$1"
+  [[ $ty_state != training || $1 == USR1 ]] || ty_forward "$1"
 }
 
 # Before there is a training, the end that a signal asks for comes at the next good place.

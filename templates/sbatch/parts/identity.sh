@@ -20,8 +20,9 @@ ty_identify() {
   ty_job_id=${TRAINYARD_JOB_ID:-}
   ty_restart=0
   ty_job={{ cluster }}:$ty_job_id
-  unset TRAINYARD_JOB_NAME TRAINYARD_JOB_ID TRAINYARD_STOP_FILE # this script started by the training would be another job
+  unset TRAINYARD_JOB_NAME TRAINYARD_JOB_ID # this script started by the training would be another job
 {%- endif %}
+  unset TRAINYARD_STOP_FILE # that of a run in which this one was submitted
   # Plugins of the site may have added words before and after.
   if ! [[ $ty_name =~ $ty_pattern ]]; then
     ty_by_hand
@@ -94,4 +95,5 @@ ty_end_as_before() {
 
 ty_directories() {
   mkdir -p -- "$ty_run_dir/"{logs,output,checkpoints} || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
+  rm -f -- "$ty_run_dir"/stop.[0-9]*
 }

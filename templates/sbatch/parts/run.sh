@@ -11,7 +11,7 @@ ty_run() {
   ty_launch >>"$ty_log" 2>&1 &
   ty_training=$!
   ty_state=training
-  [[ -z $ty_signal ]] || ty_forward "$ty_signal"
+  [[ -z $ty_signal || $ty_signal == USR1 ]] || ty_forward "$ty_signal"
   ty_emit launched
   ty_wait
 }
@@ -19,7 +19,7 @@ ty_run() {
 # `wait` is asked only for what has ended: a signal that comes while it waits can cost it the status of what ends at the
 # same moment. Until then the script sleeps on a pipe that never says anything, and traps run at once.
 ty_wait() {
-  ty_warned=''
+  ty_warned='' ty_answered='' ty_told=0
   ty_open_clock
   while kill -0 "$ty_training" 2>/dev/null; do
     ty_tell_warning
@@ -37,12 +37,6 @@ ty_wait() {
 {%- endif %}
   ty_settle
   ty_say "the training ended with exit code $ty_code"
-}
-
-ty_tell_warning() {
-  [[ -n $ty_signal && -z $ty_warned ]] || return 0
-  ty_warned=1
-  ty_emit warned "SIG$ty_signal"
 }
 
 ty_open_clock() { exec {ty_clock}<> <(:); }

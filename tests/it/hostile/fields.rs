@@ -114,6 +114,8 @@ pub(super) const LINES: &[Line] = &[
     line(S, "distributed.launcher", Closed, "pa", "distributed/launcher", "torchrun"),
     line(S, "checkpoint.directory", Text, "spacl", "checkpoint/directory", "c%"),
     line(S, "failure.restart_on[]", Closed, "spacl", "failure/restart_on", "[preempted]"),
+    line(S, "failure.warn_before_end", Closed, "spacl", "failure/warn_before_end", "5m"),
+    line(S, "failure.warn_signal", Closed, "spacl", "failure/warn_signal", "USR2"),
     line(S, "metrics.file", Text, "spacl", "metrics/file", "m%"),
     line(S, "code.args_style", Closed, "c", "code/args_style", "equals"),
     line(S, "code.work", Closed, "s", "code/work", "link"),

@@ -139,6 +139,7 @@ impl Yard {
             job_name: JobName { run_dir: name, attempt_base: 1, token: token.clone() },
             run_dir: run_dir.clone(),
             time_limit,
+            warn_before_end: Seconds(0),
             kill_wait: Seconds(30),
             umask: 0o077,
         };

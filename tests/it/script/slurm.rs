@@ -25,7 +25,7 @@ for ((task = 0; task < tasks; task++)); do
   wait $! || exit
 done"#;
 
-fn slurm(training: &str, launcher: Launcher, processes: u32) -> World {
+pub(super) fn slurm(training: &str, launcher: Launcher, processes: u32) -> World {
     let mut world = World::new(training);
     world.spec = launched(on_slurm(world.spec, 2), launcher, processes);
     world.spec.distributed.node_address = "{node}i".into();
@@ -206,9 +206,10 @@ fn srun_is_never_sent_a_signal() {
 
     let (world, ended) = run(Signal::SIGUSR1);
     assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(world.in_run("stop.1").exists());
     wait_until(|| world.path("scancelled").exists());
     wait_until(|| {
-        fs::read_to_string(world.path("scancelled")).unwrap() == "--quiet --signal=TERM 100\n"
+        fs::read_to_string(world.path("scancelled")).unwrap() == "--quiet --signal=URG 100\n"
     });
     assert!(!world.log().contains("signalled"), "{}", world.log());
 }

@@ -58,15 +58,17 @@ pub(super) enum Fault {
     DoneRequeued,
     Cancel,
     Resume,
+    /// The training has saved, and asks to be brought back.
+    AsksBack,
 }
 
 use Fault::{
-    AdminCancels, Cancel, ClaimSlow, ClockSteps, Crash, CtldDies, CtldFreezes, DaemonFiles,
-    DbdAway, DbdLags, DoneRequeued, EventLate, EventNever, HalfEmpty, Held, IdGivenAway,
-    LookTakesLong, LostWithJob, LostWithout, NoAccounting, NodeFails, NodeFailsAfter, NodeFiles,
-    OtherHost, Preempted, RecordNever, Refused, RefusedForNow, Requeued, Resume, SbatchSlow,
-    ScancelFails, SqueueFails, TimeLimit, TrainingFails, Twice, UnknownWord, Unreachable,
-    UnreachableMade,
+    AdminCancels, AsksBack, Cancel, ClaimSlow, ClockSteps, Crash, CtldDies, CtldFreezes,
+    DaemonFiles, DbdAway, DbdLags, DoneRequeued, EventLate, EventNever, HalfEmpty, Held,
+    IdGivenAway, LookTakesLong, LostWithJob, LostWithout, NoAccounting, NodeFails, NodeFailsAfter,
+    NodeFiles, OtherHost, Preempted, RecordNever, Refused, RefusedForNow, Requeued, Resume,
+    SbatchSlow, ScancelFails, SqueueFails, TimeLimit, TrainingFails, Twice, UnknownWord,
+    Unreachable, UnreachableMade,
 };
 
 /// Every fault, with how often it strikes where it may, in thousandths.
@@ -110,6 +112,7 @@ pub(super) const FAULTS: &[(Fault, u64)] = &[
     (DoneRequeued, 80),
     (Cancel, 400),
     (Resume, 300),
+    (AsksBack, 100),
 ];
 
 /// Lengths and choices that are no faults.
@@ -124,9 +127,23 @@ pub(super) enum Draw {
     People,
     Trouble,
     Bits,
+    Warned,
 }
 
-const STREAMS: usize = FAULTS.len() + 9;
+const STREAMS: usize = FAULTS.len() + DRAWS;
+
+/// Faults and draws that came later have their streams behind the others', so that a seed keeps its history.
+const FIRST_FAULTS: usize = 39;
+const DRAWS: usize = 10;
+
+fn stream_of_fault(fault: Fault) -> usize {
+    let place = fault as usize;
+    if place < FIRST_FAULTS { place } else { place + DRAWS }
+}
+
+fn stream_of_draw(draw: Draw) -> usize {
+    FIRST_FAULTS + draw as usize
+}
 
 /// What to play: the seed, and what of it is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,7 +203,7 @@ impl Chance {
     /// Whether the fault strikes now.
     pub(super) fn strikes(&mut self, fault: Fault) -> bool {
         let (_, rate) = FAULTS[fault as usize];
-        let (n, drawn) = self.next(fault as usize);
+        let (n, drawn) = self.next(stream_of_fault(fault));
         let is_on = !self.is_calm && self.weather >> (fault as u64) & 1 == 1;
         if !is_on || drawn % 1000 >= rate {
             return false;
@@ -200,13 +217,13 @@ impl Chance {
 
     /// A number from 0 to `most`.
     pub(super) fn to(&mut self, draw: Draw, most: i64) -> i64 {
-        let (_, drawn) = self.next(FAULTS.len() + draw as usize);
+        let (_, drawn) = self.next(stream_of_draw(draw));
         i64::try_from(drawn % (most.unsigned_abs() + 1)).unwrap_or(0)
     }
 
     pub(super) fn bits(&mut self) -> u128 {
-        let (_, one) = self.next(FAULTS.len() + Draw::Bits as usize);
-        let (_, other) = self.next(FAULTS.len() + Draw::Bits as usize);
+        let (_, one) = self.next(stream_of_draw(Draw::Bits));
+        let (_, other) = self.next(stream_of_draw(Draw::Bits));
         u128::from(one) << 64 | u128::from(other)
     }
 }

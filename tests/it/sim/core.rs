@@ -225,9 +225,10 @@ impl World {
     }
 
     pub(super) fn perform(&mut self, act: Act) -> Result<(), Crash> {
-        let Act::Cancel { job, token, .. } = act;
+        let Act::Cancel { job, token, grace } = act;
         self.effect("cancel a job")?;
-        if self.model.scancel(&job, &token).is_ok() && !self.process.cancelled.contains(&job) {
+        if self.model.cancel(&job, &token, grace).is_ok() && !self.process.cancelled.contains(&job)
+        {
             self.process.cancelled.push(job);
         }
         Ok(())
@@ -290,7 +291,8 @@ impl World {
         if self.process.cancelled.contains(&job) {
             return Ok(());
         }
-        self.perform(Act::Cancel { job, token: shown.token.clone(), grace: true })
+        let grace = shown.phase == Phase::Running;
+        self.perform(Act::Cancel { job, token: shown.token.clone(), grace })
     }
 }
 
@@ -298,7 +300,8 @@ fn policy(max_restarts: u32) -> Policy {
     Policy {
         max_restarts,
         restart_on: vec![Reason::Preempted, Reason::NodeFailure],
-        restart_exit_codes: Vec::new(),
+        restart_exit_codes: vec![75],
+        warn_before_end: Seconds(60),
         backoff: Seconds(10),
         in_doubt_wait: Seconds(60),
         absent_grace: Seconds(900),

@@ -1,6 +1,7 @@
 //! What happens to jobs from outside: slurmctld forgets them, and people cancel them.
 
 use trainyard::domain::ids::{JobKey, Token};
+use trainyard::domain::inbox::ScriptEventKind;
 use trainyard::domain::run::JobEnd;
 
 use crate::sim::chance::{Draw, Fault};
@@ -44,8 +45,8 @@ impl Model {
         }
     }
 
-    /// A job is looked up, and cancelled by its id if it is still of that token.
-    pub(super) fn scancel(&mut self, job: &JobKey, token: &Token) -> Result<(), ()> {
+    /// A job is looked up, and cancelled by its id if it is still of that token; with grace it is only warned.
+    pub(super) fn cancel(&mut self, job: &JobKey, token: &Token, grace: bool) -> Result<(), ()> {
         let id = job.job;
         if self.ctld != Ctld::Up || self.chance.strikes(Fault::ScancelFails) {
             self.tell(|_| format!("scancel {id} gets no answer"));
@@ -60,6 +61,9 @@ impl Model {
         if self.submitted[self.jobs[n].submitted].token != *token {
             self.tell(|m| format!("{} is left alone: it is another's", m.jobs[n].shown()));
             return Ok(());
+        }
+        if grace {
+            return self.warn(n);
         }
         self.tell(|m| format!("{} is told to end", m.jobs[n].shown()));
         match self.jobs[n].phase {
@@ -78,6 +82,32 @@ impl Model {
                 }
             }
             Phase::Ended | Phase::Gone => {}
+        }
+        Ok(())
+    }
+
+    /// The script is warned. Its training may save and exit, or end otherwise, or go on; or it is deaf to it.
+    fn warn(&mut self, n: usize) -> Result<(), ()> {
+        self.tell(|m| format!("{} is warned", m.jobs[n].shown()));
+        match self.jobs[n].phase {
+            // There is no script yet.
+            Phase::Waiting => return Err(()),
+            Phase::Training => {}
+            Phase::Starting | Phase::Completing | Phase::Ended | Phase::Gone => return Ok(()),
+        }
+        self.script_says(n, ScriptEventKind::Warned, (None, None));
+        match self.chance.to(Draw::Warned, 4) {
+            0 => {
+                self.script_says(n, ScriptEventKind::Unheard, (None, None));
+            }
+            1 => {}
+            heard => {
+                let code = [75, 3, 0][usize::try_from(heard - 2).unwrap_or(0)];
+                let at = self.t + self.chance.to(Draw::Warned, 90);
+                if at < self.jobs[n].next_at {
+                    self.jobs[n].then(at, Next::Exit { code });
+                }
+            }
         }
         Ok(())
     }

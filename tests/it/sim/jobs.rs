@@ -271,6 +271,8 @@ impl Model {
             stop(JobEnd::Cancelled, false)
         } else if self.chance.strikes(Fault::TrainingFails) {
             (self.t + long, Next::Exit { code: 3 })
+        } else if self.chance.strikes(Fault::AsksBack) {
+            (self.t + long, Next::Exit { code: 75 })
         } else {
             (self.t + long, Next::Exit { code: 0 })
         };

@@ -26,3 +26,4 @@ mod scripts;
 mod secrets;
 mod silent;
 mod torch;
+mod warnings;

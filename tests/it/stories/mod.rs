@@ -9,3 +9,4 @@ mod lives;
 pub(crate) mod requirements;
 pub(crate) mod secrets;
 mod torch;
+mod warnings;

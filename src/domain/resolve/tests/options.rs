@@ -38,6 +38,7 @@ fn a_request_in_full() {
     --hold
     --mail-type=END,TIME_LIMIT
     --no-requeue
+    --signal=B:USR1@60
     --switches=1
     -k
     ");
@@ -94,7 +95,7 @@ fn memory_is_asked_for_as_the_class_says() {
 fn gpus_are_asked_for_as_the_class_says() {
     let node = "gpus_per_node = 4\ngpu_type = 'a100'\n";
     let with = |keys: &str| format!("{node}{keys}");
-    check(node, "", "g", &["--gpus-per-node=4"]);
+    check(node, "", "gp", &["--gpus-per-node=4"]);
     check(node, "gpus_per_node = 2", "gpu", &["--gpus-per-node=2"]);
     check(node, "gpus_per_node = 0", "gpu", &[]);
     check(&with("gpu_typed = true"), "", "gpu", &["--gpus-per-node=a100:4"]);

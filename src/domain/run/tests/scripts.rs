@@ -208,10 +208,11 @@ fn an_unknown_word_is_shown_and_acted_on_by_nobody() {
 fn a_warning_and_a_word_of_a_newer_script_change_nothing() {
     let before = after(&[admitted(1), acknowledged(), Event::Found(running())]);
     let mut warned = script(ScriptEventKind::Warned);
-    warned.message = "USR1 was sent".into();
+    warned.message = "SIGUSR1".into();
     let decision = step(&before, &Event::Script(warned), &policy(), t(9));
-    assert_eq!(notes(&decision, "script"), vec!["USR1 was sent"]);
-    assert_eq!(decision.run, before);
+    assert_eq!(notes(&decision, "warned"), vec!["SIGUSR1 told the script that the end is near"]);
+    assert_eq!((&decision.run.state, &decision.acts), (&before.state, &vec![]));
+    assert_eq!(decision.run.attempt.and_then(|attempt| attempt.warned_at), Some(t(20)));
     let newer = step(&before, &Event::Script(script(ScriptEventKind::Unknown)), &policy(), t(9));
     assert_eq!((newer.run, newer.notes), (before, vec![]));
 }

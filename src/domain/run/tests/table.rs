@@ -60,6 +60,7 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("script: started", Event::Script(script(ScriptEventKind::Started))),
         ("script: data changed", Event::Script(script(ScriptEventKind::DataChanged))),
         ("script: warned", Event::Script(script(ScriptEventKind::Warned))),
+        ("script: nobody heard the warning", Event::Script(script(ScriptEventKind::Unheard))),
         ("script: ended", Event::Script(script_ended(0))),
         ("wish: cancel", cancel()),
         ("wish: resume", Event::Resume { by: by() }),
@@ -109,7 +110,7 @@ fn cell(row: &str, state: &str, event: &Event) -> String {
         ("revoke", is_revoking(&run) && !is_revoking(&before)),
         ("scancel", scancel(false)),
         ("warn", scancel(true)),
-        ("note", noted("script") || noted("data_changed")),
+        ("note", ["script", "data_changed", "warned"].into_iter().any(noted)),
     ];
     words.extend(effects.iter().filter(|(_, is_so)| *is_so).map(|(word, _)| *word));
     assert!(acts.len() <= 1, "{row} × {state}: one act is enough: {acts:?}");

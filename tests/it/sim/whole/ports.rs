@@ -196,11 +196,11 @@ impl Scheduler for Ports {
         &'a self,
         job: &'a JobKey,
         token: &'a Token,
-        _grace: bool,
+        grace: bool,
     ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
             self.effect("cancel a job").await;
-            let done = self.model().scancel(job, token);
+            let done = self.model().cancel(job, token, grace);
             done.map_err(|()| Silence { who: "scancel".into(), why: "no answer".into() })
         })
     }
