@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::domain::checkpoint::Walked;
+use crate::domain::checkpoint::{Format, Walked};
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -238,8 +238,9 @@ pub trait Hands: Send + Sync {
     /// Fingerprints a dataset; what cannot be found out is told in the answer.
     fn fingerprint(&self, order: &DataOrder) -> std::io::Result<Found>;
 
-    /// The checkpoints below a directory, at a few calls for each whatever its size. A missing one has none.
-    fn checkpoints(&self, directory: &Path) -> std::io::Result<Walked>;
+    /// The checkpoints below a directory, of one format or of all, at a few calls for each whatever its size. A missing one
+    /// has none.
+    fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> std::io::Result<Walked>;
 
     /// Puts the secrets of a user's file into a run directory, durably; those that were there are replaced.
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> std::io::Result<()>;

@@ -29,8 +29,8 @@ pub async fn checkpoints(
     let is_inside = directory.starts_with(&row.run_dir);
     let mount: &Path = if is_inside { &row.resolved.run_root } else { &directory };
     let walk = {
-        let directory = directory.clone();
-        move |hands: &dyn Hands| hands.checkpoints(&directory)
+        let (directory, wanted) = (directory.clone(), row.resolved.wanted_format());
+        move |hands: &dyn Hands| hands.checkpoints(&directory, wanted)
     };
     let walked = world.with_hands(mount, walk).await.map_err(CatalogueError::Files)?;
     let starts: Vec<Start> = attempts

@@ -32,8 +32,12 @@ pub struct ScriptEvent {
     /// With `ended`: why the script gave up before or instead of the training, if it did.
     #[serde(default)]
     pub reason: Option<ScriptReason>,
+    /// With `launched`: the checkpoint that it goes on from.
     #[serde(default)]
     pub message: String,
+    /// With `launched`: the step of that checkpoint.
+    #[serde(default)]
+    pub resumed_from_step: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +72,8 @@ pub enum ScriptReason {
     LaunchFailed,
     /// Data is not what it was, and the spec lets the run fail then.
     DataChanged,
+    /// There is no complete checkpoint to go on from, and the spec wants one.
+    NoCheckpoint,
     #[serde(other)]
     Unknown,
 }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::checkpoint::Format;
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
 use crate::domain::run::Reason;
 use crate::domain::site::{ContainerRuntime, Mode};
-use crate::domain::spec::{Launcher, WarnSignal, WorkStyle};
+use crate::domain::spec::{Launcher, Resume, WarnSignal, WorkStyle};
 use crate::domain::units::{Seconds, TimeLimit};
 use crate::domain::word::Word;
 
@@ -28,6 +29,9 @@ pub struct Resolved {
     pub distributed: Distributed,
     /// Relative to the run directory, or absolute.
     pub checkpoint_directory: String,
+    /// None without `[checkpoint]`: then nothing is looked for.
+    #[serde(default)]
+    pub checkpoint: Option<Checkpoint>,
     /// Relative to the run directory, or absolute.
     pub metrics_file: String,
     #[serde(default)]
@@ -173,6 +177,23 @@ impl Target {
             Self::Local => "local",
             Self::Slurm { .. } => "slurm",
         }
+    }
+}
+
+/// How the training goes on from its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// All formats, where none is named.
+    pub format: Option<Format>,
+    pub resume: Resume,
+    /// More arguments where there is one to go on from.
+    pub resume_args: Vec<Word>,
+}
+
+impl Resolved {
+    /// The format of checkpoints that is looked for; all formats where none is named.
+    pub fn wanted_format(&self) -> Option<Format> {
+        self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.format)
     }
 }
 

@@ -4,8 +4,10 @@
 //! [`crate::domain::resolve`]. The JSON schema and the "did you mean" follow by themselves.
 
 mod arg_value;
+mod checkpoint;
 
 pub use arg_value::ArgValue;
+pub use checkpoint::{Checkpoint, CheckpointFormat, Resume};
 
 use std::num::NonZeroU32;
 
@@ -164,15 +166,6 @@ keys! {
         strategy: At<String>,
     }
     later {}
-}
-
-keys! {
-    /// Where checkpoints are.
-    pub struct Checkpoint {
-        /// Relative to the run directory, or absolute. Default: `checkpoints`.
-        directory: At<String>,
-    }
-    later { "format", "every_steps", "keep_last", "resume", "resume_args" }
 }
 
 keys! {

@@ -159,6 +159,9 @@ pub struct AttemptView {
     pub node_hours: f64,
     pub charge: Option<f64>,
     pub resumed_from_step: Option<i64>,
+    /// The checkpoint that it went on from; none on a fresh start.
+    #[serde(default)]
+    pub resumed_from: Option<String>,
     /// What its script found of data that is not what it was when the run was submitted.
     #[serde(default)]
     pub data_drift: Option<String>,
@@ -293,6 +296,7 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         attempt.started_at.map_or(0.0, |started| seconds(started, attempt.ended_at.unwrap_or(now)));
     let nodes = f64::from(resolved.compute.nodes);
     let node_hours = nodes * elapsed_seconds / 3600.0;
+    let began = attempt.began.as_ref();
     let eligible = attempt.eligible_at.unwrap_or(attempt.submitted_at);
     AttemptView {
         attempt: attempt.n,
@@ -322,7 +326,8 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         elapsed_seconds,
         node_hours,
         charge: resolved.compute.rate.map(|rate| rate * node_hours),
-        resumed_from_step: None,
+        resumed_from_step: began.and_then(|began| began.step),
+        resumed_from: began.and_then(|began| began.from.clone()),
         data_drift: attempt.data_drift.clone(),
         environment: recorded.environments.get(&attempt.n).cloned(),
     }

@@ -20,6 +20,8 @@ choice! {
         Id = "id",
         /// The first dataset.
         Data = "data",
+        /// The checkpoint that the attempt goes on from.
+        ResumeFrom = "resume_from",
     }
     later {}
 }
@@ -43,8 +45,6 @@ pub struct Word(pub Vec<Piece>);
 pub enum WordError {
     #[error("unknown placeholder `{{{0}}}`")]
     Unknown(String),
-    #[error("the placeholder `{{{0}}}` is not supported by this version")]
-    NotSupported(String),
     #[error("a `{{` without its `}}`; write `{{{{` for a brace")]
     Unclosed,
     #[error(
@@ -125,7 +125,6 @@ fn placeholder(name: &str) -> Result<Piece, WordError> {
     match (Placeholder::from_word(name), name.strip_prefix("data.")) {
         (Some(placeholder), _) => Ok(Piece::Placeholder(placeholder)),
         (None, Some(dataset)) if is_dataset_name(dataset) => Ok(Piece::Dataset(dataset.to_owned())),
-        (None, _) if name == "resume_from" => Err(WordError::NotSupported(name.to_owned())),
         (None, _) => Err(WordError::Unknown(name.to_owned())),
     }
 }
@@ -181,10 +180,6 @@ mod tests {
         assert_eq!(Word::parse("{outptu}"), Err(WordError::Unknown("outptu".into())));
         assert_eq!(Word::parse("{data.}"), Err(WordError::Unknown("data.".into())));
         assert_eq!(Word::parse("{data.$(x)}"), Err(WordError::Unknown("data.$(x)".into())));
-        assert_eq!(
-            Word::parse("{resume_from}"),
-            Err(WordError::NotSupported("resume_from".into()))
-        );
         assert_eq!(Word::parse("{output"), Err(WordError::Unclosed));
         assert!(matches!(Word::parse(&"x".repeat(WORD_BYTES_MAX + 1)), Err(WordError::TooLong(_))));
     }

@@ -18,8 +18,8 @@ use nix::sys::stat::Mode;
 
 use crate::domain::checkpoint::{
     Entry, Format, Found, Kind, Listing, Looked, POINTERS, Part, Pointer, Seen, TAIL_BYTES, Walked,
-    has_weights, is_weights, judge, markers, part, rank_directory, recognise, recognise_file,
-    safetensors_header, step_of, without_temporary,
+    has_weights, is_weights, judge, layout, markers, part, rank_directory, recognise,
+    recognise_file, safetensors_header, step_of, without_temporary,
 };
 use crate::hands::regular::{self, Opened};
 
@@ -29,8 +29,6 @@ const ENTRIES_MAX: usize = 2_000_000;
 const CHECKPOINTS_MAX: usize = 1_000;
 /// Directories that are listed without being checkpoints.
 const OTHERS_MAX: usize = 1_000;
-/// How deep below the checkpoint directory checkpoints are looked for.
-const DEPTH_MAX: usize = 4;
 /// Files of one checkpoint that are asked about whatever its size, its own directory included.
 const CALLS_EACH: usize = 3;
 /// What 100 checkpoints may cost. What the markers leave of it goes to all files of the newest that have few.
@@ -43,11 +41,13 @@ const READ_BYTES_MAX: usize = 128 << 20;
 const PATIENCE: Duration = Duration::from_secs(8);
 
 /// All checkpoints below a directory. A missing one has none.
-pub(super) fn walk(root: &Path) -> io::Result<Walked> {
-    Walk::new().all(root).map(|walk| walk.walked)
+pub(super) fn walk(root: &Path, wanted: Option<Format>) -> io::Result<Walked> {
+    Walk::new(wanted).all(root).map(|walk| walk.walked)
 }
 
 struct Walk {
+    /// The format that is looked for; all formats where none is named.
+    wanted: Option<Format>,
     walked: Walked,
     /// Questions about a file or a directory so far: what a file system calls a stat.
     calls: usize,
@@ -77,8 +77,9 @@ struct Place<'a> {
 }
 
 impl Walk {
-    fn new() -> Self {
+    fn new(wanted: Option<Format>) -> Self {
         Self {
+            wanted,
             walked: Walked::default(),
             calls: 0,
             entries: 0,
@@ -99,7 +100,7 @@ impl Walk {
         let markers = CALLS_EACH * listing.directories().count() + listing.files().count();
         self.calls_shared = CALLS_MAX.saturating_sub(markers);
         let name = root.file_name().unwrap_or_default().as_bytes();
-        match recognise(name, &listing, &Listing::default()) {
+        match recognise(self.wanted, name, &listing, &Listing::default()) {
             // Its own name says nothing of it.
             Some(format @ (Format::Dcp | Format::Huggingface)) => {
                 let nothing = Listing::default();
@@ -133,7 +134,7 @@ impl Walk {
 
     /// Looks for checkpoints in a directory that is none: the newest first, and the one that its pointer names before all
     /// others, which are compared with it.
-    fn place(&mut self, path: &Path, listing: &Listing, depth: usize) {
+    fn place(&mut self, path: &Path, listing: &Listing, depth: u32) {
         self.others += 1;
         let step = path.file_name().filter(|_| depth > 0).and_then(|name| step_of(name.as_bytes()));
         let mut place = Place { path, listing, pointer: self.pointer(path, listing), step };
@@ -149,7 +150,7 @@ impl Walk {
             if self.is_over() {
                 return;
             }
-            if let Some(format) = recognise_file(name, listing, depth == 0) {
+            if let Some(format) = recognise_file(self.wanted, name, listing, depth == 0) {
                 self.file(&place, name, format);
             }
         }
@@ -165,9 +166,9 @@ impl Walk {
             {
                 pointer.entries = Some(inside.entries.len());
             }
-            match recognise(name, &inside, listing) {
+            match recognise(self.wanted, name, &inside, listing) {
                 Some(format) => self.directory(&place, &path, format, &inside),
-                None if depth < DEPTH_MAX => self.place(&path, &inside, depth + 1),
+                None if depth < layout::DEPTH_MAX => self.place(&path, &inside, depth + 1),
                 None => {}
             }
         }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use crate::domain::checkpoint::Walked;
+use crate::domain::checkpoint::{Format, Walked};
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -94,8 +94,8 @@ impl Hands for InProcess {
         dataset::fingerprint(order)
     }
 
-    fn checkpoints(&self, directory: &Path) -> io::Result<Walked> {
-        checkpoints::walk(directory)
+    fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> io::Result<Walked> {
+        checkpoints::walk(directory, wanted)
     }
 
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> io::Result<()> {

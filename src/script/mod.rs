@@ -10,6 +10,7 @@ mod build;
 pub mod directive;
 mod launch;
 pub mod render;
+mod resume;
 pub mod shell;
 
 pub use build::render_build;

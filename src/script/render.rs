@@ -17,6 +17,7 @@ use crate::domain::tree::FILES_TIME;
 use crate::domain::word::Word;
 use crate::script::directive::Directive;
 use crate::script::launch::Launch;
+use crate::script::resume::Resume;
 use crate::script::shell::{
     Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
     SiteCode, VariableName,
@@ -92,6 +93,8 @@ struct Job<'a> {
     program: Vec<Quoted>,
     args: Vec<ShellText<'a>>,
     checkpoint_directory: RunPath<'a>,
+    /// None where nothing is gone on from.
+    resume: Option<Resume<'a>>,
     metrics_file: RunPath<'a>,
     local_scratch: Option<ScratchPath<'a>>,
     /// Whether it may be another one on each node.
@@ -167,6 +170,7 @@ impl<'a> Job<'a> {
             program: program(&code.program),
             args: code.args.iter().map(ShellText).collect(),
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
+            resume: resolved.checkpoint.as_ref().and_then(Resume::of),
             metrics_file: RunPath(&resolved.metrics_file),
             local_scratch: compute.local_scratch.as_deref().map(ScratchPath),
             scratch_of_node: compute

@@ -78,6 +78,7 @@ fn variable(placeholder: Placeholder) -> &'static str {
         Placeholder::Name => "TRAINYARD_RUN_NAME",
         Placeholder::Id => "TRAINYARD_RUN_ID",
         Placeholder::Data => "TRAINYARD_DATA_PATH",
+        Placeholder::ResumeFrom => "TRAINYARD_RESUME_FROM",
     }
 }
 

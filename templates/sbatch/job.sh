@@ -19,6 +19,12 @@
 {% include "sbatch/parts/events.sh" %}
 
 {% include "sbatch/parts/identity.sh" %}
+{%- if let Some(resume) = resume %}
+
+{% include "sbatch/parts/resume.sh" %}
+
+{% include "sbatch/parts/complete.sh" %}
+{%- endif %}
 
 {% include "sbatch/parts/code.sh" %}
 
@@ -88,6 +94,9 @@ main() {
   fi
   ty_emit started
   ty_directories
+{%- if resume.is_some() %}
+  ty_resume
+{%- endif %}
   ty_find_code
   ty_get_code
   ty_environment

@@ -8,13 +8,13 @@ use crate::domain::checkpoint::Looked;
 use crate::domain::checkpoint::layout::POINTERS;
 
 /// A text up to this is read whole; of a larger one only the end is looked at.
-const TEXT_BYTES_MAX: usize = 256 << 10;
+pub const TEXT_BYTES_MAX: usize = 256 << 10;
 /// The list of a model's shards, which has a line for each tensor.
-const INDEX_BYTES_MAX: usize = 16 << 20;
+pub const INDEX_BYTES_MAX: usize = 16 << 20;
 /// The list of what each shard of a distributed checkpoint holds.
-const METADATA_BYTES_MAX: usize = 16 << 20;
+pub const METADATA_BYTES_MAX: usize = 16 << 20;
 /// The longest header of a safetensors file that is read.
-const HEADER_BYTES_MAX: usize = 4 << 20;
+pub const HEADER_BYTES_MAX: usize = 4 << 20;
 /// What is read of the end of a file: an archive's end record, or its last blocks.
 pub const TAIL_BYTES: usize = 1024;
 /// What tells a format by its first bytes.

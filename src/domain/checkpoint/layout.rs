@@ -3,20 +3,23 @@
 use crate::domain::checkpoint::{Format, Kind, Listing, step_of};
 
 /// The files that say which of their neighbours is complete: those of Megatron and of `DeepSpeed`.
-pub(super) const MEGATRON_POINTER: &[u8] = b"latest_checkpointed_iteration.txt";
-pub(super) const DEEPSPEED_POINTER: &[u8] = b"latest";
+pub const MEGATRON_POINTER: &[u8] = b"latest_checkpointed_iteration.txt";
+pub const DEEPSPEED_POINTER: &[u8] = b"latest";
 pub const POINTERS: &[&[u8]] = &[MEGATRON_POINTER, DEEPSPEED_POINTER];
 /// Behind the name of a `NeMo` checkpoint that is being written.
-pub(super) const UNFINISHED: &[u8] = b"-unfinished";
+pub const UNFINISHED: &[u8] = b"-unfinished";
 /// Behind the name of what is renamed when it is whole.
-pub(super) const TEMPORARY: &[u8] = b".tmp";
+pub const TEMPORARY: &[u8] = b".tmp";
+
+/// How deep below the checkpoint directory checkpoints are looked for.
+pub const DEPTH_MAX: u32 = 4;
 
 /// Endings of files that can be checkpoints by themselves.
-const FILES: &[&[u8]] = &[b".pt", b".pth", b".safetensors", b".npz", b".json"];
+pub const FILES: &[&[u8]] = &[b".pt", b".pth", b".safetensors", b".npz", b".json"];
 /// Names of single files that are written again and again.
-const WITHOUT_STEP: &[&str] = &["last", "latest", "best", "checkpoint", "model"];
+pub const WITHOUT_STEP: &[&str] = &["last", "latest", "best", "checkpoint", "model"];
 /// Endings of files that hold weights: an empty one is none.
-const WEIGHTS: &[&[u8]] =
+pub const WEIGHTS: &[&[u8]] =
     &[b".pt", b".pth", b".bin", b".ckpt", b".safetensors", b".distcp", b".npz"];
 
 /// Whether a file holds weights, by its name.
@@ -24,37 +27,71 @@ pub fn is_weights(name: &[u8]) -> bool {
     WEIGHTS.iter().any(|ending| name.ends_with(ending))
 }
 
-/// What a directory is, by its name, what is in it, and what lies beside it. None where it is no checkpoint: it may hold
-/// some.
-pub fn recognise(name: &[u8], inside: &Listing, beside: &Listing) -> Option<Format> {
+/// What a directory is, by its name, what is in it, and what lies beside it: of the formats that are looked for, all unless
+/// one is named. None where it is no checkpoint: it may hold some.
+pub fn recognise(
+    wanted: Option<Format>,
+    name: &[u8],
+    inside: &Listing,
+    beside: &Listing,
+) -> Option<Format> {
+    /// The first that it can be is what it is.
+    const DIRECTORIES: &[Format] = &[
+        Format::Megatron,
+        Format::Huggingface,
+        Format::Deepspeed,
+        Format::Nemo,
+        Format::Lightning,
+        Format::Dcp,
+    ];
     let has_ending = |ending: &[u8]| inside.files().any(|file| file.ends_with(ending));
     let is_distributed = || inside.has_file(b".metadata") || has_ending(b".distcp");
-    let is_of_ranks = || has_ending(b"_model_states.pt") || has_ending(b"_optim_states.pt");
-    let is_nemo = || {
-        let is_marked = beside.kind(&[name, UNFINISHED].concat()).is_some();
-        let has = |name: &[u8]| inside.kind(name) == Some(Kind::Directory);
-        is_marked || (has(b"weights") && has(b"context"))
-    };
-    match () {
-        () if is_numbered(name, b"iter_") || is_release(name, beside) => Some(Format::Megatron),
-        () if is_trainers(name) => Some(Format::Huggingface),
+    let has = |name: &[u8]| inside.kind(name) == Some(Kind::Directory);
+    let is = |format: Format| match format {
+        Format::Megatron => is_numbered(name, b"iter_") || is_release(name, beside),
         // The directory of a whole training ends with the same file.
-        () if inside.has_file(b"trainer_state.json") && !inside.directories().any(is_trainers) => {
-            Some(Format::Huggingface)
+        Format::Huggingface => {
+            is_trainers(name)
+                || (inside.has_file(b"trainer_state.json")
+                    && !inside.directories().any(is_trainers))
         }
-        () if is_numbered(name, b"global_step") || is_of_ranks() => Some(Format::Deepspeed),
-        () if is_nemo() => Some(Format::Nemo),
-        () if name.ends_with(b".ckpt") && (is_distributed() || inside.has_file(b"meta.pt")) => {
-            Some(Format::Lightning)
+        Format::Deepspeed => {
+            is_numbered(name, b"global_step")
+                || has_ending(b"_model_states.pt")
+                || has_ending(b"_optim_states.pt")
         }
-        () if is_distributed() => Some(Format::Dcp),
-        () => None,
+        Format::Nemo => {
+            beside.kind(&[name, UNFINISHED].concat()).is_some()
+                || (has(b"weights") && has(b"context"))
+        }
+        Format::Lightning => {
+            name.ends_with(b".ckpt") && (is_distributed() || inside.has_file(b"meta.pt"))
+        }
+        Format::Dcp => is_distributed(),
+        Format::File => false,
+    };
+    let mut formats = DIRECTORIES.iter().copied();
+    formats.find(|format| wanted.is_none_or(|wanted| wanted == *format) && is(*format))
+}
+
+/// As [`recognise`], of a file in a directory which is no checkpoint. As a single file any may be looked for.
+pub fn recognise_file(
+    wanted: Option<Format>,
+    name: &[u8],
+    beside: &Listing,
+    is_at_root: bool,
+) -> Option<Format> {
+    let format = format_of_file(name, beside, is_at_root)?;
+    match wanted {
+        Some(Format::File) => Some(Format::File),
+        Some(wanted) => (wanted == format).then_some(format),
+        None => Some(format),
     }
 }
 
-/// What a file is that lies in a directory which is no checkpoint. Deeper than the checkpoint directory itself only a name
-/// with a step counts: a model and its optimizer may lie beside each other there, and neither is a checkpoint.
-pub fn recognise_file(name: &[u8], beside: &Listing, is_at_root: bool) -> Option<Format> {
+/// Deeper than the checkpoint directory itself only a name with a step counts: a model and its optimizer may lie beside each
+/// other there, and neither is a checkpoint.
+fn format_of_file(name: &[u8], beside: &Listing, is_at_root: bool) -> Option<Format> {
     let name = without_temporary(name);
     if beside.has_file(b"trainer_state.json") || name.starts_with(b".") || is_shard(name) {
         return None;

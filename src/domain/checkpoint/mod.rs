@@ -5,10 +5,11 @@
 //! a few files come in as values, so that a look costs a handful of calls for each checkpoint, whatever its size. Pickles
 //! are never loaded.
 
-mod ends;
+pub mod ends;
 mod judge;
-mod layout;
-mod step;
+pub mod layout;
+mod newest;
+pub mod step;
 mod view;
 
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use crate::domain::keys::choice;
 pub use ends::{End, Part, TAIL_BYTES, end, part, safetensors_header};
 pub use judge::{Pointer, Seen, has_weights, judge, markers, rank_directory};
 pub use layout::{POINTERS, is_weights, recognise, recognise_file, without_temporary};
+pub use newest::{BRANCH_FILE, Branch, newest};
 pub use step::step_of;
 pub use view::{CatalogueView, CheckpointView, Start, Summary, catalogue};
 

@@ -1,9 +1,9 @@
 //! The step that a name tells.
 
 /// Words before the number that is the step.
-const STEP_WORDS: &[&str] = &["step", "steps", "iter", "iteration", "iterations", "update"];
+pub const STEP_WORDS: &[&str] = &["step", "steps", "iter", "iteration", "iterations", "update"];
 /// Words before a number that is something else.
-const OTHER_WORDS: &[&str] =
+pub const OTHER_WORDS: &[&str] =
     &["epoch", "ep", "loss", "val", "acc", "v", "version", "hpc_ckpt", "rank", "of"];
 /// Names are split here; `0.25` stays one word, and is no number that counts.
 const SEPARATORS: &[char] = &['-', '_', '=', ' '];
@@ -35,7 +35,7 @@ pub fn step_of(name: &[u8]) -> Option<i64> {
 }
 
 /// Endings of names that are no part of what they count.
-const ENDINGS: &[&str] =
+pub const ENDINGS: &[&str] =
     &[".ckpt", ".nemo", ".pth", ".pt", ".safetensors", ".npz", ".json", ".tar"];
 
 /// A word's letters and the digits behind them; no digits where other characters follow.

@@ -47,7 +47,7 @@ fn a_step_is_told_by_its_name() {
 #[test]
 fn a_directory_is_known_by_its_layout() {
     let check = |name: &str, inside: &str, beside: &str, format: Option<Format>| {
-        let found = recognise(name.as_bytes(), &listing(inside), &listing(beside));
+        let found = recognise(None, name.as_bytes(), &listing(inside), &listing(beside));
         assert_eq!(found, format, "{name}: {inside}");
     };
     check("100", "__0_0.distcp .metadata", "", Some(Format::Dcp));
@@ -72,7 +72,7 @@ fn a_directory_is_known_by_its_layout() {
 #[test]
 fn a_file_is_known_by_its_name() {
     let check = |name: &str, beside: &str, at_root: bool, format: Option<Format>| {
-        let found = recognise_file(name.as_bytes(), &listing(beside), at_root);
+        let found = recognise_file(None, name.as_bytes(), &listing(beside), at_root);
         assert_eq!(found, format, "{name}");
     };
     check("last.ckpt", "", false, Some(Format::Lightning));

@@ -2,6 +2,7 @@
 //!
 //! Pure: what must be looked up in a file system is returned as [`Expectation`]s, which the caller verifies.
 
+mod checkpoint;
 mod code;
 mod compute;
 mod container;
@@ -151,6 +152,7 @@ impl Resolver<'_> {
             compute: compute?,
             distributed,
             checkpoint_directory,
+            checkpoint: self.checkpoint(),
             metrics_file,
             failure,
             run_root: run_root?,

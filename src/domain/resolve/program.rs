@@ -114,8 +114,14 @@ impl Resolver<'_> {
     }
 
     pub(super) fn word(&mut self, text: &str, place: Place) -> Option<Word> {
+        let word = self.parsed(text, place)?;
+        let is_fine = self.refers_to_no_checkpoint(&word, place);
+        (self.refers_to_data(&word, place) && is_fine).then_some(word)
+    }
+
+    pub(super) fn parsed(&mut self, text: &str, place: Place) -> Option<Word> {
         match Word::parse(text) {
-            Ok(word) => self.refers_to_data(&word, place).then_some(word),
+            Ok(word) => Some(word),
             Err(error) => {
                 self.at(place, error.to_string());
                 None

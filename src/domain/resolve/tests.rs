@@ -1,5 +1,6 @@
 //! What specs come to at a site: text in, a resolved spec or all its problems out.
 
+mod checkpoint;
 mod data;
 mod failure;
 mod options;

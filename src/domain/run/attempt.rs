@@ -128,6 +128,7 @@ impl Attempt {
             self_reported: false,
             warned_at: None,
             data_drift: None,
+            began: None,
             shown: None,
         }
     }

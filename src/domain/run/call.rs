@@ -7,7 +7,8 @@ use crate::domain::run::attempt::open_attempt;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::refused_again;
-use crate::domain::run::state::{Call, Policy, REFUSED_WAITS_MAX, Reason, Run, State, Unreachable};
+use crate::domain::run::policy::{Policy, REFUSED_WAITS_MAX};
+use crate::domain::run::state::{Call, Reason, Run, State, Unreachable};
 use crate::domain::run::step::{become_state, failed, impossible};
 use crate::domain::units::Seconds;
 

@@ -7,10 +7,11 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::ids::JobKey;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::decision::Decision;
+use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::{
     Answer, Event, Look, Phase, Preparation, Revocation, Seen, Sighting, WishKind,
 };
-use crate::domain::run::state::{Policy, Run, State};
+use crate::domain::run::state::{Run, State};
 use crate::domain::run::step::step;
 use crate::domain::units::Seconds;
 

@@ -9,9 +9,10 @@ use crate::domain::run::claim::Claim;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::finish::{conclude, stopped};
+use crate::domain::run::policy::{Policy, VANISHED_MAX};
 use crate::domain::run::restart::requeued;
 use crate::domain::run::state::{
-    AttemptState, Call, Doubt, Ending, Policy, Reason, Run, State, Unreachable, VANISHED_MAX,
+    AttemptState, Call, Doubt, Ending, Reason, Run, State, Unreachable,
 };
 use crate::domain::run::step::{become_state, failed, impossible};
 

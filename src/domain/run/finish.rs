@@ -6,10 +6,9 @@ use crate::domain::inbox::ScriptReason;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::doubt::settle_claim;
+use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::JobEnd;
-use crate::domain::run::state::{
-    Attempt, AttemptState, End, Ending, Policy, Reason, Run, State, Stop,
-};
+use crate::domain::run::state::{Attempt, AttemptState, End, Ending, Reason, Run, State, Stop};
 use crate::domain::units::Seconds;
 
 /// The scheduler's final word about the attempt under way.
@@ -135,18 +134,17 @@ pub(super) fn conclude(
 fn corrected(run: &Run, ending: Ending, reason: Option<Reason>) -> (Ending, Option<Reason>) {
     let told = run.attempt.as_ref().and_then(|attempt| attempt.script_end.as_ref());
     let by_script = matches!(reason, None | Some(Reason::ExitCode | Reason::Signal));
-    match told.and_then(|end| end.reason) {
-        Some(ScriptReason::LaunchFailed) if by_script => {
-            (Ending::Failed, Some(Reason::LaunchFailed))
-        }
-        Some(ScriptReason::DataChanged) if by_script => (Ending::Failed, Some(Reason::DataChanged)),
-        Some(
-            ScriptReason::LaunchFailed
-            | ScriptReason::DataChanged
-            | ScriptReason::Superseded
-            | ScriptReason::Unknown,
-        )
-        | None => (ending, reason),
+    let told = told.and_then(|end| end.reason).and_then(gave_up).filter(|_| by_script);
+    told.map_or((ending, reason), |told| (Ending::Failed, Some(told)))
+}
+
+/// Why a script trained nothing.
+fn gave_up(reason: ScriptReason) -> Option<Reason> {
+    match reason {
+        ScriptReason::LaunchFailed => Some(Reason::LaunchFailed),
+        ScriptReason::DataChanged => Some(Reason::DataChanged),
+        ScriptReason::NoCheckpoint => Some(Reason::NoCheckpoint),
+        ScriptReason::Superseded | ScriptReason::Unknown => None,
     }
 }
 
@@ -234,6 +232,10 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
             Some(message) if !message.is_empty() => message.to_owned(),
             _ => "the data is not what it was when the run was submitted".to_owned(),
         },
+        Reason::NoCheckpoint => match told {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => "there is no complete checkpoint to go on from".to_owned(),
+        },
         Reason::Lost => {
             "the job vanished: the scheduler has no record of it, nor did its script leave one"
                 .to_owned()
@@ -245,7 +247,6 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
         | Reason::PreparationFailed
         | Reason::Hung
         | Reason::NoProgress
-        | Reason::NoCheckpoint
         | Reason::StoppedEarly
         | Reason::StoppedByPolicy
         | Reason::BudgetExhausted

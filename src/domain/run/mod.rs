@@ -12,6 +12,7 @@ mod decision;
 mod doubt;
 mod finish;
 mod jobs;
+mod policy;
 mod reason;
 mod restart;
 mod seen;
@@ -26,12 +27,13 @@ pub use claim::Claim;
 pub use decide::decide;
 pub use decision::{Act, Decision, Note};
 pub use jobs::{are_of_others, has_others, is_end_of_anybody, sort_out, unheard_end};
+pub use policy::Policy;
 pub use seen::{
     Answer, Digest, Event, Granted, JobEnd, Look, Phase, Preparation, Revocation, Seen, Sighting,
     Wish, WishKind,
 };
 pub use state::{
-    Attempt, AttemptState, Call, Doubt, End, Ending, Policy, Reason, Run, Stale, State, Stop,
+    Attempt, AttemptState, Began, Call, Doubt, End, Ending, Reason, Run, Stale, State, Stop,
     Submission, Unreachable,
 };
 pub use step::step;

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use crate::domain::run::attempt::{open_attempt, take_over};
 use crate::domain::run::decision::Decision;
 use crate::domain::run::finish::judged;
+use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::{Phase, Sighting};
 use crate::domain::run::sighted::{found, out_of_place};
-use crate::domain::run::state::{Attempt, AttemptState, Policy, Reason, Run, State};
+use crate::domain::run::state::{Attempt, AttemptState, Reason, Run, State};
 use crate::domain::run::wishes::stop;
 
 pub(super) fn restart_grew(

@@ -8,8 +8,9 @@ use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{claimed, conclude_by_script, settle_claim};
 use crate::domain::run::finish::close;
+use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::{JobEnd, Phase, Sighting};
-use crate::domain::run::state::{AttemptState, Policy, Run, State};
+use crate::domain::run::state::{AttemptState, Began, Run, State};
 use crate::domain::run::step::impossible;
 use crate::domain::run::warned::{unheard, warned};
 
@@ -160,7 +161,8 @@ pub(super) fn script(
             State::Preparing | State::Pending { .. } | State::Backoff { .. } | State::Final { .. },
             Started | DataChanged | Launched | Ended,
         ) => decision.note("script", "a late event of the script"),
-        (State::Running | State::Finishing | State::Evaluating, Started | Launched) => decision,
+        (State::Running | State::Finishing | State::Evaluating, Started) => decision,
+        (State::Running | State::Finishing | State::Evaluating, Launched) => began(decision, event),
         (State::Running | State::Finishing | State::Evaluating, DataChanged) => {
             drifted(decision, event)
         }
@@ -173,7 +175,11 @@ pub(super) fn script(
             if !matches!(run.state, State::Stopping { .. }) {
                 decision.run.state = State::Running;
             }
-            if event.event == DataChanged { drifted(decision, event) } else { decision }
+            match event.event {
+                DataChanged => drifted(decision, event),
+                Launched => began(decision, event),
+                Started | DataUnchecked | Warned | Ended | Unknown => decision,
+            }
         }
         (State::Evaluating, Ended) => decision,
         (State::Stopping { .. }, Ended) => {
@@ -208,6 +214,18 @@ fn drifted(mut decision: Decision, event: &ScriptEvent) -> Decision {
         attempt.data_drift = Some(event.message.clone());
     }
     decision.note("data_changed", event.message.clone())
+}
+
+/// The training was started, on a checkpoint or without one.
+fn began(mut decision: Decision, event: &ScriptEvent) -> Decision {
+    let (from, step) = (Some(&event.message).filter(|it| !it.is_empty()), event.resumed_from_step);
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.began = Some(Began { from: from.cloned(), step });
+    }
+    match from {
+        Some(from) => decision.note("resumed", format!("the training goes on from {from}")),
+        None => decision,
+    }
 }
 
 fn remember_end(run: &mut Run, event: &ScriptEvent) {

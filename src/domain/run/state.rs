@@ -8,7 +8,6 @@ use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::claim::Claim;
 pub use crate::domain::run::reason::Reason;
 use crate::domain::run::seen::{Digest, Granted};
-use crate::domain::units::Seconds;
 
 /// A run, as far as decisions need it. Stored whole with the run; the columns people ask for are made from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,9 +197,21 @@ pub struct Attempt {
     /// What its script found of data that is not what it was when the run was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_drift: Option<String>,
+    /// Where its training began, once its script has told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<Began>,
     /// What the scheduler showed when it was last taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<Digest>,
+}
+
+/// Where the training of an attempt began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Began {
+    /// The checkpoint that it went on from; none on a fresh start.
+    pub from: Option<String>,
+    /// Its step, where its name tells one.
+    pub step: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,36 +225,6 @@ pub enum AttemptState {
     Cancelled,
     Requeued,
 }
-
-/// What the site and the spec say about waiting and restarting.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    pub max_restarts: u32,
-    pub restart_on: Vec<Reason>,
-    pub restart_exit_codes: Vec<i32>,
-    /// How long before its end a training is warned, and may then save; 0: not at all.
-    pub warn_before_end: Seconds,
-    pub backoff: Seconds,
-    /// Between two rounds of asking for a submission whose answer was lost.
-    pub in_doubt_wait: Seconds,
-    /// How long a job may be unknown to good answers before that is news.
-    pub absent_grace: Seconds,
-    /// How long a stop may take before it is asked for again, without grace.
-    pub stop_patience: Seconds,
-    /// Until a submission that was refused for now is tried again; twice as long after each further refusal, up to
-    /// [`REFUSED_WAITS_MAX`] times as long.
-    pub refused_wait: Seconds,
-    /// Until a scheduler that could not be reached is tried again.
-    pub unreachable_wait: Seconds,
-    /// The age at which the scheduler has saved a job, so that it cannot forget it as if it had never been.
-    pub settled_after: Seconds,
-}
-
-/// How much longer a submission that is refused again and again waits.
-pub(super) const REFUSED_WAITS_MAX: u64 = 16;
-
-/// Submissions of one attempt that may vanish before any start until the run is given up.
-pub(super) const VANISHED_MAX: u32 = 3;
 
 impl State {
     /// The word people see.

@@ -8,10 +8,11 @@ use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{
     absent, absent_past_grace, answer_lost, claimed, orphaned, revoked,
 };
+use crate::domain::run::policy::Policy;
 use crate::domain::run::restart::restart_grew;
 use crate::domain::run::seen::Event;
 use crate::domain::run::sighted::{found, script, twin};
-use crate::domain::run::state::{Call, End, Ending, Policy, Reason, Run, Stale, State, Submission};
+use crate::domain::run::state::{Call, End, Ending, Reason, Run, Stale, State, Submission};
 use crate::domain::run::wishes::{cancel, own_stop, resume, timer_due};
 
 /// What one event does to a run.

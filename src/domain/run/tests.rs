@@ -112,6 +112,7 @@ fn script(kind: ScriptEventKind) -> ScriptEvent {
         exit_code: None,
         reason: None,
         message: String::new(),
+        resumed_from_step: None,
     }
 }
 

@@ -6,7 +6,8 @@
 use jiff::Timestamp;
 
 use crate::domain::run::decide::after;
-use crate::domain::run::state::{Policy, REFUSED_WAITS_MAX, Run, State, Unreachable};
+use crate::domain::run::policy::{Policy, REFUSED_WAITS_MAX};
+use crate::domain::run::state::{Run, State, Unreachable};
 use crate::domain::units::Seconds;
 
 /// A moment may have been set by somebody who looked at the clock later; so much longer a wait does no harm either.

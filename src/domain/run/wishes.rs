@@ -4,7 +4,8 @@ use jiff::Timestamp;
 
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
-use crate::domain::run::state::{End, Ending, Policy, Reason, Run, State, Stop};
+use crate::domain::run::policy::Policy;
+use crate::domain::run::state::{End, Ending, Reason, Run, State, Stop};
 use crate::domain::run::step::{become_state, failed, impossible};
 
 pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> Decision {

@@ -189,7 +189,7 @@ impl Dice {
 }
 
 fn walked(dir: &TempDir) -> Walked {
-    walk(dir.path()).unwrap()
+    walk(dir.path(), None).unwrap()
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn they_are_found_wherever_they_lie_and_nothing_else_is() {
         walked(&dir).found.into_iter().map(|one| (one.step, one.files)).collect();
     found.sort_unstable();
     assert_eq!(found, vec![(Some(5), Some(1)), (Some(7), Some(1))]);
-    assert_eq!(walk(&at("nowhere/at/all")).unwrap(), Walked::default());
+    assert_eq!(walk(&at("nowhere/at/all"), None).unwrap(), Walked::default());
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn hostile_entries_are_neither_followed_nor_opened() {
     assert_eq!((found.len(), lacking), (4, 2), "{found:#?}");
     let link = outside.path().join("link");
     symlink(outside.path(), &link).unwrap();
-    assert_eq!(walk(&link).unwrap().found.len(), 2, "the directory itself may be a link");
+    assert_eq!(walk(&link, None).unwrap().found.len(), 2, "the directory itself may be a link");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn a_hundred_large_checkpoints_cost_four_hundred_calls() {
     const CALLS_OF_ALL: usize = 400;
     for format in [Format::Dcp, Format::Deepspeed] {
         let dir = many(format, 100, 95);
-        let walk = Walk::new().all(dir.path()).unwrap();
+        let walk = Walk::new(None).all(dir.path()).unwrap();
         let complete = walk.walked.found.iter().filter(|one| one.lacks.is_none()).count();
         assert_eq!((walk.walked.found.len(), complete), (100, 100), "{format}");
         assert!(walk.calls <= CALLS_OF_ALL, "{format}: {} calls", walk.calls);
@@ -387,8 +387,8 @@ fn a_look_has_limits_and_says_so() {
     assert_eq!(found.len(), CHECKPOINTS_MAX);
     assert_eq!(found[0].step, i64::try_from(CHECKPOINTS_MAX).ok(), "the newest are seen first");
     assert_eq!(cut.unwrap(), "there are more than 1000 checkpoints");
-    let late = Walk { deadline: Instant::now(), ..Walk::new() }.all(dir.path()).unwrap();
+    let late = Walk { deadline: Instant::now(), ..Walk::new(None) }.all(dir.path()).unwrap();
     assert_eq!(late.walked.cut.unwrap(), "looking takes longer than 8 s");
-    let full = Walk { entries: ENTRIES_MAX, ..Walk::new() }.all(dir.path()).unwrap();
+    let full = Walk { entries: ENTRIES_MAX, ..Walk::new(None) }.all(dir.path()).unwrap();
     assert_eq!(full.walked.cut.unwrap(), "there are more than 2000000 files");
 }

@@ -16,6 +16,11 @@ ty_begin() {
   ty_staged=''
 {%- endif %}
   ty_recorder=''
+{%- if resume.is_some() %}
+  ty_resume_from='' # a fresh start
+  ty_resume_step=''
+  ty_resume_time=0
+{%- endif %}
 }
 
 # The shell as this script expects it; called again after all code that is not the script's own.

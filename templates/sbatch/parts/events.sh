@@ -43,7 +43,7 @@ ty_event() {
   ty_json "$ty_host"
   ty_line+=",\"host\":\"$ty_escaped\",\"exit_code\":${2:-null},\"reason\":$ty_reason_json"
   ty_json "${4:-}"
-  ty_line+=",\"message\":\"$ty_escaped\"}"
+  ty_line+=",\"message\":\"$ty_escaped\"{% if resume.is_some() %},\"resumed_from_step\":${ty_resume_step:-null}{% endif %}}"
 }
 
 # ty_drop DIRECTORY NAME LINE: writes a file whole or not at all.

@@ -78,7 +78,7 @@ ty_export() {
   export TRAINYARD_OUTPUT_PATH=$ty_run_dir/output
   export TRAINYARD_CHECKPOINT_DIR={{ checkpoint_directory }}
   export TRAINYARD_METRICS_PATH={{ metrics_file }}
-  export TRAINYARD_RESUME_FROM=''
+  export TRAINYARD_RESUME_FROM={% if resume.is_some() %}$ty_resume_from{% else %}''{% endif %}
   export TRAINYARD_STOP_FILE=$ty_run_dir/stop.$ty_attempt
   export TRAINYARD_NODES=$ty_nodes
   export TRAINYARD_LOCAL_SCRATCH

@@ -42,6 +42,13 @@ ty_program() {
     {{ arg }}
 {%- endfor %}
   )
+{%- if let Some(resume) = resume %}{% if !resume.args.is_empty() %}
+  [[ -z $TRAINYARD_RESUME_FROM ]] || ty_command+=(
+{%- for arg in resume.args %}
+    {{ arg }}
+{%- endfor %}
+  )
+{%- endif %}{% endif %}
 {%- if !is_python %}
 {%- if container.is_none() %}
   ty_found "${ty_command[0]}" || ty_fail "\`${ty_command[0]}\` cannot be executed on $ty_host"

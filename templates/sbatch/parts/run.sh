@@ -12,7 +12,11 @@ ty_run() {
   ty_training=$!
   ty_state=training
   [[ -z $ty_signal || $ty_signal == USR1 ]] || ty_forward "$ty_signal"
+{%- if resume.is_some() %}
+  ty_emit launched "$ty_resume_from"
+{%- else %}
   ty_emit launched
+{%- endif %}
   ty_wait
 }
 

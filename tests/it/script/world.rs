@@ -69,6 +69,7 @@ pub(super) fn spec() -> Resolved {
             ports: (20_000, 29_999),
         },
         checkpoint_directory: "checkpoints".into(),
+        checkpoint: None,
         metrics_file: "metrics.jsonl".into(),
         failure: Failure::default(),
         script: Script {

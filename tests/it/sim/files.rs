@@ -139,6 +139,7 @@ impl Model {
                 exit_code,
                 reason,
                 message: String::new(),
+                resumed_from_step: None,
             }
         };
         let run = self.jobs[job].run;

@@ -22,6 +22,7 @@ mod poison;
 mod records;
 mod refused;
 mod requeue;
+mod resume;
 mod scripts;
 mod secrets;
 mod silent;

@@ -56,7 +56,7 @@ fn placeholders_stand_wherever_a_word_does() {
         &args("out = '{output'"),
         &["4:7 a `{` without its `}`; write `{{` for a brace"],
     );
-    let message = "4:7 the placeholder `{resume_from}` is not supported by this version";
+    let message = "4:7 `{resume_from}` can stand only in `checkpoint.resume_args`, which are left out on a fresh start";
     check_problems(&args("out = '{resume_from}'"), &[message]);
 }
 

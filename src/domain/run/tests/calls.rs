@@ -1,7 +1,7 @@
 //! Calls of sbatch that are made again, and calls that nobody waited for.
 
 use crate::domain::inbox::ScriptEventKind;
-use crate::domain::run::state::VANISHED_MAX;
+use crate::domain::run::policy::VANISHED_MAX;
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running, script,
     script_ended, t, waiting,

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::domain::run::state::VANISHED_MAX;
+use crate::domain::run::policy::VANISHED_MAX;
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running,
     script_ended, sighting, t, token, waiting,

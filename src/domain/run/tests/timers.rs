@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::domain::run::state::REFUSED_WAITS_MAX;
+use crate::domain::run::policy::REFUSED_WAITS_MAX;
 use crate::domain::run::tests::{acknowledged, admitted, after, ended, policy, run_in, t};
 use crate::domain::run::timers::has_come;
 use crate::domain::run::{Call, Event, JobEnd, Run, Seen, State, decide, step};

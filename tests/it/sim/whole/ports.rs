@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use trainyard::domain::checkpoint::Walked;
+use trainyard::domain::checkpoint::{Format, Walked};
 use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
@@ -276,7 +276,7 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn checkpoints(&self, _directory: &Path) -> IoResult<Walked> {
+    fn checkpoints(&self, _directory: &Path, _: Option<Format>) -> IoResult<Walked> {
         Err(ErrorKind::Unsupported.into())
     }
 
