@@ -3,7 +3,10 @@
 # ty_is_complete PATH KIND: a file, or the directory that was scanned; by the rule of ty_format. Leaves in ty_time when it
 # was last written to.
 ty_is_complete() {
-  local ty_path=$1 ty_own_name=${1##*/} ty_count=${#ty_names[@]} ty_proven='' ty_one
+  local ty_path=$1 ty_own_name=${1##*/} ty_proven='' ty_one
+{%- if resume.seeks("deepspeed") || resume.seeks("megatron") %}
+  local ty_count=${#ty_names[@]}
+{%- endif %}
   ((ty_judged_left-- > 0)) || return 1
   [[ $ty_own_name != *{{ resume.temporary }} && $ty_own_name != tmp-* ]] || return 1
   for ty_one in "$ty_path" "${ty_path%.nemo}"; do

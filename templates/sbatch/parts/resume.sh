@@ -35,7 +35,7 @@ ty_find_checkpoint() {
   local -x LC_ALL=C
   local TRAINYARD_RUN_DIR=$ty_run_dir ty_root ty_format ty_step ty_time ty_branch='' ty_branch_time=0 ty_below=''
   local ty_lists_left={{ resume.lists_max }} ty_judged_left={{ resume.judged_max }} ty_files_left={{ resume.files_max }}
-  local ty_names=() ty_files=() ty_shards=() ty_folders=() ty_unrenamed ty_trainers ty_beside=()
+  local ty_names=() ty_files=() ty_shards=() ty_folders=() ty_unrenamed{% if resume.seeks("huggingface") %} ty_trainers{% endif %} ty_beside=()
   local ty_looked=() ty_sizes=() ty_times=()
   ty_root={{ checkpoint_directory }}
   ty_root=${ty_root%/}
@@ -88,14 +88,16 @@ ty_has() {
 # What lies in a directory, by the names in ty_names.
 ty_scan() {
   local ty_entry ty_name
-  ty_files=() ty_shards=() ty_folders=() ty_unrenamed='' ty_trainers=''
+  ty_files=() ty_shards=() ty_folders=() ty_unrenamed=''{% if resume.seeks("huggingface") %} ty_trainers=''{% endif %}
   for ty_entry in ${ty_names[@]+"${ty_names[@]}"}; do
     ty_name=${ty_entry#*/}
     [[ $ty_name != *{{ resume.temporary }} ]] || ty_unrenamed=1
     case $ty_entry in
       d/*)
         ty_folders+=("$ty_name")
+{%- if resume.seeks("huggingface") %}
         [[ ! $ty_name =~ ^(tmp-)?checkpoint-[0-9]+$ ]] || ty_trainers=1
+{%- endif %}
         ;;
       f/*)
         ty_files+=("$ty_name")
@@ -250,8 +252,9 @@ ty_in_order() {
 # the time. Where a checkpoint's own name tells no step, STEP is that of the directory; ty_below is set if it took one so.
 ty_look_in() {
   local ty_here=$1 ty_depth=$2 ty_here_step=$3 ty_beside=(${ty_names[@]+"${ty_names[@]}"})
-  local ty_target='' ty_target_count='' ty_taken=-1 ty_by_place='' ty_line ty_name ty_own ty_ordered=()
+  local ty_target='' ty_taken=-1 ty_by_place='' ty_line ty_name ty_own ty_ordered=()
 {%- if resume.seeks("deepspeed") || resume.seeks("megatron") %}
+  local ty_pointer ty_target_count
   ty_follow_pointer
 {%- endif %}
   while IFS= read -r ty_line; do

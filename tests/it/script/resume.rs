@@ -82,8 +82,8 @@ fn compare(runs: &[PathBuf], format: Option<Format>) -> usize {
         }
         if let Some((path, _)) = &taken {
             let is_complete =
-                |one: &&Found| one.lacks.is_none() && one.path.ends_with(path.as_str());
-            assert!(found.iter().any(|one| is_complete(&&one)), "{taken:?} of {found:#?}");
+                |one: &Found| one.lacks.is_none() && one.path.ends_with(path.as_str());
+            assert!(found.iter().any(is_complete), "{taken:?} of {found:#?}");
         }
         stricter += 1;
     }
@@ -269,7 +269,7 @@ fn an_attempt_is_given_the_newest_checkpoint_and_tells_its_step() {
     assert_eq!(attempt(&mut world, 1), "from <> with \n");
     let path = world.in_run("checkpoints/step-10.pt").display().to_string();
     let half = world.in_run("checkpoints/step-20.pt");
-    fs::write(&half, &super::layouts::archive(100)[..90]).unwrap();
+    fs::write(half, &super::layouts::archive(100)[..90]).unwrap();
     assert_eq!(attempt(&mut world, 2), format!("from <{path}> with --from {path}\n"));
     let launched: Vec<_> = world
         .events()
@@ -297,4 +297,25 @@ fn where_a_checkpoint_is_required_a_training_is_not_begun_anew() {
     // None has begun before: what was lost before its start has nothing to go on from.
     let mut world = training(Resume::Require);
     assert_eq!(attempt(&mut world, 2), "from <> with \n");
+}
+
+#[test]
+fn bash_and_shellcheck_find_no_fault_in_the_search_for_any_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let formats = Format::WORDS.iter().map(|word| Format::from_word(word)).chain([None]);
+    for format in formats {
+        let mut spec = spec();
+        let resume_args = vec![word("--from"), word("{resume_from}")];
+        spec.checkpoint = Some(Checkpoint { format, resume: Resume::Require, resume_args });
+        let path = folder.path().join("job.sh");
+        fs::write(&path, render(&spec)).unwrap();
+        for mut checker in [Command::new("/bin/bash"), Command::new("shellcheck")] {
+            if checker.get_program() == "/bin/bash" {
+                checker.arg("-n");
+            }
+            let checked = checker.arg(&path).output().unwrap();
+            let said = String::from_utf8_lossy(&checked.stdout);
+            assert!(checked.status.success(), "{format:?}: {said}");
+        }
+    }
 }
