@@ -65,6 +65,14 @@ impl ErrorCode {
     }
 }
 
+/// What a run that is over is to go on from.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ResumeRequest {
+    /// The step of a complete checkpoint; none for the newest.
+    #[serde(default)]
+    pub from: Option<i64>,
+}
+
 /// The body of an error, as RFC 9457 has it, with our code and hints.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProblemBody {

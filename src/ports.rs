@@ -22,7 +22,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
-use crate::domain::checkpoint::{Format, Walked};
+use crate::domain::checkpoint::{Branch, Format, Walked};
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -241,6 +241,9 @@ pub trait Hands: Send + Sync {
     /// The checkpoints below a directory, of one format or of all, at a few calls for each whatever its size. A missing one
     /// has none.
     fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> std::io::Result<Walked>;
+
+    /// Writes into a run directory what a person chose to go on from, for the script, as of the moment of the choice.
+    fn choose_checkpoint(&self, run_dir: &Path, branch: &Branch) -> std::io::Result<()>;
 
     /// Puts the secrets of a user's file into a run directory, durably; those that were there are replaced.
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> std::io::Result<()>;

@@ -30,6 +30,7 @@ mod output;
 mod parse;
 mod render;
 mod rerun;
+mod resume;
 #[cfg(test)]
 mod sample;
 mod serve;
@@ -159,6 +160,8 @@ pub enum Verb {
     Wait(wait::Args),
     /// Cancel runs
     Cancel(cancel::Args),
+    /// Start a run again that is over, from its newest complete checkpoint
+    Resume(resume::Args),
     /// Delete the files of runs that are over; their records stay
     Delete(delete::Args),
     /// Show in what two runs differ
@@ -220,6 +223,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Checkpoints(args) => checkpoints::run(context, &args),
         Verb::Wait(args) => wait::run(context, &args),
         Verb::Cancel(args) => cancel::run(context, &args),
+        Verb::Resume(args) => resume::run(context, &args),
         Verb::Delete(args) => delete::run(context, &args),
         Verb::Diff(args) => diff::run(context, &args),
         Verb::Classes(args) => classes::run(context, &args),

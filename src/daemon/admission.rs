@@ -11,6 +11,7 @@ use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use crate::domain::ids::JobName;
 use crate::domain::run::{Call, Event, State, step};
 use crate::fault::point;
+use crate::ports::Hands;
 use crate::store::{Intending, Intent, LiveRuns, RunRow, StoreError};
 
 /// Admits waiting runs; gives how many were submitted. `live` is as the pass found it.
@@ -95,6 +96,13 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
         )
         .await;
     };
+    if let Some(branch) = row.run.branch.clone() {
+        let run_dir = row.run_dir.clone();
+        let write = move |hands: &dyn Hands| hands.choose_checkpoint(&run_dir, &branch);
+        if let Err(silence) = world.with_hands(&row.resolved.run_root, write).await {
+            return wait(world, row, format!("its checkpoint cannot be chosen: {silence}")).await;
+        }
+    }
     let start = calls::start(world, &row.resolved);
     let under_way = UnderWay::begin(world, &start.token);
     let (run, run_dir, owner) = (row.run.clone(), row.run_dir.clone(), row.owner.clone());

@@ -32,7 +32,7 @@ mod views;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
-pub use checkpoints::{CatalogueError, checkpoints};
+pub use checkpoints::{CatalogueError, ChoiceError, checkpoints, choose};
 pub use data::{fingerprints, take_snapshot};
 pub use explain::{explain_run, log_file};
 pub use kept::{DeleteError, code_contents, collect_garbage, delete};

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use crate::daemon::builds::{self, look_at_builds};
+use crate::daemon::checkpoints::see_saved;
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::markers::look_up_marker;
@@ -45,6 +46,11 @@ pub(super) async fn observe(
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
     look(world, live, builds, &mut observed).await;
+    for (id, seen) in &mut observed.seen {
+        if let Some(row) = live.get(id) {
+            see_saved(world, row, seen).await;
+        }
+    }
     // After the look: what a script said before its job ended is then never missed beside that end.
     read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;
@@ -337,6 +343,7 @@ mod tests {
             restart_on: Vec::new(),
             restart_exit_codes: Vec::new(),
             warn_before_end: Seconds(0),
+            resume: None,
             backoff: wait,
             in_doubt_wait: wait,
             absent_grace: wait,

@@ -240,6 +240,7 @@ impl World {
             restart_on: resolved.failure.restart_on.clone(),
             restart_exit_codes: resolved.failure.restart_exit_codes.clone(),
             warn_before_end: resolved.failure.warn_before_end,
+            resume: resolved.checkpoint.as_ref().map(|checkpoint| checkpoint.resume),
             backoff: Seconds(10),
             in_doubt_wait,
             absent_grace,

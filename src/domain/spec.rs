@@ -306,8 +306,10 @@ choice! {
         Preempted = "preempted",
         /// A node of it failed.
         NodeFailure = "node_failure",
+        /// It reached its time limit, and has saved something newer than it began from.
+        TimeLimit = "time_limit",
     }
-    later { "time_limit", "out_of_memory", "exit_code", "signal", "hung", "lost", "boot_failure" }
+    later { "out_of_memory", "exit_code", "signal", "hung", "lost", "boot_failure" }
 }
 
 choice! {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::checkpoint::SavedView;
 use crate::domain::dataset::DatasetView;
 use crate::domain::environment::EnvironmentRecord;
 use crate::domain::inputs::Inputs;
@@ -59,8 +60,8 @@ pub struct RunView {
     pub self_reported: bool,
     pub progress: ProgressView,
     pub metrics: BTreeMap<String, MetricView>,
-    /// The catalogue is not built yet.
-    pub checkpoints: Option<()>,
+    /// As they were when an attempt last ended; none before, and without `[checkpoint]`.
+    pub checkpoints: Option<SavedView>,
     pub sweep: Option<i64>,
     pub point: Option<i64>,
     pub parameters: Option<BTreeMap<String, String>>,
@@ -249,7 +250,7 @@ impl RunView {
                 fraction: progress.fraction(),
             },
             metrics: recorded.metrics.clone(),
-            checkpoints: None,
+            checkpoints: run.saved.as_ref().map(SavedView::from),
             sweep: None,
             point: None,
             parameters: None,

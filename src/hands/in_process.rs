@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
-use crate::domain::checkpoint::{Format, Walked};
+use crate::domain::checkpoint::{Branch, Format, Walked};
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -96,6 +96,10 @@ impl Hands for InProcess {
 
     fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> io::Result<Walked> {
         checkpoints::walk(directory, wanted)
+    }
+
+    fn choose_checkpoint(&self, run_dir: &Path, branch: &Branch) -> io::Result<()> {
+        run_dir::choose_checkpoint(run_dir, branch)
     }
 
     fn take_secrets(&self, source: &Path, run_dir: &Path) -> io::Result<()> {

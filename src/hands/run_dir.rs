@@ -6,6 +6,7 @@ use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
+use crate::domain::checkpoint::{BRANCH_FILE, Branch};
 use crate::files::durable;
 use crate::hands::secrets;
 use crate::ports::{NewRunDir, Weight};
@@ -58,6 +59,18 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
         write(&order.path.join("datasets.tsv"), order.datasets.as_bytes(), readable)?;
     }
     write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
+}
+
+/// Names the checkpoint that a person chose. The file's time is that of the choice, however often it is written: what is
+/// newer than it goes on from it.
+pub(super) fn choose_checkpoint(run_dir: &Path, branch: &Branch) -> io::Result<()> {
+    let path = run_dir.join(BRANCH_FILE);
+    let new = run_dir.join(format!(".{BRANCH_FILE}.new"));
+    let mut file = fs_err::File::create(&new)?;
+    writeln!(file, "{}", branch.path)?;
+    file.file().set_modified(branch.at.into())?;
+    fs_err::rename(new, path)?;
+    durable::sync(run_dir)
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

@@ -33,6 +33,13 @@ pub struct RunRow {
     pub resolved: Resolved,
 }
 
+impl RunRow {
+    /// Where the training saves.
+    pub fn checkpoint_directory(&self) -> PathBuf {
+        self.run_dir.join(&self.resolved.checkpoint_directory)
+    }
+}
+
 /// A pending run with what decides whether it may start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submittable {

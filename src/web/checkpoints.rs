@@ -15,12 +15,16 @@ pub(super) async fn catalogue(
     Path(reference): Path<String>,
 ) -> Result<Json<CatalogueView>, ApiError> {
     let run = resolve(&app.world, &reference).await?;
-    let view = checkpoints(&app.world, run).await.map_err(|error| match error {
+    let view = checkpoints(&app.world, run).await.map_err(unseen)?;
+    view.map(Json).ok_or_else(|| missing(&reference))
+}
+
+pub(super) fn unseen(error: CatalogueError) -> ApiError {
+    match error {
         CatalogueError::Files(_) => {
             ApiError::new(ErrorCode::FilesUnavailable, crate::chain(&error))
                 .hint("nothing is known of them before it answers; the run is not affected")
         }
         CatalogueError::Store(error) => error.into(),
-    })?;
-    view.map(Json).ok_or_else(|| missing(&reference))
+    }
 }

@@ -9,6 +9,7 @@ mod error;
 mod kept;
 mod logs;
 mod reference;
+mod resume;
 mod runs;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/checkpoints", get(checkpoints::catalogue))
         .route("/runs/{run}/logs", get(logs::logs))
+        .route("/runs/{run}/resume", post(resume::resume))
         .route("/runs/{run}/cancel", post(runs::cancel));
     Router::new()
         .nest("/api/v1", v1)

@@ -9,6 +9,7 @@ pub mod ends;
 mod judge;
 pub mod layout;
 mod newest;
+mod saved;
 pub mod step;
 mod view;
 
@@ -21,6 +22,7 @@ pub use ends::{End, Part, TAIL_BYTES, end, part, safetensors_header};
 pub use judge::{Pointer, Seen, has_weights, judge, markers, rank_directory};
 pub use layout::{POINTERS, is_weights, recognise, recognise_file, without_temporary};
 pub use newest::{BRANCH_FILE, Branch, newest};
+pub use saved::{Mark, Saved, SavedView};
 pub use step::step_of;
 pub use view::{CatalogueView, CheckpointView, Start, Summary, catalogue};
 

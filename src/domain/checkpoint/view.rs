@@ -47,7 +47,7 @@ pub struct CatalogueView {
 }
 
 /// What a run's own record says of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Summary {
     pub step: Option<i64>,
     pub path: String,

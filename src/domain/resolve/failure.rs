@@ -28,6 +28,7 @@ impl Resolver<'_> {
         let reason = |cause: RestartOn| match cause {
             RestartOn::Preempted => Reason::Preempted,
             RestartOn::NodeFailure => Reason::NodeFailure,
+            RestartOn::TimeLimit => Reason::TimeLimit,
         };
         let codes = spec.and_then(|failure| failure.restart_exit_codes.as_ref());
         let code = |code: u32| i32::try_from(code).unwrap_or(i32::MAX);

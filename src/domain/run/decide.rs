@@ -50,7 +50,7 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
             &mut total,
             match wish.kind {
                 WishKind::Cancel => Event::Cancel { by },
-                WishKind::Resume => Event::Resume { by },
+                WishKind::Resume => Event::Resume { by, from: None },
             },
         );
     }
@@ -94,6 +94,7 @@ fn told(seen: &Seen) -> Vec<Event> {
         None => {}
     }
     events.extend(seen.script.iter().cloned().map(Event::Script));
+    events.extend(seen.saved.iter().cloned().map(Event::Saved));
     events
 }
 

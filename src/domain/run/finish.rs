@@ -7,8 +7,10 @@ use crate::domain::run::decide::after;
 use crate::domain::run::decision::{Decision, Note};
 use crate::domain::run::doubt::settle_claim;
 use crate::domain::run::policy::Policy;
+use crate::domain::run::progress::{count, veto};
 use crate::domain::run::seen::JobEnd;
 use crate::domain::run::state::{Attempt, AttemptState, End, Ending, Reason, Run, State, Stop};
+use crate::domain::run::step::failed;
 use crate::domain::units::Seconds;
 
 /// The scheduler's final word about the attempt under way.
@@ -113,12 +115,10 @@ pub(super) fn conclude(
     }
     // What hung was stopped so that it could be brought back.
     let may_return = wished.as_ref().is_none_or(|stop| stop.reason == Reason::Hung);
+    let ended = decision.run.attempt.clone();
+    count(&mut decision.run, ended.as_ref(), policy);
     if may_return && is_restartable(&decision.run, reason, policy) {
-        decision.run.restarts += 1;
-        let (restart, most) = (decision.run.restarts, policy.max_restarts);
-        let note = format!("{message}; this is restart {restart} of at most {most}");
-        decision.notes.push(Note { kind: "restart".into(), message: note });
-        decision.run.state = State::Backoff { until: after(now, policy.backoff) };
+        bring_back(decision, reason, &message, (policy, now));
         return;
     }
     let message = if may_return && asks_back {
@@ -128,6 +128,26 @@ pub(super) fn conclude(
         message
     };
     decision.run.state = State::Final { end: End { ending, reason, message, at } };
+}
+
+/// Lets the run come back after an attempt that ended so, unless it gets nowhere.
+fn bring_back(
+    decision: &mut Decision,
+    reason: Option<Reason>,
+    message: &str,
+    (policy, now): (&Policy, Timestamp),
+) {
+    let run = &mut decision.run;
+    if let Some((reason, why)) = reason.and_then(|reason| veto(run, reason, policy)) {
+        let at = run.attempt.as_ref().and_then(|attempt| attempt.ended_at).unwrap_or(now);
+        run.state = State::Final { end: failed(reason, &format!("{message}; {why}"), at) };
+        return;
+    }
+    run.restarts += 1;
+    let (restart, most) = (run.restarts, policy.max_restarts);
+    run.state = State::Backoff { until: after(now, policy.backoff) };
+    let note = format!("{message}; this is restart {restart} of at most {most}");
+    decision.notes.push(Note { kind: "restart".into(), message: note });
 }
 
 /// The script knows better than its exit code why it gave up. Where Slurm ended the job, that is why.

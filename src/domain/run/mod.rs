@@ -13,6 +13,7 @@ mod doubt;
 mod finish;
 mod jobs;
 mod policy;
+mod progress;
 mod reason;
 mod restart;
 mod seen;

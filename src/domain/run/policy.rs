@@ -1,6 +1,7 @@
 //! What a site and a spec say about waiting and restarting.
 
 use crate::domain::run::state::Reason;
+use crate::domain::spec::Resume;
 use crate::domain::units::Seconds;
 
 /// What the site and the spec say about waiting and restarting.
@@ -11,6 +12,8 @@ pub struct Policy {
     pub restart_exit_codes: Vec<i32>,
     /// How long before its end a training is warned, and may then save; 0: not at all.
     pub warn_before_end: Seconds,
+    /// How attempts go on from checkpoints; none for a run without `[checkpoint]`, whose progress nobody can tell.
+    pub resume: Option<Resume>,
     pub backoff: Seconds,
     /// Between two rounds of asking for a submission whose answer was lost.
     pub in_doubt_wait: Seconds,

@@ -6,6 +6,7 @@ use crate::domain::run::attempt::{open_attempt, take_over};
 use crate::domain::run::decision::Decision;
 use crate::domain::run::finish::judged;
 use crate::domain::run::policy::Policy;
+use crate::domain::run::progress::{count, veto};
 use crate::domain::run::seen::{Phase, Sighting};
 use crate::domain::run::sighted::{found, out_of_place};
 use crate::domain::run::state::{Attempt, AttemptState, Reason, Run, State};
@@ -40,6 +41,8 @@ pub(super) fn restart_grew(
     for attempt in &mut decision.closed {
         requeued(attempt, requeued_at);
     }
+    let last = decision.closed.last().cloned();
+    count(&mut decision.run, last.as_ref(), policy);
     if is_stopping {
         let mut after = found(&decision.run, sighting, policy, now);
         after.closed.splice(0..0, decision.closed);
@@ -50,6 +53,9 @@ pub(super) fn restart_grew(
     if decision.run.restarts > policy.max_restarts {
         let message = format!("restarted more than {} times", policy.max_restarts);
         return stop(&decision, Reason::StoppedByPolicy, &message, (policy, now)).act(again);
+    }
+    if let Some((reason, message)) = veto(&decision.run, Reason::Requeued, policy) {
+        return stop(&decision, reason, &message, (policy, now)).act(again);
     }
     let mut after = found(&decision.run, sighting, policy, now);
     after.closed.splice(0..0, decision.closed);

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::checkpoint::{Branch, Saved};
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
@@ -30,6 +31,8 @@ pub struct Seen {
     pub marker: Option<ScriptEvent>,
     /// How taking the claim with `revoked` went.
     pub revocation: Option<Revocation>,
+    /// What the run has saved; looked at where an attempt has ended.
+    pub saved: Option<Saved>,
     pub wishes: Vec<Wish>,
 }
 
@@ -290,11 +293,15 @@ pub enum Event {
     /// Another job of the same submission: it can only be in the way.
     Twin(Box<Sighting>),
     Script(ScriptEvent),
+    /// What the run has saved, as it is when an attempt has ended.
+    Saved(Saved),
     Cancel {
         by: String,
     },
     Resume {
         by: String,
+        /// What it is to go on from; none for the newest.
+        from: Option<Branch>,
     },
     OwnStop {
         reason: Reason,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::checkpoint::{Branch, Mark, Saved};
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::claim::Claim;
@@ -30,6 +31,18 @@ pub struct Run {
     pub refusals: u32,
     /// Who did not answer, and since when, while the run depends on an answer.
     pub stale: Option<Stale>,
+    /// What it had saved when an attempt last ended; none without `[checkpoint]`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Saved>,
+    /// What the attempt under way could have gone on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Mark>,
+    /// Attempts in a row that left nothing newer than they began from.
+    #[serde(default)]
+    pub fruitless: u32,
+    /// What a person chose to go on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<Branch>,
 }
 
 /// Where a run stands. The state owns its data: what does not belong to it cannot be written.
@@ -345,6 +358,10 @@ impl Run {
             vanished: 0,
             refusals: 0,
             stale: None,
+            saved: None,
+            before: None,
+            fruitless: 0,
+            branch: None,
         }
     }
 }

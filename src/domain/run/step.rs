@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::checkpoint::Saved;
 use crate::domain::run::call::{acknowledged, called_again, refused, unreachable};
 use crate::domain::run::claim::Claim;
 use crate::domain::run::decision::Decision;
@@ -39,7 +40,8 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Twin(sighting) => twin(run, sighting),
         Event::Script(event) => script(run, event, (policy, now)),
         Event::Cancel { by } => cancel(run, by, policy, now),
-        Event::Resume { by } => resume(run, by),
+        Event::Saved(saved) => has_saved(run, saved),
+        Event::Resume { by, from } => resume(run, by, from.as_ref()),
         Event::OwnStop { reason, message } => own_stop(run, *reason, message, policy, now),
         Event::TimerDue => timer_due(run, policy, now),
     };
@@ -89,6 +91,15 @@ fn silence(run: &Run, who: &str, now: Timestamp) -> Decision {
     if run.awaits_job() {
         // The first words stand: a silence that is told in other words each time is still the same one.
         decision.run.stale.get_or_insert_with(|| Stale { since: now, who: who.to_owned() });
+    }
+    decision
+}
+
+/// What an end is judged by, which is told after it.
+fn has_saved(run: &Run, saved: &Saved) -> Decision {
+    let mut decision = Decision::stay(run);
+    if !run.state.is_final() {
+        decision.run.saved = Some(saved.clone());
     }
     decision
 }

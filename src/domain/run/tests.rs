@@ -4,6 +4,7 @@
 mod calls;
 mod doubt;
 mod jobs;
+mod progress;
 mod properties;
 mod restarts;
 mod scripts;
@@ -41,6 +42,7 @@ fn policy() -> Policy {
         restart_on: vec![Reason::Preempted, Reason::NodeFailure],
         restart_exit_codes: vec![75],
         warn_before_end: Seconds(30),
+        resume: None,
         backoff: Seconds(60),
         in_doubt_wait: Seconds(60),
         absent_grace: Seconds(300),

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::checkpoint::Branch;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::policy::Policy;
@@ -42,17 +43,26 @@ pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> De
     }
 }
 
-pub(super) fn resume(run: &Run, by: &str) -> Decision {
+pub(super) fn resume(run: &Run, by: &str, from: Option<&Branch>) -> Decision {
+    let pending = || {
+        let mut decision = become_state(run, State::Pending { why: None, not_before: None });
+        // What was given up before stays so, unless this chooses it.
+        decision.run.branch = from.or(run.branch.as_ref()).cloned();
+        decision
+    };
+    let chosen = from.map_or_else(String::new, |from| format!(" from {}", from.path));
     match &run.state {
-        State::Backoff { .. } => become_state(run, State::Pending { why: None, not_before: None }),
+        State::Backoff { .. } => pending(),
         State::Final { .. } => {
-            let mut decision = become_state(run, State::Pending { why: None, not_before: None });
+            let mut decision = pending();
             decision.run.submission = None;
             decision.run.vanished = 0;
+            // Somebody has looked at it.
+            decision.run.fruitless = 0;
             if let Some(last) = decision.run.attempt.take() {
                 decision.closed.push(last);
             }
-            decision.note("reopened", format!("resumed by {by}"))
+            decision.note("reopened", format!("resumed by {by}{chosen}"))
         }
         State::Preparing
         | State::Pending { .. }

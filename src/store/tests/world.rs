@@ -30,6 +30,7 @@ pub(super) fn policy() -> Policy {
         restart_on: Vec::new(),
         restart_exit_codes: vec![75],
         warn_before_end: Seconds(60),
+        resume: None,
         backoff: Seconds(10),
         in_doubt_wait: Seconds(2),
         absent_grace: Seconds(5),

@@ -10,7 +10,6 @@ const LATER: &[&str] = &[
     "estimate run.toml",
     "hold 1",
     "release 1",
-    "resume 1 --from 3",
     "sweep list",
     "sweep show 1",
     "usage --by user",
@@ -49,6 +48,8 @@ fn usage_errors_end_with_2() {
         "show",
         "wait",
         "cancel",
+        "resume",
+        "resume 1 --from x",
         "check",
         "list --state runing",
         "list --since yesterday",
@@ -71,7 +72,7 @@ fn usage_errors_end_with_2() {
 #[test]
 fn a_run_that_is_not_there_ends_with_4() {
     let env = env_with_a_run();
-    for line in ["show", "events", "logs", "metrics", "wait", "cancel"] {
+    for line in ["show", "events", "logs", "metrics", "wait", "cancel", "resume"] {
         for run in ["7", "nobody", "-7x"] {
             let said = env.run([line, "--", run]).ended(4);
             assert!(said.stderr.contains(&format!("there is no run `{run}`")), "{said}");

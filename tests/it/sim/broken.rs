@@ -76,6 +76,11 @@ fn restarts_have_no_limit(run: &Run, seen: &Seen, policy: &Policy, now: Timestam
     decide(run, seen, &Policy { max_restarts: 99, ..policy.clone() }, now)
 }
 
+/// Nobody looks at what a run has saved.
+fn progress_is_ignored(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decision {
+    decide(run, seen, &Policy { resume: None, ..policy.clone() }, now)
+}
+
 /// What is to be cancelled is mixed up.
 fn others_are_cancelled(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decision {
     let mut decision = decide(run, seen, policy, now);
@@ -135,6 +140,11 @@ fn a_final_state_left_without_a_word_is_caught() {
 #[test]
 fn restarts_beyond_the_policy_are_caught() {
     check(restarts_have_no_limit, &[Rule::TooManyRestarts]);
+}
+
+#[test]
+fn a_run_that_comes_back_although_it_gets_nowhere_is_caught() {
+    check(progress_is_ignored, &[Rule::GetsNowhere]);
 }
 
 #[test]

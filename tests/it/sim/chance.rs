@@ -128,13 +128,14 @@ pub(super) enum Draw {
     Trouble,
     Bits,
     Warned,
+    Saves,
 }
 
 const STREAMS: usize = FAULTS.len() + DRAWS;
 
 /// Faults and draws that came later have their streams behind the others', so that a seed keeps its history.
 const FIRST_FAULTS: usize = 39;
-const DRAWS: usize = 10;
+const DRAWS: usize = 11;
 
 fn stream_of_fault(fault: Fault) -> usize {
     let place = fault as usize;

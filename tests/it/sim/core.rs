@@ -11,6 +11,7 @@ use trainyard::domain::ids::{JobKey, RunId, SubmissionId};
 use trainyard::domain::run::{
     Act, Answer, Decision, Look, Phase, Policy, Reason, Run, Seen, State, Wish, WishKind, decide,
 };
+use trainyard::domain::spec::Resume;
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{LookAnswer, Silence};
 
@@ -101,7 +102,10 @@ impl World {
         let mut model = Model::new(plan, is_told);
         let (mut rows, mut people) = (Vec::new(), Vec::new());
         for (n, number) in (1..).zip(0..model.runs.len()) {
-            let policy = policy(u32::try_from(model.chance.to(Draw::Scene, 3)).unwrap_or(0));
+            let mut policy = policy(u32::try_from(model.chance.to(Draw::Scene, 3)).unwrap_or(0));
+            model.runs[number].saves = model.chance.to(Draw::Saves, 1) > 0;
+            model.runs[number].saved_before = [-1, 0];
+            policy.resume = model.runs[number].saves.then_some(Resume::Auto);
             let waits_for = (n > 1 && model.chance.to(Draw::Scene, 5) == 0).then_some(RunId(n - 1));
             rows.push(Row { run: Run::accepted(RunId(n)), policy, waits_for, wishes: Vec::new() });
             if model.chance.strikes(Fault::Cancel) {
@@ -302,6 +306,7 @@ fn policy(max_restarts: u32) -> Policy {
         restart_on: vec![Reason::Preempted, Reason::NodeFailure],
         restart_exit_codes: vec![75],
         warn_before_end: Seconds(60),
+        resume: None,
         backoff: Seconds(10),
         in_doubt_wait: Seconds(60),
         absent_grace: Seconds(900),

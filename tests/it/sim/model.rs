@@ -71,6 +71,12 @@ pub(super) struct RunTruth {
     pub(super) more: u32,
     pub(super) submissions: u32,
     pub(super) is_cancelled: bool,
+    /// Whether it saves checkpoints that tell how far it came.
+    pub(super) saves: bool,
+    /// The step of its newest complete checkpoint.
+    pub(super) saved: i64,
+    /// What that was when the run was begun, or was brought back the last two times.
+    pub(super) saved_before: [i64; 2],
 }
 
 pub(super) struct Model {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
+use trainyard::domain::checkpoint::{Mark, Saved};
 use trainyard::domain::ids::{SubmissionId, Token};
 use trainyard::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, are_of_others,
@@ -118,6 +119,7 @@ impl World {
             {
                 self.absent(n, &submission, seen);
             }
+            self.see_saved(n, seen);
             self.model.tell(|_| {
                 let shown = match &seen.look {
                     Look::Job(job) => format!(
@@ -134,6 +136,25 @@ impl World {
                 };
                 format!("the look at run {}: {shown}", n + 1)
             });
+        }
+    }
+
+    /// What a run has saved is looked at where an attempt of it has ended.
+    fn see_saved(&self, n: usize, seen: &mut Seen) {
+        let (truth, run) = (&self.model.runs[n], &self.rows[n].run);
+        let Some(attempt) = run.open_attempt() else { return };
+        let has_ended = match &seen.look {
+            Look::Job(shown) => {
+                matches!(shown.phase, Phase::Ended { .. }) || shown.restart > attempt.restart
+            }
+            Look::Absent => attempt.absent_since.is_some(),
+            Look::NotAsked | Look::Silence { .. } => false,
+        };
+        if truth.saves && has_ended {
+            let step = Some(truth.saved).filter(|step| *step > 0);
+            let path = format!("step-{}", truth.saved);
+            let newest = step.map(|step| Mark { path, step: Some(step), modified: None });
+            seen.saved = Some(Saved { newest, ..Saved::default() });
         }
     }
 

@@ -2,7 +2,8 @@
 
 use trainyard::domain::run::{Decision, Ending, Look, Note, Reason, Run, Seen, State};
 
-use crate::sim::model::{Claim, Model};
+use crate::sim::chance::Draw;
+use crate::sim::model::{Claim, Model, RunTruth};
 
 /// A promise that can be broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub(super) enum Rule {
     SilenceDecided,
     /// More restarts than the policy allows, or more submissions than there were reasons for.
     TooManyRestarts,
+    /// A run comes back although two attempts in a row have left nothing newer.
+    GetsNowhere,
     /// Attempts out of order.
     AttemptOrder,
     /// The end that is recorded is not what happened.
@@ -85,6 +88,8 @@ impl Model {
 
     pub(super) fn ends_training(&mut self, job: usize) {
         let run = self.jobs[job].run;
+        // Many a training is ended before it has saved anything.
+        self.runs[run].saved += self.chance.to(Draw::Saves, 1);
         if self.runs[run].trained_by == Some(job) {
             self.runs[run].trained_by = None;
         }
@@ -115,6 +120,18 @@ impl Model {
             self.accuse(Rule::TooManyRestarts, |_| {
                 format!("run {} comes back for the {}th time of {most}", n + 1, after.restarts)
             });
+        }
+        if said("reopened") {
+            self.runs[n].saved_before = [-1, self.runs[n].saved];
+        }
+        if said("restart") && matches!(after.state, State::Backoff { .. }) && self.runs[n].saves {
+            let RunTruth { saved, saved_before, .. } = self.runs[n];
+            if saved_before == [saved; 2] {
+                self.accuse(Rule::GetsNowhere, |_| {
+                    format!("run {} comes back, and is at step {saved} as before", n + 1)
+                });
+            }
+            self.runs[n].saved_before = [saved_before[1], saved];
         }
         if decision.notes.iter().any(|note| note.message.contains("it is submitted again")) {
             self.none_may_train(n, "given up");

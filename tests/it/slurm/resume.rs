@@ -91,3 +91,33 @@ fn a_run_that_must_not_start_over_ends_where_it_has_no_checkpoint() {
     assert!(message.contains("there is no complete checkpoint to go on from"), "{message}");
     assert_eq!(log(&cluster, run, 2), "", "it did not begin anew");
 }
+
+#[test]
+fn a_run_that_is_over_goes_on_from_the_checkpoint_that_a_person_chooses() {
+    let cluster = Cluster::new();
+    let fails = format!("{COUNTS}[[ $step != 4 ]]");
+    let fails = fails.replace("((step > 2)) || sleep 600\n", "");
+    let run = cluster.env.submit(&cluster.spec("reopened", &fails, RESTARTABLE));
+    cluster.env.until(run, &["completed", "failed"]);
+    let resume = |words: &str| cluster.env.line(&format!("resume {run} {words}"));
+    // The third was cut off, and there is no fourth.
+    let said = resume("--from 9").ended(2).stderr;
+    assert!(said.contains("is not complete") && said.contains("those of steps 2, 1"), "{said}");
+    let said = resume("--from 4").ended(4).stderr;
+    assert!(said.contains("there is no checkpoint of step 4"), "{said}");
+    drop(resume("").success());
+    drop(resume("").ended(11));
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!((&shown["state"], began(&shown)), (&json!("failed"), vec![Value::Null, json!(2)]));
+    drop(resume("--from 1").success());
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(shown["state"], "completed", "{shown:#}");
+    assert_eq!(began(&shown), [Value::Null, json!(2), json!(1)], "{shown:#}");
+    let states: Vec<&Value> =
+        shown["attempts"].as_array().unwrap().iter().map(|it| &it["state"]).collect();
+    assert_eq!(states, ["completed", "failed", "completed"], "earlier ends stay");
+    let events = cluster.env.line(&format!("events {run}")).success().stdout;
+    assert_eq!(events.matches("resumed by").count(), 2, "{events}");
+    let saved = &shown["checkpoints"];
+    assert_eq!((&saved["count"], &saved["complete"]), (&json!(5), &json!(4)), "{saved:#}");
+}

@@ -188,6 +188,7 @@ fn seen_of(run: &Run, draft: &Draft) -> Seen {
     let start = |restart| Sighting { restart, ..*super::ended(JobEnd::Requeued, 0) };
     let starts = (run.known_restart()..restart).filter(|_| draft.is_accounted);
     Seen {
+        saved: None,
         preparation: None,
         earlier: starts.map(start).collect(),
         twins: Vec::new(),

@@ -230,7 +230,8 @@ fn a_hung_run_comes_back_unless_a_person_cancels_it() {
 #[test]
 fn a_resumed_run_keeps_its_history_and_counts_on() {
     let failed = run_in("failed");
-    let resumed = step(&failed, &Event::Resume { by: "anna".into() }, &policy(), t(500));
+    let resumed =
+        step(&failed, &Event::Resume { by: "anna".into(), from: None }, &policy(), t(500));
     assert_eq!(resumed.run.state, State::Pending { why: None, not_before: None });
     assert_eq!(resumed.closed, Vec::from_iter(failed.attempt), "its end stays in the history");
     assert_eq!(notes(&resumed, "reopened"), vec!["resumed by anna"]);

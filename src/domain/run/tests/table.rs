@@ -1,5 +1,6 @@
 //! The state × event table of docs/ARCHITECTURE.md, walked cell by cell: the document is the expectation.
 
+use crate::domain::checkpoint::Saved;
 use crate::domain::inbox::ScriptEventKind;
 use crate::domain::run::tests::{
     acknowledged, admitted, cancel, ended, job, notes, policy, restarted, run_in, running, script,
@@ -62,8 +63,9 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("script: warned", Event::Script(script(ScriptEventKind::Warned))),
         ("script: nobody heard the warning", Event::Script(script(ScriptEventKind::Unheard))),
         ("script: ended", Event::Script(script_ended(0))),
+        ("what it has saved", Event::Saved(Saved::default())),
         ("wish: cancel", cancel()),
-        ("wish: resume", Event::Resume { by: by() }),
+        ("wish: resume", Event::Resume { by: by(), from: None }),
         ("own stop", Event::OwnStop { reason: Reason::BudgetExhausted, message: message() }),
         ("timer due", Event::TimerDue),
     ]
@@ -172,11 +174,12 @@ fn every_event_has_a_row() {
         Event::CalledAgain => 20,
         Event::Twin(_) => 21,
         Event::Orphaned => 22,
+        Event::Saved(_) => 23,
     };
     let mut tried: Vec<usize> = rows().iter().map(|(_, event)| number(event)).collect();
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried, (0..=22).collect::<Vec<_>>());
+    assert_eq!(tried, (0..=23).collect::<Vec<_>>());
 }
 
 /// Everything that can be in an event, in every state, twice, under strict and generous policies.

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
-use trainyard::domain::checkpoint::{Format, Walked};
+use trainyard::domain::checkpoint::{Branch, Format, Walked};
 use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
@@ -277,6 +277,10 @@ impl Hands for Ports {
     }
 
     fn checkpoints(&self, _directory: &Path, _: Option<Format>) -> IoResult<Walked> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn choose_checkpoint(&self, _run_dir: &Path, _branch: &Branch) -> IoResult<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

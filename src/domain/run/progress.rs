@@ -1,0 +1,74 @@
+//! Whether a run gets anywhere: an attempt that left no newer complete checkpoint than it began from is brought back only
+//! where that was nobody's fault, and once.
+
+use crate::domain::run::policy::Policy;
+use crate::domain::run::state::{Attempt, Reason, Run};
+use crate::domain::spec::Resume;
+
+/// Counts an attempt that has ended, by what the run has saved by now. Nothing is known of a run without checkpoints.
+pub(super) fn count(run: &mut Run, attempt: Option<&Attempt>, policy: &Policy) {
+    let Some(saved) = run.saved.as_ref().filter(|_| policy.resume.is_some()) else { return };
+    let newest = saved.newest.clone();
+    let began = attempt.and_then(|attempt| attempt.began.as_ref());
+    let is_newer = newest.as_ref().is_some_and(|newest| {
+        let known = run.before.as_ref().is_none_or(|before| newest.is_newer_than(before));
+        match began.and_then(|began| Some((began.from.as_deref()?, began.step))) {
+            // A file that is written again and again keeps its name.
+            Some((from, _)) if from == newest.path => known && run.before.is_some(),
+            Some((_, Some(step))) => newest.step.is_none_or(|own| own > step),
+            Some(_) => true,
+            None => known,
+        }
+    });
+    run.fruitless = if is_newer { 0 } else { run.fruitless.saturating_add(1) };
+    run.before = newest;
+}
+
+/// Why a run is not to be started again after an end with this reason.
+pub(super) fn veto(run: &Run, reason: Reason, policy: &Policy) -> Option<(Reason, String)> {
+    let (resume, saved) = (policy.resume?, run.saved.as_ref()?);
+    let has_begun = run.attempt.as_ref().is_some_and(|attempt| attempt.began.is_some());
+    if resume == Resume::Require && saved.newest.is_none() && has_begun {
+        let why =
+            "there is no complete checkpoint to go on from, and `checkpoint.resume` is `require`";
+        return Some((Reason::NoCheckpoint, why.to_owned()));
+    }
+    // What the scheduler did to it is not the training's fault, once.
+    let forgiven = match reason {
+        Reason::Preempted
+        | Reason::NodeFailure
+        | Reason::Requeued
+        | Reason::BootFailure
+        | Reason::Lost => 1,
+        Reason::ExitCode
+        | Reason::Signal
+        | Reason::OutOfMemory
+        | Reason::TimeLimit
+        | Reason::Deadline
+        | Reason::LaunchFailed
+        | Reason::Rejected
+        | Reason::PreparationFailed
+        | Reason::Hung
+        | Reason::NoProgress
+        | Reason::NoCheckpoint
+        | Reason::DataChanged
+        | Reason::StoppedEarly
+        | Reason::StoppedByPolicy
+        | Reason::BudgetExhausted
+        | Reason::EvaluationFailed
+        | Reason::CancelledByUser
+        | Reason::CancelledByAdmin
+        | Reason::Superseded => 0,
+    };
+    (run.fruitless > forgiven).then(|| {
+        let attempts = match run.fruitless {
+            1 => "the attempt".to_owned(),
+            more => format!("{more} attempts in a row"),
+        };
+        let from = match &run.before {
+            Some(mark) => format!("no newer complete checkpoint than {}", mark.path),
+            None => "no complete checkpoint".to_owned(),
+        };
+        (Reason::NoProgress, format!("{attempts} left {from}"))
+    })
+}
