@@ -27,6 +27,10 @@ use crate::script::shell::{
 /// training may use too.
 pub const SUPERSEDED_EXIT: u8 = 94;
 
+/// How long the nodes of a job have to report in before the training: a prolog may take a while, and what a missing node
+/// costs is the time of all others.
+const REPORT_SECONDS: u32 = 180;
+
 /// What the script exits with when it could not start the training.
 pub const LAUNCH_FAILED_EXIT: u8 = 95;
 
@@ -112,6 +116,8 @@ struct Job<'a> {
     /// Whether the site says which interface for MPI srun offers.
     says_mpi: bool,
     warn_signal: WarnSignal,
+    /// How long the nodes have to report in, where there are several and srun starts something on each.
+    report_seconds: Option<u32>,
     superseded_exit: u8,
     launch_failed_exit: u8,
 }
@@ -124,6 +130,8 @@ impl<'a> Job<'a> {
         let is_alone = pyxis && distributed.launcher == Launcher::None;
         let launcher = if is_alone { Launcher::Srun } else { distributed.launcher };
         let launch = Launch::of(&compute.target, launcher);
+        let meets = launch.uses_srun() && !is_alone && compute.nodes > 1;
+        let scratch = compute.local_scratch.as_deref().map(ScratchPath);
         let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
         let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
         Self {
@@ -151,11 +159,7 @@ impl<'a> Job<'a> {
             container: environment.container.as_ref().map(|it| Container::new(it, resolved)),
             has_secrets: environment.secrets.is_some(),
             is_built: environment.requirements.is_some(),
-            variables: environment
-                .variables
-                .iter()
-                .map(|(name, value)| (VariableName(name), ShellText(value)))
-                .collect(),
+            variables: variables(&environment.variables),
             datasets: resolved.datasets.iter().map(Data::of).collect(),
             stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
             data_check_seconds: DATA_CHECK_SECONDS,
@@ -172,11 +176,8 @@ impl<'a> Job<'a> {
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
             resume: resolved.checkpoint.as_ref().and_then(Resume::of),
             metrics_file: RunPath(&resolved.metrics_file),
-            local_scratch: compute.local_scratch.as_deref().map(ScratchPath),
-            scratch_of_node: compute
-                .local_scratch
-                .as_deref()
-                .is_some_and(|path| ScratchPath(path).is_of_node()),
+            scratch_of_node: scratch.as_ref().is_some_and(ScratchPath::is_of_node),
+            local_scratch: scratch,
             head_address: HeadAddress(&distributed.node_address),
             ports: Ports::new(distributed.ports),
             nodes: compute.nodes,
@@ -187,10 +188,15 @@ impl<'a> Job<'a> {
             srun_args: words(&distributed.srun_args),
             says_mpi: distributed.srun_args.iter().any(|word| word.starts_with("--mpi=")),
             warn_signal: resolved.failure.warn_signal,
+            report_seconds: meets.then_some(REPORT_SECONDS),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
         }
     }
+}
+
+fn variables(variables: &[(String, Word)]) -> Vec<(VariableName<'_>, ShellText<'_>)> {
+    variables.iter().map(|(name, value)| (VariableName(name), ShellText(value))).collect()
 }
 
 /// A dataset as the script has it.

@@ -33,7 +33,7 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<SubmitAnswer>), ApiError> {
     // The acceptance is finished even when the client goes away in the middle.
     let world = app.world.clone();
-    let accepting = app.world.tasks.spawn(async move { accept(&world, request).await });
+    let accepting = app.world.tasks.spawn(async move { Box::pin(accept(&world, request)).await });
     let accepted =
         accepting.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
     let accepted = match accepted {

@@ -80,6 +80,10 @@
 {%- endmatch %}
 
 {% include "sbatch/parts/warning.sh" %}
+{%- if let Some(report_seconds) = report_seconds %}
+
+{% include "sbatch/parts/hosts.sh" %}
+{%- endif %}
 
 {% include "sbatch/parts/run.sh" %}
 
@@ -111,6 +115,9 @@ main() {
   ty_program
 {%- if container.is_some() %}
   ty_find_container
+{%- endif %}
+{%- if report_seconds.is_some() %}
+  ty_meet
 {%- endif %}
   ty_run
 {%- if !epilogue.is_empty() %}

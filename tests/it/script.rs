@@ -6,6 +6,7 @@ mod built;
 mod containers;
 mod data;
 mod environment;
+mod hosts;
 pub(crate) mod launchers;
 mod layouts;
 mod local;

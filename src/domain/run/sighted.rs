@@ -178,7 +178,7 @@ pub(super) fn script(
             match event.event {
                 DataChanged => drifted(decision, event),
                 Launched => began(decision, event),
-                Started | DataUnchecked | Warned | Ended | Unknown => decision,
+                Started | DataUnchecked | Warned | Unheard | Ended | Unknown => decision,
             }
         }
         (State::Evaluating, Ended) => decision,

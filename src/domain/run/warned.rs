@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
-use crate::domain::run::state::{Attempt, Policy, Reason, Run};
+use crate::domain::run::policy::Policy;
+use crate::domain::run::state::{Attempt, Reason, Run};
 use crate::domain::run::wishes::timer_due;
 use crate::domain::units::Seconds;
 

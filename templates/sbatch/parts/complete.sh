@@ -127,7 +127,14 @@ ty_are_whole() {
       .metadata) # a pickle: its protocol comes first, and a stop last
         [[ $(ty_hex head 1 "$ty_file")$(ty_hex tail 1 "$ty_file") == ' 80 2e' ]] || return 1
         ;;
-      *.distcp) ((ty_sizes[ty_index] > 0)) || return 1 ;;
+      *.distcp) # archives in a row: only whether the last one has an end is known
+        ((ty_sizes[ty_index] > 0)) || return 1
+        if ((ty_sizes[ty_index] >= 22)); then
+          ty_archives+=("$ty_file") ty_archive_sizes+=(-1)
+        else
+          [[ $(ty_hex head 4 "$ty_file") != ' 50 4b 03 04' ]] || return 1
+        fi
+        ;;
       {{ resume.weights }})
         ((ty_sizes[ty_index] >= 22)) || return 1
         ty_archives+=("$ty_file") ty_archive_sizes+=("${ty_sizes[ty_index]}")
@@ -140,7 +147,8 @@ ty_are_whole() {
 # ty_hex head|tail COUNT FILE...: the first or last bytes, a line for each file.
 ty_hex() { "$1" -q -c "$2" -- "${@:3}" 2>/dev/null | od -An -v -tx1 -w"$2"; }
 
-# Of the files that begin as an archive does, the record at the end says where the directory before it is.
+# Of the files that begin as an archive does, the record at the end says where the directory before it is. With -1 for the
+# size it only has to be there.
 ty_are_archives() {
   local ty_line ty_index=0 ty_zips=() ty_zip_sizes=() ty_byte=() ty_length ty_offset ty_before
   while IFS= read -r ty_line; do
@@ -154,6 +162,7 @@ ty_are_archives() {
   ty_index=0
   while read -r -a ty_byte; do
     [[ ${#ty_byte[@]} == 22 && "${ty_byte[*]:0:4}" == '50 4b 05 06' ]] || return 1
+    ((ty_zip_sizes[ty_index] >= 0)) || { ((ty_index += 1)) && continue; }
     ty_length=$((16#${ty_byte[15]}${ty_byte[14]}${ty_byte[13]}${ty_byte[12]}))
     ty_offset=$((16#${ty_byte[19]}${ty_byte[18]}${ty_byte[17]}${ty_byte[16]}))
     ty_before=$((ty_zip_sizes[ty_index] - 22 - ty_length - ty_offset))
@@ -258,23 +267,32 @@ ty_has_some() {
   return 1
 }
 
-# ty_has_metadata NAME: the mark of torch's distributed checkpoints, and shards. A mark that is older than one of them is
-# left of an earlier save into the same place, which is being written over.
+# ty_has_metadata NAME: the mark of torch's distributed checkpoints, and the shards that it names. A mark that is older than
+# one of them is left of an earlier save into the same place, which is being written over.
 ty_has_metadata() {
-  local ty_index ty_when
+  local ty_index ty_when ty_missing
   ty_has_some "$1" && ty_ends .distcp ${ty_files[@]+"${ty_files[@]}"} || return 1
+  if (($(stat -c %s -- "$ty_path/$1") <= {{ resume.metadata_bytes_max }})); then
+    ty_missing=$(comm -23 <(ty_named .distcp <"$ty_path/$1" | sort -u) <(printf '%s\n' "${ty_files[@]}" | sort))
+    [[ -z $ty_missing ]] || return 1
+  fi
   for ty_index in "${!ty_looked[@]}"; do
     [[ ${ty_looked[ty_index]} != *.distcp ]] || ((ty_times[ty_index] - ty_when < 2000)) || return 1
   done
 }
+
+# ty_named ENDING: the names with this ending among the short texts of a pickle, each of which follows the byte 0x8c and one
+# for its length.
+ty_named() { tr '\n\214' '\1\n' | sed -nE "s/^.([ -~]*\\$1).*/\\1/p"; }
 {%- if resume.seeks("huggingface") %}
 
-# Every shard that an index of the model names.
+# Every shard that an index of the model names. A shard without an index is part of something that is not there.
 ty_has_listed() {
-  local ty_name ty_shard ty_index
+  local ty_name ty_shard ty_index ty_listed=''
   for ty_index in ${ty_looked[@]+"${!ty_looked[@]}"}; do
     ty_name=${ty_looked[ty_index]}
     [[ $ty_name == *.index.json ]] || continue
+    ty_listed=1
     ((ty_sizes[ty_index] <= {{ resume.index_bytes_max }})) && ty_reads_as_json <"$ty_path/$ty_name" || return 1
     [[ $(grep -o '"weight_map"' -- "$ty_path/$ty_name") == '"weight_map"' ]] || return 1
     while IFS= read -r ty_shard; do
@@ -285,6 +303,10 @@ ty_has_listed() {
       s/^\{//
       s/ *"[^"\\]*" *: *"([^"\\]*)" *,?/\1\n/g
       s/\n *\}.*//' | sort -u)
+  done
+  [[ -z $ty_listed ]] || return 0
+  for ty_name in ${ty_shards[@]+"${ty_shards[@]}"}; do
+    [[ $ty_name != *-of-* ]] || return 1
   done
 }
 {%- endif %}

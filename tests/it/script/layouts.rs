@@ -93,7 +93,10 @@ fn put(path: &Path, content: &[u8]) {
 fn distributed(inside: &Path) {
     put(&inside.join("__0_0.distcp"), &archive(50));
     put(&inside.join("__1_0.distcp"), &archive(60));
-    put(&inside.join(".metadata"), b"\x80\x04\x95 what is where \x94.");
+    put(
+        &inside.join(".metadata"),
+        b"\x80\x04\x95 what is where \x94\x8c\x0c__0_0.distcp\x94K\x00\x8c\x0c__1_0.distcp\x94.",
+    );
 }
 
 fn trainer(inside: &Path) {

@@ -228,8 +228,11 @@ fn by_hand_it_works_below_the_job_id() {
 fn the_first_task_that_fails_decides_the_exit_code() {
     // All tasks at once, each with what it starts. When one has failed the others are ended, and the highest code is told.
     let together = "
-wait -n \"${pids[@]}\"
-for pid in \"${pids[@]}\"; do kill -- \"-$pid\" 2>/dev/null; done
+for task in \"${pids[@]}\"; do
+  wait -n \"${pids[@]}\" && continue
+  for pid in \"${pids[@]}\"; do kill -- \"-$pid\" 2>/dev/null; done
+  break
+done
 for pid in \"${pids[@]}\"; do wait \"$pid\"; code=$?; ((code <= most)) || most=$code; done
 exit \"$most\"";
     let srun =

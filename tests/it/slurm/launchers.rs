@@ -108,3 +108,17 @@ fn mpi_is_refused_where_slurm_has_none_by_default() {
     let message = shown["message"].as_str().unwrap();
     assert!(message.contains("Slurm's MpiDefault is none"), "{message}");
 }
+
+#[test]
+fn nodes_that_cannot_find_the_first_one_are_named_before_anything_trains() {
+    let cluster = Cluster::with("node_address = '{node}.nowhere.invalid'\n");
+    let run = cluster.env.submit(&spec(&cluster, "srun", "print('trained')", TWO_NODES));
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(shown["reason"], "launch_failed", "{shown:#}");
+    let nodes = shown["attempts"][0]["nodes"].as_array().unwrap();
+    let [head, other] = [0, 1].map(|n| nodes[n].as_str().unwrap());
+    let told =
+        format!("the first node's name {head}.nowhere.invalid does not resolve on: {head} {other}");
+    assert_eq!(shown["message"], told.as_str());
+    assert!(!cluster.env.line(&format!("logs {run}")).stdout.contains("trained"));
+}
