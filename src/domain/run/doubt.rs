@@ -213,7 +213,7 @@ fn given_up(run: &Run, now: Timestamp) -> Decision {
     decision
 }
 
-pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
+pub(super) fn claimed(run: &Run, job: &JobKey, (policy, now): (&Policy, Timestamp)) -> Decision {
     let mut decision = Decision::stay(run);
     match &run.state {
         State::Submitting { .. } | State::Queued { .. } => {
@@ -224,7 +224,8 @@ pub(super) fn claimed(run: &Run, job: &JobKey, now: Timestamp) -> Decision {
         State::Stopping { .. } => {
             adopt_owner(&mut decision.run, job, now);
             let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
-            if is_news { decision.cancel(job.clone(), true) } else { decision }
+            let grace = policy.grace().is_some();
+            if is_news { decision.cancel(job.clone(), grace) } else { decision }
         }
         State::Running | State::Finishing
             if run.submission.as_ref().is_some_and(|known| known.job.as_ref() != Some(job)) =>

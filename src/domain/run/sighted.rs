@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::attempt::{mark_started, open_attempt, open_for, take_over};
+use crate::domain::run::claim::Claim;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{claimed, conclude_by_script, settle_claim};
@@ -108,6 +109,12 @@ pub(super) fn twin(run: &Run, sighting: &Sighting) -> Decision {
         submission.claim.contest();
     }
     if matches!(sighting.phase, Phase::Ended { .. } | Phase::Unknown) {
+        return decision;
+    }
+    // It runs, and may be about to take the claim, or have it: then it is the run's. Else it goes by itself.
+    let has_owner = run.submission.as_ref().is_some_and(|known| known.claim == Claim::Owned);
+    let is_stopping = matches!(run.state, State::Stopping { .. });
+    if sighting.phase == Phase::Running && run.awaits_job() && !has_owner && !is_stopping {
         return decision;
     }
     let job = &sighting.job;
@@ -246,7 +253,7 @@ fn script_of_another(
     match event.event {
         // Only the owner of the claim begins: the run's job is this one.
         Started | DataChanged | Launched => {
-            let mut decision = claimed(run, &event.job, now);
+            let mut decision = claimed(run, &event.job, (policy, now));
             let Decision { run, acts, notes, .. } = script(&decision.run, event, (policy, now));
             decision.run = run;
             decision.acts.extend(acts);

@@ -32,7 +32,7 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Absent => absent(run, policy, now),
         Event::AbsentPastGrace { marker } => absent_past_grace(run, marker.as_ref(), policy, now),
         Event::Revoked => revoked(run, now),
-        Event::ClaimedBy(job) => claimed(run, job, now),
+        Event::ClaimedBy(job) => claimed(run, job, (policy, now)),
         Event::Found(sighting) => found(run, sighting, policy, now),
         Event::RestartGrew { now: sighting, earlier } => {
             restart_grew(run, sighting, earlier, (policy, now))

@@ -69,6 +69,7 @@ class Job:
         self.is_hidden = False
         self.asked_to_end = threading.Event()
         self.cancelled_by = None
+        self.process = None
         self.thread = threading.Thread(target=self.live, daemon=True)
 
     @property
@@ -116,7 +117,7 @@ class Job:
                     self.end(f"CANCELLED by {self.cancelled_by}")
                     return
                 self.now.state, self.now.start = "RUNNING", int(time.time())
-                process = self.spawn()
+                process = self.process = self.spawn()
             words, code = self.watch(process)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)  # what the script left behind
@@ -184,6 +185,12 @@ class Job:
             now.code = code
         now.by_cluster = words not in ("COMPLETED", "FAILED")
         self.cluster.ended_at[self.id] = time.monotonic()
+
+    def tell(self, number):
+        """A signal for the script alone, which a job that waits has none of."""
+        with self.cluster.lock:
+            if self.process and self.process.poll() is None:
+                self.process.send_signal(number)
 
     def cancel(self, uid):
         self.cancelled_by = uid

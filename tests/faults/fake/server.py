@@ -11,6 +11,7 @@ import os
 import pathlib
 import pwd
 import random
+import signal
 import socketserver
 import threading
 import time
@@ -110,6 +111,11 @@ class FakeSlurm:
             if job.id in ids:
                 job.cancel(self.uid)
 
+    def tell(self, ids, number):
+        for job in self.all():
+            if job.id in ids:
+                job.tell(number)
+
     def queue(self):
         """The rows that slurmctld still remembers."""
         now = time.monotonic()
@@ -176,7 +182,12 @@ class Call:
         return self.cluster.submit(self, after)
 
     def cancel(self):
-        self.cluster.cancel({int(word.split("_")[0]) for word in self.argv if word[0].isdigit()})
+        ids = {int(word.split("_")[0]) for word in self.argv if word[0].isdigit()}
+        told = [word.removeprefix("--signal=") for word in self.argv if word.startswith("--signal=")]
+        if not told:
+            self.cluster.cancel(ids)
+        elif "--batch" in self.argv:
+            self.cluster.tell(ids, signal.Signals[f"SIG{told[0]}"])
 
     def steps(self):
         """What the command's program is to do."""

@@ -1,9 +1,11 @@
 //! Which of several jobs is the run's.
 
-use crate::domain::run::tests::{ended, job, policy, run_in, running, sighting, t, token, waiting};
+use crate::domain::run::tests::{
+    cancel, ended, job, policy, run_in, running, sighting, t, token, waiting,
+};
 use crate::domain::run::{
-    Act, Claim, Decision, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others, decide,
-    has_others, is_end_of_anybody, sort_out, unheard_end,
+    Act, Claim, Decision, Event, JobEnd, Look, Phase, Revocation, Seen, Sighting, are_of_others,
+    decide, has_others, is_end_of_anybody, sort_out, step, unheard_end,
 };
 
 fn of(n: u64, second: i64, sighting: &Sighting) -> Sighting {
@@ -109,6 +111,17 @@ fn a_second_job_of_a_submission_is_cancelled_and_the_first_one_stays() {
     let decision = decide(&run_in("queued"), &seen, &policy(), t(9));
     assert_eq!(decision.acts, vec![Act::Cancel { job: job(8), token: token(1), grace: false }]);
     assert_eq!(decision.run.state.as_str(), "running");
+    // One that runs may take the claim in this moment. If it does not, it goes by itself.
+    let twin = Sighting { job: job(8), ..*running() };
+    let rivals = Seen { look: Look::Job(running()), twins: vec![twin.clone()], ..Seen::default() };
+    let both = decide(&run_in("queued"), &rivals, &policy(), t(9));
+    assert_eq!((both.acts, both.run.is_contested()), (vec![], true));
+    // It is in the way of a run that is to stop, and where another one is known to have the claim.
+    let stopping = step(&both.run, &cancel(), &policy(), t(10)).run;
+    let second = Event::Twin(Box::new(twin));
+    assert_eq!(step(&stopping, &second, &policy(), t(11)).acts, decision.acts);
+    let queued = step(&run_in("queued"), &Event::ClaimedBy(job(7)), &policy(), t(9)).run;
+    assert_eq!(step(&queued, &second, &policy(), t(11)).acts, decision.acts);
     // The run's own job is over, and nobody can tell whether the other one lives: nothing is concluded.
     let unclear = Seen {
         look: Look::Job(Box::new(Sighting { job: job(8), ..*sighting(Phase::Unknown) })),
