@@ -220,7 +220,7 @@ async fn deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy
     if !delivered {
         let token = shown.token.clone();
         // What waits cannot be warned.
-        let grace = shown.phase == Phase::Running && policy.grace().is_some();
+        let grace = shown.phase == Phase::Running && run.grace(policy).is_some();
         perform(world, run, Act::Cancel { job, token, grace }).await;
     }
 }

@@ -224,7 +224,7 @@ pub(super) fn claimed(run: &Run, job: &JobKey, (policy, now): (&Policy, Timestam
         State::Stopping { .. } => {
             adopt_owner(&mut decision.run, job, now);
             let is_news = run.submission.as_ref().is_some_and(|known| known.job.is_none());
-            let grace = policy.grace().is_some();
+            let grace = decision.run.grace(policy).is_some();
             if is_news { decision.cancel(job.clone(), grace) } else { decision }
         }
         State::Running | State::Finishing

@@ -56,7 +56,7 @@ pub(super) fn found(run: &Run, sighting: &Sighting, policy: &Policy, now: Timest
         }
         // A word that nobody knows may be of a record that is late: the id may be another's by now.
         (Phase::Waiting { .. } | Phase::Running, State::Stopping { .. }) if !was_in_sight => {
-            let grace = sighting.phase == Phase::Running && policy.grace().is_some();
+            let grace = sighting.phase == Phase::Running && run.grace(policy).is_some();
             decision = decision.act(sighting.cancel(grace));
         }
         (Phase::Waiting { .. } | Phase::Running, _) if is_superseded => {}

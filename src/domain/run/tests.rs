@@ -156,15 +156,16 @@ fn run_in(state: &str) -> Run {
         after(&events)
     };
     let started = || Event::Found(running());
+    let launched = || Event::Script(script(ScriptEventKind::Launched));
     let run = match state {
         "preparing" => Run { state: State::Preparing, ..Run::accepted(RunId(42)) },
         "pending" => after(&[]),
         "submitting" => after(&[admitted(1)]),
         "queued" => with(&[]),
-        "running" => with(&[started()]),
-        "finishing" => with(&[started(), Event::Script(script_ended(0))]),
+        "running" => with(&[started(), launched()]),
+        "finishing" => with(&[started(), launched(), Event::Script(script_ended(0))]),
         "evaluating" => Run { state: State::Evaluating, ..with(&[started()]) },
-        "stopping" => with(&[started(), cancel()]),
+        "stopping" => with(&[started(), launched(), cancel()]),
         "backoff" => with(&[started(), Event::Found(ended(JobEnd::Preempted, 0))]),
         "completed" => with(&[started(), Event::Found(ended(JobEnd::Completed, 0))]),
         "failed" => with(&[started(), Event::Found(ended(JobEnd::Failed, 3))]),

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::inbox::ScriptEvent;
+use crate::domain::run::claim::Claim;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::policy::Policy;
@@ -19,8 +20,17 @@ const EARLY_MAX: Seconds = Seconds(90);
 
 impl Policy {
     /// How long a training may take to save that is warned because its run is to stop; none where it is not warned.
-    pub fn grace(&self) -> Option<Seconds> {
+    pub(super) fn grace(&self) -> Option<Seconds> {
         Some(self.warn_before_end.min(GRACE_MAX)).filter(|grace| grace.0 > 0)
+    }
+}
+
+impl Run {
+    /// The same of this run: a script that is only just starting would die of the warning.
+    pub fn grace(&self, policy: &Policy) -> Option<Seconds> {
+        let has_begun = self.open_attempt().is_some_and(|attempt| attempt.began.is_some());
+        let owns = self.submission.as_ref().is_some_and(|known| known.claim == Claim::Owned);
+        policy.grace().filter(|_| has_begun || owns)
     }
 }
 

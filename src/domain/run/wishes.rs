@@ -135,7 +135,7 @@ fn warn_and_stop(
     message: &str,
     (policy, now): (&Policy, Timestamp),
 ) -> Decision {
-    let grace = policy.grace().filter(|_| has_started(&decision.run));
+    let grace = decision.run.grace(policy);
     let mut decision = stop(decision, reason, message, (policy, now));
     if let (State::Stopping { escalate_at, .. }, Some(grace)) = (&mut decision.run.state, grace) {
         *escalate_at = after(now, grace);
@@ -147,11 +147,6 @@ fn warn_and_stop(
 fn too_late(run: &Run, what: &str) -> Decision {
     Decision::stay(run)
         .note("wish", format!("a wish to {what} came while the run is {}", run.state.as_str()))
-}
-
-/// Whether there is something that could save before it ends.
-fn has_started(run: &Run) -> bool {
-    !matches!(run.state, State::Queued { .. })
 }
 
 /// Asks for the job's end, if the scheduler shows it: an id alone may be another's by now, and nobody can tell while one who

@@ -307,9 +307,9 @@ fn a_cancelled_doubt_is_settled_by_its_claim() {
     let unknown = step(&run, &Event::Found(sighting(Phase::Unknown)), &policy(), t(11));
     assert_eq!(unknown.acts, vec![], "it may be a late record of an id that is another's by now");
     // It is found in the queue: there is somebody to cancel at last.
-    for (found, grace) in [(waiting(), false), (running(), true)] {
+    for found in [waiting(), running()] {
         let found = step(&run, &Event::Found(found), &policy(), t(11));
-        assert_eq!(found.acts, vec![Act::Cancel { job: job(7), token: token(1), grace }]);
+        assert_eq!(found.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
         assert_eq!(found.run.state.as_str(), "stopping");
     }
 }

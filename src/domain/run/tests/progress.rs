@@ -150,7 +150,8 @@ fn where_a_checkpoint_is_required_there_is_no_second_beginning() {
     );
     assert_eq!(finish(&begun, Some(mark(1, 1))).state.as_str(), "backoff");
     // It never came to its training: the script, which knows, decides.
-    assert_eq!(finish(&run_in("running"), None).state.as_str(), "backoff");
+    let starting = step(&run_in("queued"), &Event::Found(running()), &policy, t(40)).run;
+    assert_eq!(finish(&starting, None).state.as_str(), "backoff");
 }
 
 #[test]

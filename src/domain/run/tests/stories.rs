@@ -137,6 +137,7 @@ fn cancelled_while_it_waits_in_the_queue() {
 fn cancelled_while_it_runs_and_deaf_to_it() {
     let mut story = Story::queued();
     story.sees(40, &look(running()));
+    story.sees(41, &told(script(ScriptEventKind::Launched)));
     story.sees(50, &wish(WishKind::Cancel));
     story.sees(60, &look(running()));
     story.sees(80, &look(running()));

@@ -2,7 +2,8 @@
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
 use crate::domain::run::tests::{
-    cancel, end, ended, job, notes, policy, run_in, running, script, script_ended, t, token,
+    acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running, script,
+    script_ended, t, token,
 };
 use crate::domain::run::{Act, Event, JobEnd, Policy, Reason, Run, State, step};
 use crate::domain::units::Seconds;
@@ -89,6 +90,9 @@ fn a_run_that_is_cancelled_has_the_warnings_time_to_save() {
         let policy = Policy { warn_before_end: Seconds(asked), ..policy() };
         assert_eq!(policy.grace(), grace.map(Seconds));
     }
+    // A script that has not told of its training may be only just starting, and would die of the signal.
+    let starting = after(&[admitted(1), acknowledged(), Event::Found(running())]);
+    assert_eq!(step(&starting, &cancel(), &policy(), t(100)).acts, std::slice::from_ref(&end_now));
     let none = Policy { warn_before_end: Seconds(0), ..policy() };
     let stopping = step(&run_in("running"), &cancel(), &none, t(100));
     assert_eq!(stopping.acts, [end_now]);
