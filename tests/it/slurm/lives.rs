@@ -67,7 +67,7 @@ fn a_run_is_cancelled_while_it_runs() {
     drop(cluster.env.line(&format!("cancel {run}")).success());
     let shown = cluster.env.until(run, &["cancelled"]);
     assert_eq!(shown["reason"], "cancelled_by_user");
-    let rows = cluster.recorded(job_of(&shown), "State,End");
+    let rows = cluster.recorded(job_of(&shown), "State,End,ExitCode");
     assert!(rows[0][0].starts_with("CANCELLED"), "{rows:?}");
     assert_eq!(rows[0][1], seconds(&shown["ended_at"]).to_string());
 }
