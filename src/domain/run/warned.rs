@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use crate::domain::inbox::ScriptEvent;
-use crate::domain::run::claim::Claim;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
 use crate::domain::run::policy::Policy;
@@ -26,11 +25,10 @@ impl Policy {
 }
 
 impl Run {
-    /// The same of this run: a script that is only just starting would die of the warning.
+    /// The same of this run: a script that has not started its training yet would end at the warning.
     pub fn grace(&self, policy: &Policy) -> Option<Seconds> {
         let has_begun = self.open_attempt().is_some_and(|attempt| attempt.began.is_some());
-        let owns = self.submission.as_ref().is_some_and(|known| known.claim == Claim::Owned);
-        policy.grace().filter(|_| has_begun || owns)
+        policy.grace().filter(|_| has_begun)
     }
 }
 

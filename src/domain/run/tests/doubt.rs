@@ -297,9 +297,9 @@ fn a_cancelled_doubt_is_settled_by_its_claim() {
     let run = doubtful.run;
     assert_eq!((run.state.as_str(), is_revoking(&run)), ("stopping", true));
     assert_eq!(step(&run, &Event::Revoked, &policy(), t(11)).run.state.as_str(), "cancelled");
-    // It did start: it is warned as a running job is, and its absence is counted.
+    // It did start, if not yet its training: it is ended, and its absence is counted.
     let claimed = step(&run, &Event::ClaimedBy(job(7)), &policy(), t(11));
-    assert_eq!(claimed.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: true }]);
+    assert_eq!(claimed.acts, vec![Act::Cancel { job: job(7), token: token(1), grace: false }]);
     assert_eq!((claimed.run.state.as_str(), claimed.run.attempts), ("stopping", 1));
     let gone = decide(&claimed.run, &absent(), &policy(), t(12)).run;
     let gone = decide(&gone, &absent(), &policy(), t(12 + 300)).run;
