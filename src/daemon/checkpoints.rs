@@ -7,7 +7,7 @@ use crate::domain::checkpoint::{
     Branch, CatalogueView, CheckpointView, Saved, Start, Walked, catalogue,
 };
 use crate::domain::ids::RunId;
-use crate::domain::run::{JobEnd, Look, Phase, Run, Seen, State};
+use crate::domain::run::{JobEnd, Look, Phase, Seen, State};
 use crate::ports::{Hands, Silence};
 use crate::store::{RunRow, StoreError, WholeRun};
 
@@ -59,27 +59,13 @@ async fn walk(world: &World, row: &RunRow) -> Result<Walked, Silence> {
 /// What the run has saved by the end of an attempt is what the next one can go on from. While its file system is silent
 /// nobody can tell whether the run may come back, so such an end waits.
 pub(super) async fn see_saved(world: &World, row: &RunRow, seen: &mut Seen) {
-    if row.resolved.checkpoint.is_none() || !has_ended(&row.run, &seen.look) {
+    if row.resolved.checkpoint.is_none() || !row.run.is_end_of_attempt(&seen.look) {
         return;
     }
     match walk(world, row).await {
         Ok(walked) => seen.saved = Some(Saved::of(&walked.found, row.run.branch.as_ref())),
         Err(silence) if may_return(row, &seen.look) => seen.look = Look::from(&silence),
         Err(_) => {}
-    }
-}
-
-/// Whether the scheduler tells that the attempt under way is over.
-fn has_ended(run: &Run, look: &Look) -> bool {
-    let Some(attempt) = run.open_attempt().filter(|_| run.state.depends_on_scheduler()) else {
-        return false;
-    };
-    match look {
-        Look::Job(shown) => {
-            matches!(shown.phase, Phase::Ended { .. }) || shown.restart > attempt.restart
-        }
-        Look::Absent => attempt.absent_since.is_some(),
-        Look::NotAsked | Look::Silence { .. } => false,
     }
 }
 

@@ -2,8 +2,28 @@
 //! where that was nobody's fault, and once.
 
 use crate::domain::run::policy::Policy;
+use crate::domain::run::seen::{Look, Phase};
 use crate::domain::run::state::{Attempt, Reason, Run};
 use crate::domain::spec::Resume;
+
+impl Run {
+    /// Whether the scheduler tells that the attempt under way is over: then it matters what the run has saved. It may tell
+    /// that of a job whose beginning nobody saw.
+    pub fn is_end_of_attempt(&self, look: &Look) -> bool {
+        if !self.state.depends_on_scheduler() {
+            return false;
+        }
+        match look {
+            Look::Job(shown) => {
+                matches!(shown.phase, Phase::Ended { .. }) || shown.restart > self.known_restart()
+            }
+            Look::Absent => {
+                self.open_attempt().is_some_and(|attempt| attempt.absent_since.is_some())
+            }
+            Look::NotAsked | Look::Silence { .. } => false,
+        }
+    }
+}
 
 /// Counts an attempt that has ended, by what the run has saved by now. Nothing is known of a run without checkpoints.
 pub(super) fn count(run: &mut Run, attempt: Option<&Attempt>, policy: &Policy) {

@@ -354,6 +354,7 @@ fn histories_that_once_broke_a_promise_do_not_any_more() {
         4_297_025_905,
         4_299_925_265,
         4_299_021_737,
+        4_297_039_997,
     ] {
         let (_, violation) = play(&Plan::of(seed), decide, false);
         assert_eq!(violation, None, "{seed}");

@@ -142,15 +142,7 @@ impl World {
     /// What a run has saved is looked at where an attempt of it has ended.
     fn see_saved(&self, n: usize, seen: &mut Seen) {
         let (truth, run) = (&self.model.runs[n], &self.rows[n].run);
-        let Some(attempt) = run.open_attempt() else { return };
-        let has_ended = match &seen.look {
-            Look::Job(shown) => {
-                matches!(shown.phase, Phase::Ended { .. }) || shown.restart > attempt.restart
-            }
-            Look::Absent => attempt.absent_since.is_some(),
-            Look::NotAsked | Look::Silence { .. } => false,
-        };
-        if truth.saves && has_ended {
+        if truth.saves && run.is_end_of_attempt(&seen.look) {
             let step = Some(truth.saved).filter(|step| *step > 0);
             let path = format!("step-{}", truth.saved);
             let newest = step.map(|step| Mark { path, step: Some(step), modified: None });
