@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
 use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
@@ -37,6 +39,9 @@ pub(super) struct Observed {
     pub(super) waited: Duration,
 }
 
+/// Checkpoint directories that one pass looks at beside one another.
+const CATALOGUES_AT_ONCE: usize = 32;
+
 /// Looks at everything the live runs depend on. Each source that is silent is silent for its own runs only.
 pub(super) async fn observe(
     world: &Arc<World>,
@@ -46,11 +51,11 @@ pub(super) async fn observe(
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
     look(world, live, builds, &mut observed).await;
-    for (id, seen) in &mut observed.seen {
-        if let Some(row) = live.get(id) {
-            see_saved(world, row, seen).await;
-        }
-    }
+    // Beside one another: each may lie on a mount of its own that hangs.
+    let ended = observed.seen.iter_mut().filter_map(|(id, seen)| Some((live.get(id)?, seen)));
+    stream::iter(ended)
+        .for_each_concurrent(CATALOGUES_AT_ONCE, |(row, seen)| see_saved(world, row, seen))
+        .await;
     // After the look: what a script said before its job ended is then never missed beside that end.
     read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;
