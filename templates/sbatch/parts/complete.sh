@@ -255,13 +255,13 @@ ty_by_rule() {
   esac
 }
 
-# ty_has_some NAME: it was looked at, and is not empty. Leaves in ty_when the time of its last change.
+# ty_has_some NAME: it was looked at, and is not empty. Leaves in ty_when the time of its last change, in ty_bytes its size.
 ty_has_some() {
   local ty_index
   for ty_index in ${ty_looked[@]+"${!ty_looked[@]}"}; do
     [[ ${ty_looked[ty_index]} == "$1" ]] || continue
-    ty_when=${ty_times[ty_index]}
-    ((ty_sizes[ty_index] > 0))
+    ty_when=${ty_times[ty_index]} ty_bytes=${ty_sizes[ty_index]}
+    ((ty_bytes > 0))
     return
   done
   return 1
@@ -270,9 +270,9 @@ ty_has_some() {
 # ty_has_metadata NAME: the mark of torch's distributed checkpoints, and the shards that it names. A mark that is older than
 # one of them is left of an earlier save into the same place, which is being written over.
 ty_has_metadata() {
-  local ty_index ty_when ty_missing
+  local ty_index ty_when ty_bytes ty_missing
   ty_has_some "$1" && ty_ends .distcp ${ty_files[@]+"${ty_files[@]}"} || return 1
-  if (($(stat -c %s -- "$ty_path/$1") <= {{ resume.metadata_bytes_max }})); then
+  if ((ty_bytes <= {{ resume.metadata_bytes_max }})); then
     ty_missing=$(comm -23 <(ty_named .distcp <"$ty_path/$1" | sort -u) <(printf '%s\n' "${ty_files[@]}" | sort))
     [[ -z $ty_missing ]] || return 1
   fi

@@ -7,14 +7,7 @@ ty_meet() {
     getent hosts "$1" >/dev/null || ty_lost=lost
     echo "node $SLURM_NODEID ${ty_lost:-there}"'
   local ty_options=(--nodes="$ty_node_count" --ntasks="$ty_node_count" --ntasks-per-node=1 --distribution=block --export=ALL)
-  [[ -z ${SLURM_CPUS_PER_TASK:-} ]] || ty_options+=(--cpus-per-task="$SLURM_CPUS_PER_TASK")
-{%- if !srun_args.is_empty() %}
-  ty_options+=(
-{%- for word in srun_args %}
-    {{ word }}
-{%- endfor %}
-  )
-{%- endif %}
+{% include "sbatch/launch/srun_args.sh" %}
   ty_reports=$(timeout --kill-after=10 {{ report_seconds }} "$ty_srun" "${ty_options[@]}" /bin/bash -c "$ty_report" trainyard "$MASTER_ADDR" 2>&1 </dev/null)
   ty_reports=$'\n'$ty_reports$'\n'
   for ty_node in $ty_nodes; do

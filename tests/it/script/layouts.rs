@@ -7,6 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use trainyard::domain::checkpoint::Format;
 
+#[path = "../../../src/domain/checkpoint/samples.rs"]
+mod samples;
+
+pub(super) use samples::archive;
+use samples::tensors;
+
 /// Numbers that are the same each time.
 pub(super) struct Dice(pub(super) u64);
 
@@ -106,30 +112,6 @@ fn trainer(inside: &Path) {
     put(&inside.join("model.safetensors.index.json"), INDEX.as_bytes());
     put(&inside.join("optimizer.pt"), &archive(50));
     put(&inside.join("trainer_state.json"), b"{\n  \"global_step\": 20,\n  \"loss\": NaN\n}\n");
-}
-
-/// A zip archive as torch writes it.
-pub(super) fn archive(bytes: usize) -> Vec<u8> {
-    let mut file = b"PK\x03\x04".to_vec();
-    file.resize(bytes, b'w');
-    let offset = u32::try_from(file.len()).unwrap();
-    file.extend([b'd'; 40 + 76]);
-    file.extend(b"PK\x05\x06\0\0\0\0\x01\0\x01\0");
-    file.extend(40_u32.to_le_bytes());
-    file.extend(offset.to_le_bytes());
-    file.extend([0, 0]);
-    file
-}
-
-/// A file of tensors with this many bytes of them.
-fn tensors(bytes: usize) -> Vec<u8> {
-    let header = format!(
-        r#"{{"__metadata__":{{"format":"pt"}},"w":{{"dtype":"U8","shape":[{bytes}],"data_offsets":[0,{bytes}]}}}}"#
-    );
-    let mut file = (header.len() as u64).to_le_bytes().to_vec();
-    file.extend(header.as_bytes());
-    file.resize(file.len() + bytes, 7);
-    file
 }
 
 /// Something happens to one of the files: what a crash, a full disk, a power cut or a hand can do.
