@@ -100,6 +100,7 @@ fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
+    lines.extend(saved(run));
     lines.extend(got::lines(run));
     lines.extend(files(run, now));
     lines.extend(run.datasets.iter().map(|dataset| ("data", data(dataset))));
@@ -145,6 +146,14 @@ fn files(run: &RunView, now: Timestamp) -> Vec<(&'static str, String)> {
     lines.extend(captured(&run.code));
     lines.extend(run.rerun_of.map(|other| ("repeats", format!("run {other}"))));
     lines
+}
+
+/// What it had saved when an attempt last ended.
+fn saved(run: &RunView) -> Option<(&'static str, String)> {
+    let saved = run.checkpoints.as_ref().filter(|saved| saved.count > 0)?;
+    let newest = saved.latest.as_ref().and_then(|latest| latest.step);
+    let newest = newest.map(|step| format!(", the newest of step {step}")).unwrap_or_default();
+    Some(("checkpoints", format!("{} of {} complete{newest}", saved.complete, saved.count)))
 }
 
 /// What was captured of the code, and from which state of a git work tree.

@@ -109,8 +109,11 @@ pub(super) fn conclusion(context: &Context, run: &RunView) -> Exit {
         return Exit::TimedOut;
     }
     let reason = run.reason.as_deref().unwrap_or("no reason");
-    let hints =
-        [format!("`trainyard logs {id}` shows what it printed, `trainyard show {id}` the rest")];
+    let mut hints =
+        vec![format!("`trainyard explain {id}` says why, `trainyard logs {id}` what it printed")];
+    if run.checkpoints.as_ref().is_some_and(|saved| saved.complete > 0) {
+        hints.push(format!("`trainyard resume {id}` goes on from its newest complete checkpoint"));
+    }
     context.error(&format!("run {id} `{name}` {} ({reason}): {}", run.state, run.message), &hints);
     Exit::NotCompleted
 }

@@ -74,6 +74,8 @@ pub enum ScriptReason {
     DataChanged,
     /// There is no complete checkpoint to go on from, and the spec wants one.
     NoCheckpoint,
+    /// The training wrote nothing for too long, and was ended.
+    Hung,
     #[serde(other)]
     Unknown,
 }

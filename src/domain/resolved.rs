@@ -225,6 +225,9 @@ pub struct Failure {
     pub warn_before_end: Seconds,
     #[serde(default)]
     pub warn_signal: WarnSignal,
+    /// How long a training may write nothing before it counts as hung; none: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_progress_timeout: Option<Seconds>,
 }
 
 impl Failure {

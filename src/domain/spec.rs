@@ -182,8 +182,11 @@ keys! {
         warn_before_end: At<Seconds>,
         /// What processes of the training get that have a handler for it. Default: USR1.
         warn_signal: At<WarnSignal>,
+        /// A training that writes no line of its log, no metric and no checkpoint for so long is ended as `hung`; `0s`: never.
+        /// Default: never.
+        no_progress_timeout: At<Seconds>,
     }
-    later { "requeue", "exclude_failed_nodes", "no_progress_timeout" }
+    later { "requeue", "exclude_failed_nodes" }
 }
 
 keys! {
@@ -308,8 +311,20 @@ choice! {
         NodeFailure = "node_failure",
         /// It reached its time limit, and has saved something newer than it began from.
         TimeLimit = "time_limit",
+        /// It wrote nothing for `no_progress_timeout`.
+        Hung = "hung",
+        /// It ended with an exit code other than 0.
+        ExitCode = "exit_code",
+        /// A signal ended it.
+        Signal = "signal",
+        /// The job used more memory than it was given.
+        OutOfMemory = "out_of_memory",
+        /// A node of it did not boot.
+        BootFailure = "boot_failure",
+        /// It vanished without a trace.
+        Lost = "lost",
     }
-    later { "out_of_memory", "exit_code", "signal", "hung", "lost", "boot_failure" }
+    later {}
 }
 
 choice! {

@@ -12,6 +12,7 @@ mod launch;
 pub mod render;
 mod resume;
 pub mod shell;
+mod watchdog;
 
 pub use build::render_build;
 pub use render::{LAUNCH_FAILED_EXIT, SUPERSEDED_EXIT, render};

@@ -22,6 +22,7 @@ use crate::script::shell::{
     Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
     SiteCode, VariableName,
 };
+use crate::script::watchdog::Watchdog;
 
 /// What the script exits with when another job owns its submission. The event's reason decides, not the code, which a
 /// training may use too.
@@ -116,6 +117,7 @@ struct Job<'a> {
     /// Whether the site says which interface for MPI srun offers.
     says_mpi: bool,
     warn_signal: WarnSignal,
+    watchdog: Option<Watchdog>,
     /// How long the nodes have to report in, where there are several and srun starts something on each.
     report_seconds: Option<u32>,
     superseded_exit: u8,
@@ -188,6 +190,7 @@ impl<'a> Job<'a> {
             srun_args: words(&distributed.srun_args),
             says_mpi: distributed.srun_args.iter().any(|word| word.starts_with("--mpi=")),
             warn_signal: resolved.failure.warn_signal,
+            watchdog: Watchdog::of(resolved),
             report_seconds: meets.then_some(REPORT_SECONDS),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,

@@ -80,6 +80,10 @@
 {%- endmatch %}
 
 {% include "sbatch/parts/warning.sh" %}
+{%- if let Some(watchdog) = watchdog %}
+
+{% include "sbatch/parts/watchdog.sh" %}
+{%- endif %}
 {%- if let Some(report_seconds) = report_seconds %}
 
 {% include "sbatch/parts/hosts.sh" %}

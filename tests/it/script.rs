@@ -18,4 +18,5 @@ mod resume;
 mod scratch;
 mod slurm;
 mod warnings;
+mod watchdog;
 mod world;

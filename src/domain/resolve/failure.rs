@@ -29,6 +29,12 @@ impl Resolver<'_> {
             RestartOn::Preempted => Reason::Preempted,
             RestartOn::NodeFailure => Reason::NodeFailure,
             RestartOn::TimeLimit => Reason::TimeLimit,
+            RestartOn::Hung => Reason::Hung,
+            RestartOn::ExitCode => Reason::ExitCode,
+            RestartOn::Signal => Reason::Signal,
+            RestartOn::OutOfMemory => Reason::OutOfMemory,
+            RestartOn::BootFailure => Reason::BootFailure,
+            RestartOn::Lost => Reason::Lost,
         };
         let codes = spec.and_then(|failure| failure.restart_exit_codes.as_ref());
         let code = |code: u32| i32::try_from(code).unwrap_or(i32::MAX);
@@ -50,6 +56,10 @@ impl Resolver<'_> {
                 .and_then(|failure| failure.warn_signal.as_ref())
                 .map(|asked| asked.value)
                 .unwrap_or_default(),
+            no_progress_timeout: spec
+                .and_then(|failure| failure.no_progress_timeout.as_ref())
+                .map(|asked| asked.value)
+                .filter(|asked| asked.0 > 0),
         }
     }
 

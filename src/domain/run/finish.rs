@@ -158,12 +158,13 @@ fn corrected(run: &Run, ending: Ending, reason: Option<Reason>) -> (Ending, Opti
     told.map_or((ending, reason), |told| (Ending::Failed, Some(told)))
 }
 
-/// Why a script trained nothing.
+/// Why a script gave up, or ended its training.
 fn gave_up(reason: ScriptReason) -> Option<Reason> {
     match reason {
         ScriptReason::LaunchFailed => Some(Reason::LaunchFailed),
         ScriptReason::DataChanged => Some(Reason::DataChanged),
         ScriptReason::NoCheckpoint => Some(Reason::NoCheckpoint),
+        ScriptReason::Hung => Some(Reason::Hung),
         ScriptReason::Superseded | ScriptReason::Unknown => None,
     }
 }
@@ -173,7 +174,8 @@ fn gave_up(reason: ScriptReason) -> Option<Reason> {
 fn asks_back(run: &Run, reason: Option<Reason>, policy: &Policy) -> bool {
     let Some(attempt) = run.attempt.as_ref() else { return false };
     let told = attempt.script_end.as_ref().and_then(|end| end.exit_code);
-    let its_time_was_over = matches!(reason, Some(Reason::TimeLimit | Reason::Preempted));
+    let its_time_was_over =
+        matches!(reason, Some(Reason::TimeLimit | Reason::Preempted | Reason::Hung));
     let code = if its_time_was_over { told } else { attempt.exit_code };
     let code = code.filter(|_| its_time_was_over || reason == Some(Reason::ExitCode));
     code.is_some_and(|code| policy.restart_exit_codes.contains(&code))
@@ -256,6 +258,10 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
             Some(message) if !message.is_empty() => message.to_owned(),
             _ => "there is no complete checkpoint to go on from".to_owned(),
         },
+        Reason::Hung => match told {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => "the training wrote nothing for too long".to_owned(),
+        },
         Reason::Lost => {
             "the job vanished: the scheduler has no record of it, nor did its script leave one"
                 .to_owned()
@@ -265,7 +271,6 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
         Reason::Requeued
         | Reason::Rejected
         | Reason::PreparationFailed
-        | Reason::Hung
         | Reason::NoProgress
         | Reason::StoppedEarly
         | Reason::StoppedByPolicy

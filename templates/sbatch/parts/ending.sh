@@ -16,6 +16,11 @@ ty_begin() {
   ty_staged=''
 {%- endif %}
   ty_recorder=''
+{%- if watchdog.is_some() %}
+  ty_watchdog=''
+  ty_hang=''        # then looked_at, asked
+  ty_hang_until=0
+{%- endif %}
 {%- if resume.is_some() %}
   ty_resume_from='' # a fresh start
   ty_resume_step=''

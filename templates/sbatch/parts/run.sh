@@ -17,6 +17,10 @@ ty_run() {
 {%- else %}
   ty_emit launched
 {%- endif %}
+{%- if watchdog.is_some() %}
+  ty_watch_progress </dev/null >/dev/null 2>&1 &
+  ty_watchdog=$!
+{%- endif %}
   ty_wait
 }
 
@@ -27,6 +31,9 @@ ty_wait() {
   ty_open_clock
   while kill -0 "$ty_training" 2>/dev/null; do
     ty_tell_warning
+{%- if watchdog.is_some() %}
+    ty_tell_hang
+{%- endif %}
     ty_pause
   done
   ty_state=ended
@@ -38,6 +45,9 @@ ty_wait() {
   ty_judge_tasks
 {%- else if container.is_some() %}
   ty_judge_container
+{%- endif %}
+{%- if watchdog.is_some() %}
+  ty_judge_hang
 {%- endif %}
   ty_settle
   ty_say "the training ended with exit code $ty_code"

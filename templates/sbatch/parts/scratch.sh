@@ -54,6 +54,7 @@ ty_tasks_know() {
   declare -p ty_job_id{% if stages %} ty_staged{% endif %}
   declare -f ty_hold ty_release ty_clear ty_clear_left ty_remove {% if local_scratch.is_some() %}ty_find_scratch {% endif %}\
     {% if launch.is_deepspeed() %}ty_world_info {% endif %}ty_note ty_timed ty_record_node ty_record_machine ty_record_gpus \
-    ty_watch ty_warn_below ty_warn_tree ty_look_at ty_is_prepared
+    ty_watch ty_find_children ty_warn_below ty_warn_tree ty_look_at ty_is_prepared{% if watchdog.is_some() %} \
+    ty_find_below ty_stacks_below ty_stack{% endif %}
 }
 {%- endif %}

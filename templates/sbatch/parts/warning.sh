@@ -1,10 +1,9 @@
 # --- The warning before the end: a file that appears, and a signal for those processes of the training that catch it
 
-# ty_warn_below PID: sends the signal to PID and what descends from it, where there is a handler for it: it would end whoever
-# has none. Puts into ty_told how many there were.
-ty_warn_below() {
-  local ty_path ty_text ty_parent ty_children=() ty_words ty_name ty_caught
-  ty_told=0
+# Puts into the caller's ty_children, by process, what it has started.
+ty_find_children() {
+  local ty_path ty_text ty_parent
+  ty_children=()
   for ty_path in /proc/[0-9]*; do
     ty_text=''
     { IFS= read -r -d '' ty_text <"$ty_path/stat"; } 2>/dev/null
@@ -13,6 +12,14 @@ ty_warn_below() {
     ty_parent=${ty_text%% *}
     [[ -z $ty_parent ]] || ty_children[ty_parent]="${ty_children[ty_parent]:-} ${ty_path#/proc/}"
   done
+}
+
+# ty_warn_below PID: sends the signal to PID and what descends from it, where there is a handler for it: it would end whoever
+# has none. Puts into ty_told how many there were.
+ty_warn_below() {
+  local ty_children=() ty_words ty_name ty_caught
+  ty_told=0
+  ty_find_children
   ty_look_at "$$"
   ty_warn_tree "$1" "$ty_caught" "$ty_words"
 }
@@ -97,12 +104,27 @@ ty_watch() {
   trap '{ : >"$TRAINYARD_STOP_FILE"; } 2>/dev/null' TERM
   exec {ty_clock}<> <(:)
   [[ ! -e $TRAINYARD_STOP_FILE ]] || ty_warning=1
+{%- if watchdog.is_some() %}
+  while :; do
+    if [[ -n $ty_warning && -d $TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.stacks ]]; then
+      ty_stacks_below "$$"
+      return
+    elif [[ -n $ty_warning ]]; then
+      ty_warning=''
+      ty_warn_below "$$"
+      ((ty_told == 0)) || : >"$ty_failure.heard"
+    fi
+    read -r -t 2 -u "$ty_clock"
+    (($? > 128)) || [[ -n $ty_warning ]] || return
+  done
+{%- else %}
   while [[ -z $ty_warning ]]; do
     read -r -t 2 -u "$ty_clock"
     (($? > 128)) || return
   done
   ty_warn_below "$$"
   ((ty_told == 0)) || : >"$ty_failure.heard"
+{%- endif %}
 }
 {%- else %}
 

@@ -78,7 +78,7 @@ fn a_submission_tells_its_number_on_stdout_and_the_rest_on_stderr() {
     assert!(
         said.stderr.ends_with(
             "error: run 2 `fails` failed (exit_code): the training ended with exit code 7\n\
-             hint: `trainyard logs 2` shows what it printed, `trainyard show 2` the rest\n"
+             hint: `trainyard explain 2` says why, `trainyard logs 2` what it printed\n"
         ),
         "{said}"
     );

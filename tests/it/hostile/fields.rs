@@ -118,6 +118,7 @@ pub(super) const LINES: &[Line] = &[
     line(S, "checkpoint.resume_args[]", Word, "spacl", "checkpoint/resume_args", "[%]"),
     line(S, "failure.restart_on[]", Closed, "spacl", "failure/restart_on", "[preempted]"),
     line(S, "failure.warn_before_end", Closed, "spacl", "failure/warn_before_end", "5m"),
+    line(S, "failure.no_progress_timeout", Closed, "spacl", "failure/no_progress_timeout", "2h"),
     line(S, "failure.warn_signal", Closed, "spacl", "failure/warn_signal", "USR2"),
     line(S, "metrics.file", Text, "spacl", "metrics/file", "m%"),
     line(S, "code.args_style", Closed, "c", "code/args_style", "equals"),

@@ -10,6 +10,7 @@ mod crowd;
 mod data;
 mod found;
 mod from_script;
+mod hangs;
 mod hostile;
 mod keys;
 mod latency;

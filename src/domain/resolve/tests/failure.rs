@@ -48,6 +48,23 @@ fn what_brings_a_run_back_is_what_the_spec_says() {
     assert_eq!(failure.restart_on, []);
     let none = resolved(SITE, &with("1h", "restart_exit_codes = []")).failure;
     assert_eq!(none.restart_exit_codes, Vec::<i32>::new());
+    let all =
+        "restart_on = ['hung', 'exit_code', 'signal', 'out_of_memory', 'boot_failure', 'lost']";
+    let all = resolved(SITE, &with("1h", all)).failure.restart_on;
+    let reasons = ["hung", "exit_code", "signal", "out_of_memory", "boot_failure", "lost"];
+    assert_eq!(all.iter().map(|reason| reason.as_str()).collect::<Vec<_>>(), reasons);
+}
+
+#[test]
+fn a_training_may_be_silent_for_ever_unless_the_spec_says_how_long() {
+    for (keys, seconds) in [
+        ("", None),
+        ("no_progress_timeout = '0s'", None),
+        ("no_progress_timeout = '2h'", Some(Seconds(7200))),
+    ] {
+        let failure = resolved(SITE, &with("3h", keys)).failure;
+        assert_eq!(failure.no_progress_timeout, seconds, "{keys}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Trainings that are warned of their end: what they were warned of, what comes of it, and how long they are waited for.
 
-use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, job, notes, policy, run_in, running, script,
     script_ended, t, token,
@@ -114,4 +114,24 @@ fn nobody_waits_for_a_training_that_hears_nothing() {
     let other = ScriptEvent { restart: 1, ..script(ScriptEventKind::Unheard) };
     let decision = step(&stopping, &Event::Script(other), &policy(), t(112));
     assert_eq!((decision.run, decision.acts), (stopping, vec![]));
+}
+
+#[test]
+fn a_training_that_its_script_ended_since_it_hung_comes_back_where_that_is_asked_for() {
+    let hung = ScriptEvent {
+        reason: Some(ScriptReason::Hung),
+        message: "no line of its log for 2h".into(),
+        ..script_ended(143)
+    };
+    let over = |policy: &Policy, code| {
+        let told = ScriptEvent { exit_code: Some(code), ..hung.clone() };
+        let run = step(&run_in("running"), &Event::Script(told), policy, t(100)).run;
+        step(&run, &Event::Found(ended(JobEnd::Failed, code)), policy, t(101)).run
+    };
+    let message = "no line of its log for 2h";
+    assert_eq!(end(&over(&policy(), 143)), ("failed", Some(Reason::Hung), message));
+    let back = Policy { restart_on: vec![Reason::Hung], ..policy() };
+    assert_eq!(over(&back, 143).state.as_str(), "backoff");
+    // It has saved when it was asked to end.
+    assert_eq!(over(&policy(), 75).state.as_str(), "backoff");
 }
