@@ -49,6 +49,11 @@ impl Launch {
         self.launcher() == Launcher::Deepspeed
     }
 
+    /// Whether the ranks are started by agents of `torch.distributed.run`, whose exit code is not that of a rank.
+    pub(super) fn has_elastic_agents(self) -> bool {
+        matches!(self.launcher(), Launcher::Torchrun | Launcher::Accelerate)
+    }
+
     pub(super) fn is_mpi(self) -> bool {
         self.launcher() == Launcher::Mpi
     }

@@ -17,3 +17,5 @@ ty_launch() {
 }
 
 ty_forward() { kill -TERM "$ty_training" 2>/dev/null; }
+
+{% include "sbatch/launch/agents_end.sh" %}

@@ -21,3 +21,5 @@ ty_launch() {
 }
 
 {% include "sbatch/launch/srun_around.sh" %}
+
+{% include "sbatch/launch/agents_end.sh" %}

@@ -46,6 +46,9 @@ ty_wait() {
 {%- else if container.is_some() %}
   ty_judge_container
 {%- endif %}
+{%- if launch.has_elastic_agents() %}
+  ty_judge_agents
+{%- endif %}
 {%- if watchdog.is_some() %}
   ty_judge_hang
 {%- endif %}

@@ -118,6 +118,15 @@ fn what_a_rank_ends_with_is_what_the_run_ends_with() {
             assert_eq!(world.run().code, Some(7), "{launcher} {nodes}\n{}", world.log());
         }
     }
+    // The elastic agents tell a signal by its number.
+    for launcher in [Launcher::Torchrun, Launcher::Accelerate] {
+        let world = world(launcher, 2);
+        world.write(
+            "code/train.py",
+            "import os; os.environ['RANK'] == '3' and os.kill(os.getpid(), 9)",
+        );
+        assert_eq!(world.run().code, Some(128 + 9), "{launcher}\n{}", world.log());
+    }
 }
 
 #[test]

@@ -13,8 +13,9 @@ import subprocess
 import sys
 
 
-def start(ranks, command, python=True, **variables):
-    """`ranks` has a number in the world for each number on the node. Ends with the first code that is not 0."""
+def start(ranks, command, python=True, is_elastic=False, **variables):
+    """`ranks` has a number in the world for each number on the node. Ends with the first code that is not 0; the elastic
+    agents of torch.distributed.run only tell it, in these words of theirs, and end with 1."""
     command = [sys.executable, *command] if python else command
     running = []
     for local, rank in enumerate(ranks):
@@ -22,7 +23,11 @@ def start(ranks, command, python=True, **variables):
         own = {name: str(value).replace("{local}", str(local)) for name, value in variables.items()}
         running.append(subprocess.Popen(words, env={**os.environ, "RANK": str(rank), **own}))
     codes = [process.wait() for process in running]
-    sys.exit(next((code for code in codes if code), 0))
+    local, code = next(((local, code) for local, code in enumerate(codes) if code), (0, 0))
+    if is_elastic and code:
+        pid, binary = running[local].pid, command[0]
+        sys.exit(f"E1129 06:00:00.0 7 multiprocessing/api.py:1002] failed (exitcode: {code}) local_rank: {local} (pid: {pid}) of binary: {binary}")
+    sys.exit(code)
 
 
 def parser(numbers, words, flags):
@@ -48,7 +53,7 @@ def torchrun():
     args = made.parse_args(told(sys.argv[1:]))
     each, node = args.nproc_per_node, int(os.environ["NODE_RANK"])
     ranks = range(node * each, node * each + each)
-    start(ranks, args.command, not args.no_python, LOCAL_RANK="{local}", LOCAL_WORLD_SIZE=each, WORLD_SIZE=each * args.nnodes)
+    start(ranks, args.command, not args.no_python, True, LOCAL_RANK="{local}", LOCAL_WORLD_SIZE=each, WORLD_SIZE=each * args.nnodes)
 
 
 def accelerate():
@@ -60,7 +65,7 @@ def accelerate():
     assert command == "launch" and args.multi_gpu == (args.num_processes > 1), words
     each = args.num_processes // args.num_machines
     ranks = range(args.machine_rank * each, args.machine_rank * each + each)
-    start(ranks, args.command, not args.no_python, LOCAL_RANK="{local}", LOCAL_WORLD_SIZE=each,
+    start(ranks, args.command, not args.no_python, True, LOCAL_RANK="{local}", LOCAL_WORLD_SIZE=each,
           WORLD_SIZE=args.num_processes, MASTER_ADDR=args.main_process_ip, MASTER_PORT=args.main_process_port)
 
 

@@ -3,6 +3,7 @@
 //! They need the environment of `tests/launchers/environment torch`, which `tests/run --torch` makes.
 
 mod failures;
+mod kills;
 mod ranks;
 mod resume;
 

@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use crate::env::wait_until;
 use crate::slurm::torch::Torch;
 
-const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/exact-resume");
+pub(super) const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/exact-resume");
 
 impl Torch {
     /// The example's training on two nodes, with these arguments; from a checkpoint if one is named.
@@ -31,7 +31,7 @@ impl Torch {
     }
 
     /// The newest checkpoint that the catalogue calls complete: its path and its step.
-    fn newest_complete(&self, run: i64) -> Option<(String, i64)> {
+    pub(super) fn newest_complete(&self, run: i64) -> Option<(String, i64)> {
         let said = self.cluster.env.line(&format!("checkpoints {run} --json")).success();
         let catalogue = said.json();
         let found = catalogue["checkpoints"].as_array().unwrap().iter();
