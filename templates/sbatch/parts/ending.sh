@@ -20,6 +20,9 @@ ty_begin() {
   ty_watchdog=''
   ty_hang=''        # then looked_at, asked
   ty_hang_until=0
+{%- if launch.uses_srun() %}
+  ty_srun_signal=TERM
+{%- endif %}
 {%- endif %}
 {%- if resume.is_some() %}
   ty_resume_from='' # a fresh start

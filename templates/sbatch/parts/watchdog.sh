@@ -94,7 +94,7 @@ ty_take_stacks() { scancel --quiet --signal=URG "$ty_slurm_job" & }
 
 # scancel would end the whole job. srun kills the tasks at once when it is told to end; a job's end ends what is left.
 ty_kill() {
-  kill -"${ty_srun_signal:-TERM}" "$ty_training" 2>/dev/null
+  kill -"$ty_srun_signal" "$ty_training" 2>/dev/null
   ty_srun_signal=KILL
 }
 {%- else %}
