@@ -245,11 +245,17 @@ async fn read_inbox(
         if let Some(event) = item.event
             && let Some(run) = owners.get(&event.token)
         {
-            if event.restart > run.known_restart() && run.open_attempt().is_some() {
+            let seen = observed.seen.entry(run.id).or_default();
+            let shown = match &seen.look {
+                Look::Job(sighting) => sighting.restart,
+                Look::NotAsked | Look::Silence { .. } | Look::Absent => 0,
+            };
+            let known = run.known_restart().max(shown);
+            if event.restart > known && run.open_attempt().is_some() {
                 // Of a start that the scheduler has yet to tell of: it is heard then.
                 continue;
             }
-            observed.seen.entry(run.id).or_default().script.push(event);
+            seen.script.push(event);
         }
         observed.taken.entry(root.to_owned()).or_default().push(item.file);
     }

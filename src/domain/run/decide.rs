@@ -29,10 +29,11 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
         total.acts.extend(acts);
         total.notes.extend(notes);
     };
-    for event in told(seen) {
+    let (told, unseen) = told(run, seen);
+    for event in told {
         apply(&mut total, event);
     }
-    for event in looked(&total.run, seen, policy, now) {
+    for event in looked(&total.run, (seen, &unseen), policy, now) {
         apply(&mut total, event);
     }
     // Where it is not clear whose job the one beside them is, none of them is known to be in the way.
@@ -60,8 +61,9 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     total
 }
 
-/// What was told about the run, in the order it must have happened.
-fn told(seen: &Seen) -> Vec<Event> {
+/// What was told about the run, in the order it must have happened; and what its script said in starts that the scheduler
+/// tells of only now.
+fn told(run: &Run, seen: &Seen) -> (Vec<Event>, Vec<ScriptEvent>) {
     let mut events = Vec::new();
     match &seen.preparation {
         Some(Preparation::Built) => events.push(Event::Prepared),
@@ -93,13 +95,26 @@ fn told(seen: &Seen) -> Vec<Event> {
         Some(Revocation::ClaimedBy(job)) => events.push(Event::ClaimedBy(job.clone())),
         None => {}
     }
-    events.extend(seen.script.iter().cloned().map(Event::Script));
+    let grown = match &seen.look {
+        Look::Job(sighting) => Some(sighting).filter(|it| it.restart > run.known_restart()),
+        Look::NotAsked | Look::Silence { .. } | Look::Absent => None,
+    };
+    let is_unseen = |event: &ScriptEvent| {
+        grown.is_some_and(|it| it.job == event.job && event.restart > run.known_restart())
+    };
+    let (unseen, heard): (Vec<_>, Vec<_>) = seen.script.iter().cloned().partition(is_unseen);
+    events.extend(heard.into_iter().map(Event::Script));
     events.extend(seen.saved.iter().cloned().map(Event::Saved));
-    events
+    (events, unseen)
 }
 
 /// What the scheduler's answer comes to for this run.
-fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Vec<Event> {
+fn looked(
+    run: &Run,
+    (seen, unseen): (&Seen, &[ScriptEvent]),
+    policy: &Policy,
+    now: Timestamp,
+) -> Vec<Event> {
     match &seen.look {
         Look::NotAsked => vec![],
         Look::Silence { who } => vec![Event::Silence { who: who.clone() }],
@@ -113,33 +128,41 @@ fn looked(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Vec<Event>
         }
         Look::Job(sighting) if is_another(run, sighting, seen) => vec![Event::Absent],
         Look::Job(sighting) if may_be_another(run, sighting) => vec![],
-        Look::Job(sighting) => shown(run, sighting, seen),
+        Look::Job(sighting) => shown(run, sighting, (seen, unseen)),
     }
 }
 
 /// The run's job is shown.
-fn shown(run: &Run, sighting: &Sighting, seen: &Seen) -> Vec<Event> {
+fn shown(run: &Run, sighting: &Sighting, (seen, unseen): (&Seen, &[ScriptEvent])) -> Vec<Event> {
     let is_said =
         |marker: &&ScriptEvent| marker.job == sighting.job && marker.restart >= sighting.restart;
     let said = seen.marker.as_ref().filter(is_said);
     // Accounting may lack the record of a start, and count the ones that came after it one too few.
     let restart = said.map_or(sighting.restart, |marker| marker.restart);
     let sighting = Sighting { restart, ..sighting.clone() };
-    let said = said.cloned().map(Event::Script);
-    let grew =
-        |now: Sighting| Event::RestartGrew { now: Box::new(now), earlier: seen.earlier.clone() };
-    match (restart.cmp(&run.known_restart()), said) {
-        // What its script said at the end of that start is heard before the scheduler is, so the start comes first.
-        (Ordering::Greater, Some(said)) => {
-            let began = Sighting { phase: Phase::Running, ..sighting.clone() };
-            vec![grew(began), said, Event::Found(Box::new(sighting))]
+    let (own, told): (Vec<_>, Vec<_>) =
+        unseen.iter().cloned().partition(|event| event.restart == restart);
+    let mut said: Vec<Event> = own.into_iter().chain(said.cloned()).map(Event::Script).collect();
+    let grew = |now: Sighting| Event::RestartGrew {
+        now: Box::new(now),
+        earlier: seen.earlier.clone(),
+        told,
+    };
+    match restart.cmp(&run.known_restart()) {
+        Ordering::Greater if said.is_empty() => vec![grew(sighting)],
+        // What its script said in that start is heard before the scheduler is, so the start comes first.
+        Ordering::Greater => {
+            let mut events = vec![grew(Sighting { phase: Phase::Running, ..sighting.clone() })];
+            events.append(&mut said);
+            events.push(Event::Found(Box::new(sighting)));
+            events
         }
-        (Ordering::Greater, None) => vec![grew(sighting)],
-        (Ordering::Equal, said) => {
-            said.into_iter().chain([Event::Found(Box::new(sighting))]).collect()
+        Ordering::Equal => {
+            said.push(Event::Found(Box::new(sighting)));
+            said
         }
         // An older record of a job that was requeued since is no news.
-        (Ordering::Less, _) => vec![],
+        Ordering::Less => vec![],
     }
 }
 

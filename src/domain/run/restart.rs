@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
 use crate::domain::run::attempt::{open_attempt, take_over};
 use crate::domain::run::decision::Decision;
 use crate::domain::run::finish::judged;
@@ -9,13 +10,13 @@ use crate::domain::run::policy::Policy;
 use crate::domain::run::progress::{count, veto};
 use crate::domain::run::seen::{Phase, Sighting};
 use crate::domain::run::sighted::{found, out_of_place};
-use crate::domain::run::state::{Attempt, AttemptState, Reason, Run, State};
+use crate::domain::run::state::{Attempt, AttemptState, Began, Reason, Run, State};
 use crate::domain::run::wishes::stop;
 
 pub(super) fn restart_grew(
     run: &Run,
     sighting: &Sighting,
-    earlier: &[Sighting],
+    (earlier, told): (&[Sighting], &[ScriptEvent]),
     (policy, now): (&Policy, Timestamp),
 ) -> Decision {
     if let Some(decision) = out_of_place(run, sighting, "a restart was seen") {
@@ -35,10 +36,14 @@ pub(super) fn restart_grew(
         if let Some(attempt) = decision.run.attempt.as_mut() {
             take_over(attempt, start);
             end_as_told(attempt, start);
+            told.iter()
+                .filter(|event| event.restart == start.restart)
+                .for_each(|event| hear(attempt, event));
         }
     }
     open_start(&mut decision, sighting.restart, sighting, now);
     for attempt in &mut decision.closed {
+        as_its_script_told(attempt, policy);
         requeued(attempt, requeued_at);
     }
     let last = decision.closed.last().cloned();
@@ -70,6 +75,20 @@ fn open_start(decision: &mut Decision, restart: u32, sighting: &Sighting, now: T
     }
 }
 
+/// What the script said in a start that nobody saw.
+fn hear(attempt: &mut Attempt, event: &ScriptEvent) {
+    match event.event {
+        ScriptEventKind::Launched => attempt.began = Some(Began::of(event)),
+        ScriptEventKind::Warned => attempt.warned_at = Timestamp::from_second(event.at).ok(),
+        ScriptEventKind::DataChanged => attempt.data_drift = Some(event.message.clone()),
+        ScriptEventKind::Ended => attempt.script_end = Some(event.clone()),
+        ScriptEventKind::Started
+        | ScriptEventKind::Unheard
+        | ScriptEventKind::DataUnchecked
+        | ScriptEventKind::Unknown => {}
+    }
+}
+
 /// Accounting says how a start ended, and why.
 fn end_as_told(attempt: &mut Attempt, start: &Sighting) {
     if let Phase::Ended { end, exit_code, signal } = start.phase {
@@ -77,6 +96,18 @@ fn end_as_told(attempt: &mut Attempt, start: &Sighting) {
         attempt.signal = signal;
         attempt.reason = judged(end, signal).1.or(attempt.reason);
     }
+}
+
+/// The scheduler tells only that a start was followed by another one, also where the script asked for that.
+fn as_its_script_told(attempt: &mut Attempt, policy: &Policy) {
+    if attempt.reason.is_some_and(|reason| reason != Reason::Requeued) {
+        return;
+    }
+    let told = attempt.script_end.as_ref().and_then(|end| end.exit_code);
+    let has_saved = told.is_some_and(|code| policy.restart_exit_codes.contains(&code));
+    let why = if has_saved { Some(Reason::ExitCode) } else { attempt.warned_of(policy) };
+    attempt.exit_code = if has_saved { told } else { attempt.exit_code };
+    attempt.reason = why.or(attempt.reason);
 }
 
 /// A start that was followed by another one is over, whether or not anybody told when.

@@ -285,10 +285,12 @@ pub enum Event {
     ClaimedBy(JobKey),
     /// Found waiting, held, running, suspended, completing or ended, under the restart count that is known.
     Found(Box<Sighting>),
-    /// The scheduler started the job again; `earlier` says how the starts before ended, as far as it tells.
+    /// The scheduler started the job again; `earlier` says how the starts before ended, as far as it tells, and `told` what
+    /// the script said in those that nobody had seen.
     RestartGrew {
         now: Box<Sighting>,
         earlier: Vec<Sighting>,
+        told: Vec<ScriptEvent>,
     },
     /// Another job of the same submission: it can only be in the way.
     Twin(Box<Sighting>),

@@ -225,9 +225,10 @@ fn drifted(mut decision: Decision, event: &ScriptEvent) -> Decision {
 
 /// The training was started, on a checkpoint or without one.
 fn began(mut decision: Decision, event: &ScriptEvent) -> Decision {
-    let (from, step) = (Some(&event.message).filter(|it| !it.is_empty()), event.resumed_from_step);
+    let began = Began::of(event);
+    let from = began.from.clone();
     if let Some(attempt) = decision.run.attempt.as_mut() {
-        attempt.began = Some(Began { from: from.cloned(), step });
+        attempt.began = Some(began);
     }
     match from {
         Some(from) => decision.note("resumed", format!("the training goes on from {from}")),

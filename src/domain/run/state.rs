@@ -227,6 +227,14 @@ pub struct Began {
     pub step: Option<i64>,
 }
 
+impl Began {
+    /// As the script told when it launched the training.
+    pub(super) fn of(launched: &ScriptEvent) -> Self {
+        let from = Some(&launched.message).filter(|message| !message.is_empty());
+        Self { from: from.cloned(), step: launched.resumed_from_step }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptState {

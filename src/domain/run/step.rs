@@ -34,8 +34,8 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::Revoked => revoked(run, now),
         Event::ClaimedBy(job) => claimed(run, job, (policy, now)),
         Event::Found(sighting) => found(run, sighting, policy, now),
-        Event::RestartGrew { now: sighting, earlier } => {
-            restart_grew(run, sighting, earlier, (policy, now))
+        Event::RestartGrew { now: sighting, earlier, told } => {
+            restart_grew(run, sighting, (earlier, told), (policy, now))
         }
         Event::Twin(sighting) => twin(run, sighting),
         Event::Script(event) => script(run, event, (policy, now)),

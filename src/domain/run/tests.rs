@@ -98,7 +98,7 @@ fn restarted(mut sighting: Box<Sighting>, restart: u32) -> Box<Sighting> {
 
 /// The scheduler shows a job under a greater restart count, and nobody tells how it ended before.
 fn grew(now: Box<Sighting>) -> Event {
-    Event::RestartGrew { now, earlier: Vec::new() }
+    Event::RestartGrew { now, earlier: Vec::new(), told: Vec::new() }
 }
 
 fn script(kind: ScriptEventKind) -> ScriptEvent {

@@ -1,13 +1,13 @@
 //! Who may start again, how often, and what is kept of the starts before.
 
-use crate::domain::inbox::ScriptEvent;
+use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
 use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
-    running, script_ended, t, token, waiting,
+    running, script, script_ended, t, token, waiting,
 };
 use crate::domain::run::{
-    Act, AttemptState, Decision, Event, JobEnd, Look, Policy, Reason, Run, Seen, Sighting, State,
-    decide, step,
+    Act, Attempt, AttemptState, Decision, Event, JobEnd, Look, Policy, Reason, Run, Seen, Sighting,
+    State, decide, step,
 };
 
 /// What an end comes to: the state, and the restarts that are then counted.
@@ -90,6 +90,32 @@ fn a_requeue_closes_the_attempt_and_opens_the_next_with_everything_kept() {
 }
 
 #[test]
+fn a_start_whose_script_asked_for_the_next_ended_as_the_script_told() {
+    let reason = |before: &Run, policy: &Policy| {
+        let closed = step(before, &grew(restarted(waiting(), 1)), policy, t(300)).closed;
+        (closed[0].reason, closed[0].exit_code)
+    };
+    let told = |code: i32| {
+        let mut run = run_in("running");
+        let attempt = run.attempt.as_mut().unwrap();
+        attempt.script_end = Some(script_ended(code));
+        run
+    };
+    let with_limit = |mut run: Run| {
+        let attempt = run.attempt.as_mut().unwrap();
+        attempt.granted.time_limit_seconds = Some(100);
+        attempt.warned_at = attempt.started_at;
+        run
+    };
+    let never = Policy { restart_exit_codes: vec![], ..policy() };
+    assert_eq!(reason(&told(75), &policy()), (Some(Reason::ExitCode), Some(75)));
+    assert_eq!(reason(&told(75), &never), (Some(Reason::Requeued), None));
+    assert_eq!(reason(&with_limit(told(143)), &policy()), (Some(Reason::TimeLimit), None));
+    assert_eq!(reason(&with_limit(told(75)), &policy()), (Some(Reason::ExitCode), Some(75)));
+    assert_eq!(reason(&told(143), &policy()), (Some(Reason::Requeued), None));
+}
+
+#[test]
 fn accounting_tells_how_each_start_before_ended() {
     let told = |restart: u32, end: JobEnd, from: i64| Sighting {
         restart,
@@ -101,7 +127,7 @@ fn accounting_tells_how_each_start_before_ended() {
     };
     // Nobody looked while it was preempted, started again, and lost a node.
     let earlier = vec![told(0, JobEnd::Preempted, 0), told(1, JobEnd::NodeFailure, 100)];
-    let event = Event::RestartGrew { now: restarted(running(), 2), earlier };
+    let event = Event::RestartGrew { now: restarted(running(), 2), earlier, told: vec![] };
     let Decision { run, closed, .. } = step(&run_in("running"), &event, &policy(), t(300));
     let ends: Vec<_> = closed
         .iter()
@@ -112,6 +138,48 @@ fn accounting_tells_how_each_start_before_ended() {
     assert_eq!(ends, [first, second]);
     assert!(closed.iter().all(|attempt| attempt.state == AttemptState::Requeued));
     assert_eq!((run.state.as_str(), run.attempts, run.restarts), ("running", 3, 2));
+}
+
+#[test]
+fn what_the_script_said_in_starts_that_nobody_saw_is_theirs() {
+    let told = |kind: ScriptEventKind, restart: u32, message: &str| ScriptEvent {
+        restart,
+        message: message.into(),
+        ..script(kind)
+    };
+    let start = |restart: u32, end: JobEnd| Sighting {
+        restart,
+        started_at: Some(t(50)),
+        ended_at: Some(t(90)),
+        ..*ended(end, 0)
+    };
+    let saved = ScriptEvent { restart: 1, ..script_ended(75) };
+    let seen = Seen {
+        look: Look::Job(restarted(running(), 2)),
+        earlier: vec![start(0, JobEnd::Requeued), start(1, JobEnd::Requeued)],
+        script: vec![
+            script_ended(0),
+            told(ScriptEventKind::Launched, 1, "/checkpoints/step-1"),
+            saved,
+            told(ScriptEventKind::Launched, 2, "/checkpoints/step-2"),
+        ],
+        ..Seen::default()
+    };
+    let Decision { run, closed, .. } = decide(&run_in("running"), &seen, &policy(), t(300));
+    let from = |attempt: &Attempt| attempt.began.clone().and_then(|began| began.from);
+    let ends: Vec<_> = closed.iter().map(|it| (it.n, it.reason, it.exit_code, from(it))).collect();
+    let first = (1, Some(Reason::Requeued), Some(0), None);
+    let second = (2, Some(Reason::ExitCode), Some(75), Some("/checkpoints/step-1".into()));
+    assert_eq!(ends, [first, second]);
+    let now = run.attempt.as_ref().unwrap();
+    assert_eq!((now.n, from(now)), (3, Some("/checkpoints/step-2".into())));
+    assert_eq!(run.state, State::Running);
+    // Of another job nothing is believed.
+    let strange = |event: ScriptEvent| ScriptEvent { job: job(8), ..event };
+    let script = seen.script.iter().cloned().map(strange).collect();
+    let seen = Seen { script, ..seen };
+    let Decision { closed, .. } = decide(&run_in("running"), &seen, &policy(), t(300));
+    assert!(closed.iter().all(|attempt| attempt.began.is_none()), "{closed:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ fn rows() -> Vec<(&'static str, Event)> {
     let grew = || Event::RestartGrew {
         now: restarted(waiting(), 1),
         earlier: vec![*ended(JobEnd::Requeued, 0)],
+        told: vec![],
     };
     vec![
         ("no answer, cut answer", Event::Silence { who: "squeue".into() }),
