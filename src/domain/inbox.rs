@@ -76,6 +76,8 @@ pub enum ScriptReason {
     NoCheckpoint,
     /// The training wrote nothing for too long, and was ended.
     Hung,
+    /// Slurm has started the job more often than the spec lets it.
+    StoppedByPolicy,
     #[serde(other)]
     Unknown,
 }

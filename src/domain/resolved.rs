@@ -228,13 +228,18 @@ pub struct Failure {
     /// How long a training may write nothing before it counts as hung; none: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_progress_timeout: Option<Seconds>,
+    /// Whether the job's script has Slurm requeue the job after its time limit, or when the training has saved.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requeues_itself: bool,
 }
 
 impl Failure {
-    /// Whether Slurm may start a job again by itself: it does so after preemption and node failure.
+    /// Whether Slurm may start a job again: by itself it does so after preemption and node failure.
     pub fn allows_requeue(&self) -> bool {
         let by_slurm = [Reason::Preempted, Reason::NodeFailure];
-        self.max_restarts > 0 && self.restart_on.iter().any(|reason| by_slurm.contains(reason))
+        let is_requeued =
+            self.requeues_itself || self.restart_on.iter().any(|reason| by_slurm.contains(reason));
+        self.max_restarts > 0 && is_requeued
     }
 }
 

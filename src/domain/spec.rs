@@ -185,8 +185,10 @@ keys! {
         /// A training that writes no line of its log, no metric and no checkpoint for so long is ended as `hung`; `0s`: never.
         /// Default: never.
         no_progress_timeout: At<Seconds>,
+        /// Who has the run started again after its time limit, or when it has saved. Default: `daemon`.
+        requeue: At<Requeue>,
     }
-    later { "requeue", "exclude_failed_nodes" }
+    later { "exclude_failed_nodes" }
 }
 
 keys! {
@@ -337,6 +339,19 @@ choice! {
         Term = "TERM",
         Int = "INT",
         Hup = "HUP",
+    }
+    later {}
+}
+
+choice! {
+    /// Who has a run started again after an end that is no failure of Slurm's.
+    #[derive(Default)]
+    pub enum Requeue {
+        /// The daemon submits it again.
+        #[default]
+        Daemon = "daemon",
+        /// The job's own script has Slurm requeue it, also while no daemon lives.
+        Job = "job",
     }
     later {}
 }

@@ -9,7 +9,9 @@
 mod build;
 pub mod directive;
 mod launch;
+mod ports;
 pub mod render;
+mod requeue;
 mod resume;
 pub mod shell;
 mod watchdog;

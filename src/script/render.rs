@@ -17,6 +17,8 @@ use crate::domain::tree::FILES_TIME;
 use crate::domain::word::Word;
 use crate::script::directive::Directive;
 use crate::script::launch::Launch;
+use crate::script::ports::Ports;
+use crate::script::requeue::Requeue;
 use crate::script::resume::Resume;
 use crate::script::shell::{
     Comment, DataVariable, HeadAddress, Quoted, RunPath, ScratchPath, ShellText, ShellWord,
@@ -118,6 +120,8 @@ struct Job<'a> {
     says_mpi: bool,
     warn_signal: WarnSignal,
     watchdog: Option<Watchdog>,
+    /// None where the job is started once.
+    requeue: Option<Requeue>,
     /// How long the nodes have to report in, where there are several and srun starts something on each.
     report_seconds: Option<u32>,
     superseded_exit: u8,
@@ -191,6 +195,7 @@ impl<'a> Job<'a> {
             says_mpi: distributed.srun_args.iter().any(|word| word.starts_with("--mpi=")),
             warn_signal: resolved.failure.warn_signal,
             watchdog: Watchdog::of(resolved),
+            requeue: Requeue::of(resolved),
             report_seconds: meets.then_some(REPORT_SECONDS),
             superseded_exit: SUPERSEDED_EXIT,
             launch_failed_exit: LAUNCH_FAILED_EXIT,
@@ -278,27 +283,6 @@ fn is_pyxis(container: &resolved::Container) -> bool {
     container.runtime == ContainerRuntime::Pyxis
 }
 
-/// Where the ranks may meet, as the script counts: a first port and how many.
-#[derive(Debug, Clone, Copy)]
-struct Ports {
-    low: u32,
-    count: u32,
-    /// How far a restart moves on: never by a whole round, and past the ports of the jobs that came next.
-    stride: u32,
-    /// How many a local job tries.
-    tries: u32,
-}
-
-impl Ports {
-    fn new((low, high): (u32, u32)) -> Self {
-        const STRIDE: u32 = 7919;
-        const TRIES_MAX: u32 = 200;
-        let count = high.saturating_sub(low) + 1;
-        let stride = if STRIDE.is_multiple_of(count) { 1 } else { STRIDE };
-        Self { low, count, stride, tries: count.min(TRIES_MAX) }
-    }
-}
-
 /// The site's pieces that say something.
 pub(super) fn site_code(pieces: &[String]) -> Vec<SiteCode<'_>> {
     let written = pieces.iter().filter(|piece| !piece.trim().is_empty());
@@ -361,15 +345,6 @@ fn program(program: &Program) -> Vec<Quoted> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_restart_meets_at_another_port() {
-        for (low, high) in [(20_000, 29_999), (20_000, 20_001), (20_000, 27_918), (1024, 65_535)] {
-            let ports = Ports::new((low, high));
-            assert_ne!(ports.stride % ports.count, 0, "{low}-{high}");
-            assert_eq!(ports.low + ports.count - 1, high);
-        }
-    }
 
     #[test]
     fn the_packages_of_the_python_that_a_command_names_are_recorded() {

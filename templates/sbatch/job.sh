@@ -84,6 +84,10 @@
 
 {% include "sbatch/parts/watchdog.sh" %}
 {%- endif %}
+{%- if let Some(requeue) = requeue %}
+
+{% include "sbatch/parts/requeue.sh" %}
+{%- endif %}
 {%- if let Some(report_seconds) = report_seconds %}
 
 {% include "sbatch/parts/hosts.sh" %}
@@ -101,6 +105,9 @@ main() {
     ty_end_as_before
   fi
   ty_emit started
+{%- if requeue.is_some() %}
+  ty_count_restarts
+{%- endif %}
   ty_directories
 {%- if resume.is_some() %}
   ty_resume

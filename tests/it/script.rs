@@ -14,6 +14,7 @@ mod looks;
 mod quoting;
 mod ranks;
 mod record;
+mod requeue;
 mod resume;
 mod scratch;
 mod slurm;

@@ -4,7 +4,7 @@ use crate::domain::problem::Problem;
 use crate::domain::resolve::Resolver;
 use crate::domain::resolved::{Failure, Target};
 use crate::domain::run::Reason;
-use crate::domain::spec::RestartOn;
+use crate::domain::spec::{Requeue, RestartOn};
 use crate::domain::units::{Seconds, TimeLimit};
 
 /// Where the spec does not say how long before.
@@ -60,6 +60,9 @@ impl Resolver<'_> {
                 .and_then(|failure| failure.no_progress_timeout.as_ref())
                 .map(|asked| asked.value)
                 .filter(|asked| asked.0 > 0),
+            requeues_itself: spec
+                .and_then(|failure| failure.requeue.as_ref())
+                .is_some_and(|asked| asked.value == Requeue::Job),
         }
     }
 
@@ -73,6 +76,7 @@ impl Resolver<'_> {
                 self.problems.push(Problem::at(code.place, message).help(help));
             }
         }
+        self.check_requeue(target);
         let Some(asked) = &failure.warn_before_end else { return };
         if let Some(limit) = time_limit.filter(|limit| asked.value >= limit.0) {
             let message = format!(
@@ -84,6 +88,18 @@ impl Resolver<'_> {
         } else if *target != Target::Local && asked.value > WARN_ON_SLURM_MAX {
             let message = format!("Slurm warns at most {WARN_ON_SLURM_MAX} before the end");
             self.at(asked.place, message);
+        }
+    }
+
+    fn check_requeue(&mut self, target: &Target) {
+        let asked = self.spec.failure.as_ref().and_then(|failure| failure.requeue.as_ref());
+        let Some(asked) = asked.filter(|asked| asked.value == Requeue::Job) else { return };
+        if *target == Target::Local {
+            self.at(asked.place, "a run on this machine has no Slurm that could requeue its job");
+        } else if self.failure(None).max_restarts == 0 {
+            let message = "the job could never have itself requeued: `failure.max_restarts` is 0";
+            let help = "set `max_restarts`; with `[checkpoint]` it is 3 by default";
+            self.problems.push(Problem::at(asked.place, message).help(help));
         }
     }
 }

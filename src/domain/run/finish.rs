@@ -165,6 +165,7 @@ fn gave_up(reason: ScriptReason) -> Option<Reason> {
         ScriptReason::DataChanged => Some(Reason::DataChanged),
         ScriptReason::NoCheckpoint => Some(Reason::NoCheckpoint),
         ScriptReason::Hung => Some(Reason::Hung),
+        ScriptReason::StoppedByPolicy => Some(Reason::StoppedByPolicy),
         ScriptReason::Superseded | ScriptReason::Unknown => None,
     }
 }
@@ -258,6 +259,10 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
             Some(message) if !message.is_empty() => message.to_owned(),
             _ => "there is no complete checkpoint to go on from".to_owned(),
         },
+        Reason::StoppedByPolicy => match told {
+            Some(message) if !message.is_empty() => message.to_owned(),
+            _ => "the run was restarted too often".to_owned(),
+        },
         Reason::Hung => match told {
             Some(message) if !message.is_empty() => message.to_owned(),
             _ => "the training wrote nothing for too long".to_owned(),
@@ -273,7 +278,6 @@ fn evidence(reason: Option<Reason>, attempt: Option<&Attempt>) -> String {
         | Reason::PreparationFailed
         | Reason::NoProgress
         | Reason::StoppedEarly
-        | Reason::StoppedByPolicy
         | Reason::BudgetExhausted
         | Reason::EvaluationFailed
         | Reason::CancelledByUser => reason.as_str().replace('_', " "),

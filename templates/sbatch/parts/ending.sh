@@ -16,6 +16,9 @@ ty_begin() {
   ty_staged=''
 {%- endif %}
   ty_recorder=''
+{%- if let Some(requeue) = requeue %}{% if requeue.by_script %}
+  ty_asker=''
+{%- endif %}{% endif %}
 {%- if watchdog.is_some() %}
   ty_watchdog=''
   ty_hang=''        # then looked_at, asked
@@ -82,6 +85,9 @@ ty_finish() {
   [[ -z $ty_staged ]] || ty_unstage
 {%- endif %}
   [[ -z $ty_own_scratch ]] || ty_remove "$ty_own_scratch"
+{%- if let Some(requeue) = requeue %}{% if requeue.by_script %}
+  [[ $ty_state != ended ]] || ty_come_back
+{%- endif %}{% endif %}
   exit "$ty_code"
 }
 

@@ -34,6 +34,9 @@ ty_wait() {
 {%- if watchdog.is_some() %}
     ty_tell_hang
 {%- endif %}
+{%- if let Some(requeue) = requeue %}{% if requeue.by_script && requeue.at_limit %}
+    ty_tell_limit
+{%- endif %}{% endif %}
     ty_pause
   done
   ty_state=ended

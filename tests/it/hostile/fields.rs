@@ -120,6 +120,7 @@ pub(super) const LINES: &[Line] = &[
     line(S, "failure.warn_before_end", Closed, "spacl", "failure/warn_before_end", "5m"),
     line(S, "failure.no_progress_timeout", Closed, "spacl", "failure/no_progress_timeout", "2h"),
     line(S, "failure.warn_signal", Closed, "spacl", "failure/warn_signal", "USR2"),
+    line(S, "failure.requeue", Closed, "s", "failure/requeue", "job"),
     line(S, "metrics.file", Text, "spacl", "metrics/file", "m%"),
     line(S, "code.args_style", Closed, "c", "code/args_style", "equals"),
     line(S, "code.work", Closed, "s", "code/work", "link"),

@@ -124,3 +124,57 @@ fn what_a_submit_limit_keeps_out_waits_and_starts_by_itself() {
     }
     assert_eq!(cluster.jobs_of(third).len(), 1);
 }
+
+/// Saves at each attempt; asks to be brought back by the first, takes the second's whole time, and ends with the third.
+const CHAIN: &str = "echo '{}' >../checkpoints/step-$TRAINYARD_ATTEMPT.json
+case $TRAINYARD_ATTEMPT in
+  1) exit 75 ;;
+  2) sleep 600 ;;
+  *) echo \"$TRAINYARD_RESUME_FROM\" >../output/done ;;
+esac";
+
+#[test]
+fn a_job_that_has_itself_requeued_goes_on_while_no_daemon_lives() {
+    let cluster = Cluster::new();
+    let keys = "time_limit = '1m'\n[checkpoint]\n[failure]\nrequeue = 'job'\nrestart_on = ['time_limit']\nwarn_before_end = '10s'";
+    let run = cluster.env.submit(&cluster.spec("chain", CHAIN, keys));
+    cluster.env.until(run, &["queued", "running", "finishing"]);
+    // Whoever asks for it starts a daemon.
+    let run_dir = cluster.env.run_dir(run);
+    cluster.env.kill_daemon();
+    let done = run_dir.join("output/done");
+    // A job that Slurm starts again is held for a while, each time.
+    for attempt in 2..=3 {
+        let log = run_dir.join(format!("logs/{attempt}.out"));
+        wait_until(&format!("attempt {attempt} has begun"), || log.exists());
+    }
+    wait_until("the last attempt is done", || done.exists());
+    assert!(cluster.env.daemon_pid().is_none());
+    let from = std::fs::read_to_string(&done).unwrap();
+    assert!(from.ends_with("/checkpoints/step-2.json\n"), "{from}");
+    let shown = cluster.env.until(run, &["completed", "failed"]);
+    assert_eq!(cluster.jobs_of(run).len(), 1, "it was submitted once");
+    let expected = [("requeued", "exit_code"), ("requeued", "time_limit"), ("completed", "")];
+    assert_eq!(ends(&shown), expected, "{shown:#}");
+    assert_eq!(shown["attempts"][0]["exit_code"], 75);
+    assert_eq!(shown["attempts"][2]["resumed_from_step"], 2);
+}
+
+#[test]
+fn a_job_that_has_itself_requeued_while_its_run_is_cancelled_does_not_come_back() {
+    let cluster = Cluster::new();
+    let keys = "[checkpoint]\n[failure]\nrequeue = 'job'\nwarn_before_end = '1m'";
+    let saves = "trap \"echo '{}' >../checkpoints/step-1.json; exit 75\" USR1; echo ready; while :; do sleep 0.1; done";
+    let run = cluster.env.submit(&cluster.spec("unwanted", saves, keys));
+    let log = || cluster.env.line(&format!("logs {run} --attempt 1")).stdout;
+    wait_until("it has begun", || log().contains("ready"));
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    let shown = cluster.env.until(run, &["cancelled", "failed", "completed"]);
+    let end = (&shown["state"], &shown["reason"]);
+    assert_eq!(end, (&json!("cancelled"), &json!("cancelled_by_user")), "{shown:#}");
+    let job = job_of(&shown).to_string();
+    wait_until("Slurm has let go of it", || {
+        !cluster.ask("squeue", &["--noheader", "--format=%i %t"]).contains(&format!("{job} PD"))
+    });
+    assert!(!cluster.env.run_dir(run).join("logs/2.out").exists(), "it trained once");
+}

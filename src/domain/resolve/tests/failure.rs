@@ -95,3 +95,21 @@ fn signals_have_linuxs_numbers() {
         assert_eq!(u32::try_from(signal as i32), Ok(number), "{word}");
     }
 }
+
+#[test]
+fn a_job_can_have_itself_requeued_only_by_slurm_and_where_it_may_come_back() {
+    let itself = |keys: &str| {
+        let failure = resolved(SITE, &with("3h", keys)).failure;
+        (failure.requeues_itself, failure.allows_requeue())
+    };
+    assert_eq!(itself("max_restarts = 2\nrestart_on = ['time_limit']"), (false, false));
+    assert_eq!(
+        itself("max_restarts = 2\nrestart_on = ['time_limit']\nrequeue = 'job'"),
+        (true, true)
+    );
+    assert_eq!(itself("max_restarts = 2\nrequeue = 'daemon'"), (false, true));
+    check_problems(
+        &with("3h", "requeue = 'job'"),
+        &["6:11 the job could never have itself requeued: `failure.max_restarts` is 0"],
+    );
+}
