@@ -24,7 +24,7 @@ pub struct Args {
     /// What to show: training (what the training printed), scheduler (everything around it) or build (what the builder of its environment said)
     #[arg(long, default_value = "training")]
     source: String,
-    /// One rank's log (not supported by this version)
+    /// Only what this rank printed
     #[arg(long)]
     rank: Option<u32>,
     /// Only lines of this level (not supported by this version)
@@ -36,17 +36,23 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    if args.rank.is_some() || args.level.is_some() {
-        return Err(CliError::usage("`--rank` and `--level` are not supported by this version"));
+    if args.level.is_some() {
+        return Err(CliError::usage("`--level` is not supported by this version"));
     }
     let Some(source) = LogSource::from_word(&args.source) else {
         return Err(CliError::usage(format!("there is no source `{}`", args.source))
             .hint(format!("sources are {}", LogSource::WORDS.join(", "))));
     };
+    if args.rank.is_some() && source != LogSource::Training {
+        return Err(CliError::usage(format!("no rank printed the log of the source `{source}`")));
+    }
     let run = run_path(&args.run)?;
     let mut path = format!("{run}/logs?source={source}&follow={}", args.follow);
     if let Some(attempt) = args.attempt {
         path.push_str(&format!("&attempt={attempt}"));
+    }
+    if let Some(rank) = args.rank {
+        path.push_str(&format!("&rank={rank}"));
     }
     if let Some(tail) = args.tail {
         path.push_str(&format!("&tail={tail}"));

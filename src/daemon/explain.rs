@@ -56,7 +56,7 @@ async fn logs(world: &World, run: &RunView) -> Result<Vec<Log>, crate::ports::Si
     };
     let mut logs = Vec::new();
     for (log, source) in sources {
-        let Some(file) = log_file(run, None, *log) else { continue };
+        let Some(file) = log_file(run, None, *log, None) else { continue };
         let root = file.parent().unwrap_or(&run.run_dir).to_owned();
         let read = move |hands: &dyn Hands| tail(hands, &file);
         let labels = match log {
@@ -89,8 +89,13 @@ fn tail(hands: &dyn Hands, file: &Path) -> io::Result<Tail> {
     Ok(Tail { bytes: hands.read(file, start, TAIL_BYTES)?.bytes, lines_before })
 }
 
-/// The file that holds a log; `None` when there is no such attempt.
-pub fn log_file(view: &RunView, attempt: Option<u32>, source: LogSource) -> Option<PathBuf> {
+/// The file that holds a log, of all ranks or of one that has its own; `None` when there is no such attempt.
+pub fn log_file(
+    view: &RunView,
+    attempt: Option<u32>,
+    source: LogSource,
+    rank: Option<u32>,
+) -> Option<PathBuf> {
     if source == LogSource::Build {
         return Some(view.run_dir.join("logs/build.out"));
     }
@@ -99,10 +104,11 @@ pub fn log_file(view: &RunView, attempt: Option<u32>, source: LogSource) -> Opti
         Some(n) => attempts.iter().find(|candidate| candidate.attempt == n)?,
         None => attempts.last()?,
     };
-    let name = match source {
-        LogSource::Training => format!("{}.out", attempt.attempt),
-        LogSource::Scheduler => format!("{}-{}.out", view.target, attempt.job_id),
-        LogSource::Build => return None,
+    let name = match (source, rank) {
+        (LogSource::Training, Some(rank)) => format!("{}.rank{rank}.out", attempt.attempt),
+        (LogSource::Training, None) => format!("{}.out", attempt.attempt),
+        (LogSource::Scheduler, _) => format!("{}-{}.out", view.target, attempt.job_id),
+        (LogSource::Build, _) => return None,
     };
     Some(view.run_dir.join("logs").join(name))
 }

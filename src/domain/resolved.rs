@@ -204,6 +204,9 @@ pub struct Distributed {
     /// nodes × processes per node; 1 for the launcher `none`.
     pub world_size: u32,
     pub strategy: Option<String>,
+    /// Whether each rank has a log of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rank_logs: bool,
     /// More words for srun.
     pub srun_args: Vec<String>,
     /// How a node's name becomes its address, with `{node}`.

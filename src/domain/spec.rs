@@ -164,6 +164,9 @@ keys! {
         processes_per_node: At<NonZeroU32>,
         /// Recorded, not interpreted.
         strategy: At<String>,
+        /// Whether each rank also has a log of its own, for `trainyard logs --rank`. Where srun starts the ranks it labels
+        /// their lines, and they need none. Default: false.
+        rank_logs: At<bool>,
     }
     later {}
 }

@@ -67,6 +67,11 @@ impl Launch {
         self.uses_srun() && self.launcher().has_task_per_rank()
     }
 
+    /// Whether the lines of several ranks stand in one log and nothing tells them apart.
+    pub(super) fn mixes_ranks(self) -> bool {
+        !self.is_one_process() && !self.has_task_per_rank()
+    }
+
     pub(super) fn uses_srun(self) -> bool {
         matches!(self, Self::Slurm(launcher) if launcher != Launcher::None)
     }

@@ -87,6 +87,8 @@ struct Job<'a> {
     /// Whether any data is copied to the nodes.
     stages: bool,
     data_check_seconds: u32,
+    /// Whether each rank has a log of its own, which srun's labels do not make needless.
+    has_rank_logs: bool,
     /// Whether Python runs the program.
     is_python: bool,
     /// Whether Python is what is started: its interpreter is found on the node.
@@ -137,6 +139,7 @@ impl<'a> Job<'a> {
         let launcher = if is_alone { Launcher::Srun } else { distributed.launcher };
         let launch = Launch::of(&compute.target, launcher);
         let meets = launch.uses_srun() && !is_alone && compute.nodes > 1;
+        let has_rank_logs = distributed.rank_logs && launch.mixes_ranks();
         let scratch = compute.local_scratch.as_deref().map(ScratchPath);
         let words = |texts: &'a [String]| texts.iter().map(|text| ShellWord(text)).collect();
         let word = |text: &'a Option<String>| text.as_deref().map(ShellWord);
@@ -169,11 +172,10 @@ impl<'a> Job<'a> {
             datasets: resolved.datasets.iter().map(Data::of).collect(),
             stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
             data_check_seconds: DATA_CHECK_SECONDS,
+            has_rank_logs,
             is_python: is_python(&code.program),
-            starts_python: match launch.agent() {
-                None => is_python(&code.program),
-                Some(_) => launch.is_deepspeed(),
-            },
+            starts_python: launch.is_deepspeed()
+                || (launch.agent().is_none() && is_python(&code.program) && !has_rank_logs),
             agent: launch.agent(),
             no_python: launch.no_python(),
             python: python(&code.program),

@@ -13,6 +13,7 @@ use serde::Deserialize;
 use crate::api::{ErrorCode, LogSource};
 use crate::daemon::{log_file, run_view};
 use crate::domain::ids::RunId;
+use crate::domain::rank_log::{NoRankLog, RankLines, RankLog};
 use crate::domain::view::RunView;
 use crate::web::App;
 use crate::web::error::ApiError;
@@ -31,6 +32,8 @@ pub(super) struct LogsQuery {
     source: Option<LogSource>,
     /// The last so many lines.
     tail: Option<u64>,
+    /// Only what this rank printed.
+    rank: Option<u32>,
 }
 
 pub(super) async fn logs(
@@ -41,14 +44,32 @@ pub(super) async fn logs(
     let run = resolve(&app.world, &reference).await?;
     let view = view(&app, run).await?;
     let source = query.source.unwrap_or(LogSource::Training);
-    let file = match log_file(&view, query.attempt, source) {
+    let (own, only) = match query.rank {
+        None => (None, None),
+        Some(rank) => match rank_log(&app, run, rank).await? {
+            RankLog::Whole => (None, None),
+            RankLog::Own => (Some(rank), None),
+            RankLog::Labelled => (None, Some(RankLines::new(rank, query.tail))),
+        },
+    };
+    let file = match log_file(&view, query.attempt, source, own) {
         Some(file) => Some(file),
         None if query.follow && !view.is_final() && query.attempt.is_none() => None,
         None => return Err(no_log(&view, query.attempt)),
     };
-    let mut reader =
-        LogReader { app, run, source, file, offset: 0, follow: query.follow, is_last: false };
-    if let (Some(lines), Some(file)) = (query.tail, reader.file.clone()) {
+    let is_filtered = only.is_some();
+    let mut reader = LogReader {
+        app,
+        run,
+        source,
+        own,
+        only,
+        file,
+        offset: 0,
+        follow: query.follow,
+        is_last: false,
+    };
+    if let (Some(lines), Some(file), false) = (query.tail, reader.file.clone(), is_filtered) {
         let at = move |hands: &dyn crate::ports::Hands| hands.tail_offset(&file, lines);
         reader.offset = reader
             .app
@@ -62,6 +83,21 @@ pub(super) async fn logs(
         Some((Ok::<Bytes, std::convert::Infallible>(bytes), reader))
     }));
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+async fn rank_log(app: &App, run: RunId, rank: u32) -> Result<RankLog, ApiError> {
+    let whole = app.world.store.whole(run).await?;
+    let whole = whole
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, format!("there is no run {run}")))?;
+    RankLog::of(&whole.row.resolved, rank).map_err(|why| {
+        let error = ApiError::new(ErrorCode::NotFound, format!("run {run}: {why}"));
+        match why {
+            NoRankLog::NoSuchRank { .. } => error,
+            NoRankLog::Mixed(_) => error.hint(
+                "`[distributed] rank_logs = true` in the spec gives each rank a log of its own",
+            ),
+        }
+    })
 }
 
 async fn view(app: &App, run: RunId) -> Result<RunView, ApiError> {
@@ -92,6 +128,10 @@ struct LogReader {
     app: App,
     run: RunId,
     source: LogSource,
+    /// The rank whose own log it is.
+    own: Option<u32>,
+    /// Takes the lines of one rank out of those of all.
+    only: Option<RankLines>,
     /// `None` until the run has an attempt.
     file: Option<PathBuf>,
     offset: u64,
@@ -105,16 +145,24 @@ impl LogReader {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             if let Some(bytes) = self.read().await {
-                return Some(bytes);
+                match self.only.as_mut().map(|only| only.take(&bytes)) {
+                    None => return Some(bytes),
+                    Some(own) if own.is_empty() => continue,
+                    Some(own) => return Some(own.into()),
+                }
             }
-            if !self.follow || self.is_last {
+            let is_end = !self.follow || self.is_last;
+            if let Some(own) = self.held_back(is_end) {
+                return Some(own);
+            }
+            if is_end {
                 return None;
             }
             // Looked at before the last read: a line written between the two is not missed.
             let view = run_view(&self.app.world, self.run).await.ok().flatten()?;
             self.is_last = view.is_final();
             if self.file.is_none() {
-                self.file = log_file(&view, None, self.source);
+                self.file = log_file(&view, None, self.source, self.own);
             }
             if !self.is_last {
                 tokio::select! {
@@ -123,6 +171,14 @@ impl LogReader {
                 }
             }
         }
+    }
+
+    /// What was not shown as long as more might follow it.
+    fn held_back(&mut self, is_end: bool) -> Option<Bytes> {
+        let only = self.only.as_mut()?;
+        let rest = if is_end { only.finish() } else { Vec::new() };
+        let own = [only.caught_up(), rest].concat();
+        (!own.is_empty()).then(|| own.into())
     }
 
     async fn read(&mut self) -> Option<Bytes> {

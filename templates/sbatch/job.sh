@@ -41,6 +41,10 @@
 {% include "sbatch/parts/record.sh" %}
 
 {% include "sbatch/parts/program.sh" %}
+{%- if has_rank_logs %}
+
+{% include "sbatch/parts/ranks.sh" %}
+{%- endif %}
 {%- if container.is_some() %}
 
 {% include "sbatch/parts/container.sh" %}

@@ -153,6 +153,9 @@ impl<'a> Resolver<'a> {
             strategy: spec
                 .and_then(|distributed| distributed.strategy.as_ref())
                 .map(|s| s.value.clone()),
+            rank_logs: spec
+                .and_then(|distributed| distributed.rank_logs.as_ref())
+                .is_some_and(|asked| asked.value),
             srun_args: srun_args
                 .into_iter()
                 .flatten()

@@ -32,7 +32,7 @@ ty_program() {
   ty_found "$ty_python" || ty_fail "there is neither \`python\` nor \`python3\` on $ty_host"
 {%- endif %}
   ty_command=(
-{%- if is_python && agent.is_none() && container.is_none() %}
+{%- if is_python && agent.is_none() && container.is_none() && !has_rank_logs %}
     "$ty_python"
 {%- endif %}
 {%- for word in program %}
@@ -53,10 +53,13 @@ ty_program() {
 {%- if container.is_none() %}
   ty_found "${ty_command[0]}" || ty_fail "\`${ty_command[0]}\` cannot be executed on $ty_host"
 {%- endif %}
-{%- if let Some(words) = no_python %}
+{%- endif %}
+{%- if has_rank_logs %}
+  ty_command=(/bin/sh -c "$ty_rank_log" trainyard "${ty_command[@]}")
+{%- endif %}
+{%- if let Some(words) = no_python %}{% if !is_python || has_rank_logs %}
   ty_command=({{ words }} "${ty_command[@]}")
-{%- endif %}
-{%- endif %}
+{%- endif %}{% endif %}
 {%- if let Some(agent) = agent %}{% if container.is_none() %}
   ty_found {{ agent }} || ty_fail "there is no \`{{ agent }}\` on $ty_host"
 {%- endif %}{% endif %}

@@ -22,7 +22,6 @@ const LATER: &[&str] = &[
     "render run.toml --point 1",
     "submit run.toml --evaluation-pack x",
     "list --sweep 1",
-    "logs 1 --rank 0",
     "logs 1 --level info",
     "show 3:1",
     "list --host ssh://login",

@@ -16,6 +16,25 @@ fn a_run_is_shown() {
     assert_eq!(env.line("logs 1 --tail 0").success().stdout, "");
 }
 
+#[test]
+fn a_rank_s_own_log_is_shown() {
+    let env = TestEnv::new();
+    for (name, keys) in [("mixed", ""), ("apart", "rank_logs = true\n")] {
+        let spec = env.bash_spec(name, "for line in 1 2 3; do echo \"$RANK: $line\"; done");
+        let text = std::fs::read_to_string(&spec).unwrap();
+        let two = "[distributed]\nlauncher = 'srun'\nprocesses_per_node = 2\n";
+        std::fs::write(&spec, format!("{text}{two}{keys}")).unwrap();
+        env.until(env.submit(&spec), &["completed"]);
+    }
+    assert_told!(env, env.line("logs mixed --rank 1").ended(4));
+    assert_told!(env, env.line("logs apart --rank 2").ended(4));
+    assert_eq!(env.line("logs apart --rank 1").success().stdout, "1: 1\n1: 2\n1: 3\n");
+    assert_eq!(env.line("logs apart --rank 0 --tail 1 -f").success().stdout, "0: 3\n");
+    assert_eq!(env.line("logs apart").success().stdout.lines().count(), 6);
+    let wrong = env.line("logs apart --rank 0 --source scheduler").ended(2).stderr;
+    assert!(wrong.contains("no rank printed the log of the source `scheduler`"), "{wrong}");
+}
+
 /// Saves two checkpoints of run 1: the newer one was cut off.
 fn save_two(env: &TestEnv) {
     let directory = env.show(1)["run_dir"].as_str().unwrap().to_owned() + "/checkpoints";

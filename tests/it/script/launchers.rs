@@ -130,6 +130,45 @@ fn what_a_rank_ends_with_is_what_the_run_ends_with() {
 }
 
 #[test]
+fn each_rank_has_a_log_of_its_own_where_that_is_asked_for() {
+    for launcher in LAUNCHERS {
+        for nodes in [0, 2] {
+            let mut world = world(launcher, nodes);
+            world.spec.distributed.rank_logs = true;
+            let all = lines(&world, "knows: ");
+            assert_eq!(all.len(), 2 * nodes.max(1) as usize, "{launcher} {nodes} {all:?}");
+            for (rank, known) in all.iter().enumerate() {
+                assert!(known.starts_with(&format!("{rank} ")), "{launcher} {nodes} {known}");
+                assert!(known.contains("--lr a 'b'"), "{launcher} {nodes} {known}");
+                let has_local_rank = known.contains(&format!("--local_rank={}", rank % 2));
+                assert_eq!(has_local_rank, launcher == Launcher::Deepspeed, "{known}");
+                let own = std::fs::read_to_string(world.in_run(&format!("logs/1.rank{rank}.out")));
+                // srun labels what the ranks print that it starts.
+                let is_labelled = nodes > 0 && launcher.has_task_per_rank();
+                let expected = (!is_labelled).then(|| format!("knows: {known}\n"));
+                assert_eq!(own.ok(), expected, "{launcher} {nodes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_rank_s_own_log_has_what_it_says_at_its_end_and_its_exit_code_stands() {
+    let dies = "import os, sys
+os.write(1, b'10%\\r20%')
+sys.exit(7)";
+    for (launcher, nodes) in [(Launcher::Torchrun, 2), (Launcher::Srun, 0)] {
+        let mut world = world(launcher, nodes);
+        world.spec.distributed.rank_logs = true;
+        world.write("code/train.py", dies);
+        let ended = world.run();
+        assert_eq!(ended.code, Some(7), "{launcher} {ended:?} {}", world.log());
+        let own = std::fs::read_to_string(world.in_run("logs/1.rank0.out")).unwrap();
+        assert_eq!(own, "10%\r20%", "{launcher}");
+    }
+}
+
+#[test]
 fn accelerate_is_told_the_machine_and_where_to_meet() {
     let line = |machines, address, rank| {
         format!(

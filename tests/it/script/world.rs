@@ -64,6 +64,7 @@ pub(super) fn spec() -> Resolved {
             processes_per_node: 1,
             world_size: 1,
             strategy: None,
+            rank_logs: false,
             srun_args: Vec::new(),
             node_address: "{node}".into(),
             ports: (20_000, 29_999),

@@ -43,14 +43,19 @@ fn every_rank_of_two_nodes_knows_its_place_whatever_the_launcher() {
     let cluster = Cluster::with(&format!(
         "srun_args = ['--mpi=none']\n[cluster.test.script]\nprologue = '{prologue}'\n"
     ));
+    let keys = format!("rank_logs = true\n{TWO_NODES}");
     for launcher in ["srun", "torchrun", "accelerate", "deepspeed", "mpi", "jax"] {
-        let (shown, log) = trained(&cluster, &spec(&cluster, launcher, TRAINING, TWO_NODES));
+        let (shown, log) = trained(&cluster, &spec(&cluster, launcher, TRAINING, &keys));
         assert_eq!((&shown["launcher"], &shown["world_size"]), (&launcher.into(), &4.into()));
         let nodes = shown["attempts"][0]["nodes"].as_array().unwrap();
         let head = nodes[0].as_str().unwrap();
         for rank in 0..4 {
             let line = format!("knows: {rank} {} 2 {} 4 {head} 2", rank % 2, rank / 2);
             assert_eq!(log.matches(&line).count(), 1, "{launcher}: {line}\n{log}");
+            let own = cluster.env.line(&format!("logs {} --rank {rank}", shown["id"]));
+            let own = own.success().stdout;
+            assert!(own.starts_with(&line), "{launcher}: {line}\n{own}");
+            assert_eq!(own.matches("knows: ").count(), 1, "{launcher}: {own}");
         }
     }
 }
