@@ -24,7 +24,12 @@ dist.destroy_process_group()
 fn the_ranks_of_two_nodes_add_up() {
     let Some(torch) = Torch::new() else { return };
     let env = &torch.cluster.env;
-    let run = env.submit(&torch.spec("sum", TRAINING));
+    let spec = torch.spec("sum", TRAINING);
+    let text = std::fs::read_to_string(&spec).unwrap();
+    assert!(text.contains("[distributed]\n"), "{text}");
+    std::fs::write(&spec, text.replace("[distributed]\n", "[distributed]\nrank_logs = true\n"))
+        .unwrap();
+    let run = env.submit(&spec);
     let shown = env.until(run, &["completed", "failed"]);
     let log = torch.log(run);
     assert_eq!(shown["state"], "completed", "{shown:#}\n{log}");
@@ -34,6 +39,8 @@ fn the_ranks_of_two_nodes_add_up() {
     for rank in 0..4 {
         let line = format!("knows: {rank} {} 2 4 sum 1: 1111 4 of 4", rank % 2);
         assert_eq!(log.matches(&line).count(), 1, "{line}\n{log}");
+        let own = env.line(&format!("logs {run} --rank {rank}")).success().stdout;
+        assert_eq!((own.matches(&line).count(), own.matches("knows: ").count()), (1, 1), "{own}");
     }
     for (index, node) in nodes.iter().enumerate() {
         let line = format!("place: {index} {}", node.as_str().unwrap());
