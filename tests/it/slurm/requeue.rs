@@ -130,7 +130,7 @@ const CHAIN: &str = "echo '{}' >../checkpoints/step-$TRAINYARD_ATTEMPT.json
 case $TRAINYARD_ATTEMPT in
   1) exit 75 ;;
   2) sleep 600 ;;
-  *) echo \"$TRAINYARD_RESUME_FROM\" >../output/done ;;
+  *) echo \"$TRAINYARD_RESUME_FROM\" >../output/from && mv ../output/from ../output/done ;;
 esac";
 
 #[test]
