@@ -10,8 +10,8 @@
 mod orders;
 
 pub use orders::{
-    BuildFiles, CodeOrder, ContentOrder, DataOrder, HandOut, InboxItem, NewRunDir, SECRETS_FILE,
-    StoredItem, Stretch, TakenCode, Weight,
+    ArchiveOrder, Archived, BuildFiles, CodeOrder, ContentOrder, CopiedUpTo, DataOrder, Doomed,
+    HandOut, InboxItem, NewRunDir, SECRETS_FILE, StoredItem, Stretch, TakenCode, Weight,
 };
 
 use std::collections::BTreeSet;
@@ -241,6 +241,21 @@ pub trait Hands: Send + Sync {
     /// The checkpoints below a directory, of one format or of all, at a few calls for each whatever its size. A missing one
     /// has none.
     fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> std::io::Result<Walked>;
+
+    /// Copies a checkpoint to an archive, a few seconds long; on from where the last call ended.
+    fn archive_checkpoint(
+        &self,
+        order: &ArchiveOrder,
+        from: Option<CopiedUpTo>,
+    ) -> std::io::Result<Archived>;
+
+    /// Renames checkpoints of a directory so that they are none any more, each if it is still what was found. Gives where
+    /// each is then, or why it stays.
+    fn hide_checkpoints(&self, directory: &Path, doomed: &[Doomed])
+    -> Vec<Result<PathBuf, String>>;
+
+    /// Removes what was renamed so.
+    fn remove_hidden(&self, directory: &Path, hidden: &Path) -> std::io::Result<()>;
 
     /// Writes into a run directory what a person chose to go on from, for the script, as of the moment of the choice.
     fn choose_checkpoint(&self, run_dir: &Path, branch: &Branch) -> std::io::Result<()>;

@@ -1,10 +1,12 @@
 //! The checkpoint catalogue of a run, made when it is asked for.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 
 use crate::daemon::world::World;
 use crate::domain::checkpoint::{
-    Branch, CatalogueView, CheckpointView, Saved, Start, Walked, catalogue,
+    Branch, CatalogueView, CheckpointView, Saved, Start, Walked, catalogue, newest,
 };
 use crate::domain::ids::RunId;
 use crate::domain::run::{JobEnd, Look, Phase, Seen, State};
@@ -24,10 +26,19 @@ pub async fn checkpoints(
     world: &World,
     id: RunId,
 ) -> Result<Option<CatalogueView>, CatalogueError> {
-    let Some(WholeRun { row, attempts, .. }) = world.store.whole(id).await? else {
-        return Ok(None);
-    };
-    let walked = walk(world, &row).await.map_err(CatalogueError::Files)?;
+    let Some(run) = world.store.whole(id).await? else { return Ok(None) };
+    let (view, walked) = look(world, &run).await?;
+    world.retaining.saw(id, newest(&walked.found, run.row.run.branch.as_ref()));
+    Ok(Some(view))
+}
+
+/// Looks at what a run has saved, and puts it into the run's history.
+pub(super) async fn look(
+    world: &World,
+    run: &WholeRun,
+) -> Result<(CatalogueView, Walked), CatalogueError> {
+    let WholeRun { row, attempts, .. } = run;
+    let walked = walk(world, row).await.map_err(CatalogueError::Files)?;
     let starts: Vec<Start> = attempts
         .iter()
         .filter_map(|attempt| {
@@ -36,24 +47,30 @@ pub async fn checkpoints(
         })
         .collect();
     let directory = row.checkpoint_directory().to_string_lossy().into_owned();
-    let mut view = catalogue(directory, walked, &starts, world.clock.now());
+    let mut view = catalogue(directory, walked.clone(), &starts, world.clock.now());
     let steps = view.checkpoints.iter().filter_map(|one| one.step).collect();
-    let metrics = world.store.metrics_at(id, steps).await?;
+    let metrics = world.store.metrics_at(row.run.id, steps).await?;
     for one in &mut view.checkpoints {
         let reported = one.step.and_then(|step| metrics.get(&step));
         one.metrics = reported.cloned().unwrap_or_default();
     }
-    Ok(Some(view))
+    Ok((view, walked))
+}
+
+/// What files of a run's checkpoints are asked for under: one that lies elsewhere may be on a mount of its own.
+pub(super) fn mount(row: &RunRow) -> PathBuf {
+    let directory = row.checkpoint_directory();
+    let is_inside = directory.starts_with(&row.run_dir);
+    if is_inside { row.resolved.run_root.clone() } else { directory }
 }
 
 /// Looks at the run's checkpoint directory.
 async fn walk(world: &World, row: &RunRow) -> Result<Walked, Silence> {
     let directory = row.checkpoint_directory();
-    // One that lies elsewhere may be on a mount of its own.
-    let is_inside = directory.starts_with(&row.run_dir);
-    let mount = if is_inside { row.resolved.run_root.clone() } else { directory.clone() };
     let wanted = row.resolved.wanted_format();
-    world.with_hands(&mount, move |hands: &dyn Hands| hands.checkpoints(&directory, wanted)).await
+    world
+        .with_hands(&mount(row), move |hands: &dyn Hands| hands.checkpoints(&directory, wanted))
+        .await
 }
 
 /// What the run has saved by the end of an attempt is what the next one can go on from. While its file system is silent

@@ -12,6 +12,7 @@ use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::environments::{collect_environment, collect_last};
 use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
+use crate::daemon::retention;
 use crate::daemon::secrets::remove_secrets;
 use crate::daemon::world::World;
 use crate::domain::ids::{JobKey, RunId};
@@ -26,7 +27,7 @@ pub struct PassReport {
     pub live: usize,
     pub decided: usize,
     pub submitted: usize,
-    /// Runs that are over and still have secrets, which could not be removed, and builds that are jobs.
+    /// Runs that are over and still have secrets or checkpoints to remove, and builds that are jobs.
     pub left: usize,
 }
 
@@ -41,7 +42,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let mut report = PassReport { live: live.len(), ..PassReport::default() };
     world.watch_roots_of(&live);
     if live.is_empty() && builds.is_empty() {
-        report.left = remove_secrets(world).await?;
+        report.left = remove_secrets(world).await? + retention::begin(world, &live).await?;
         return Ok(report);
     }
     let wishes = world.store.open_wishes().await?;
@@ -66,6 +67,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     inboxes::sweep(world, &live).await?;
     // A build that nobody waits for is looked at until its job is over.
     report.left = remove_secrets(world).await? + builds.len();
+    report.left += retention::begin(world, &live).await?;
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;

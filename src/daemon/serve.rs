@@ -92,7 +92,7 @@ pub async fn serve(
     world.builds.stop();
     if tokio::time::timeout(DRAIN, world.tasks.wait()).await.is_err() {
         // They are killed with this process; the next daemon looks for what came of them.
-        warn!("submissions are still under way");
+        warn!("submissions, or removals of checkpoints, are still under way");
     }
     // A daemon that took over has a socket of its own under the same name.
     if identity(&world.paths.socket).is_ok_and(|now| now == name) {

@@ -12,6 +12,7 @@ use crate::daemon::builds::Builds;
 use crate::daemon::environments::Taken;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
+use crate::daemon::retention::Retaining;
 use crate::daemon::state_dir::StateDir;
 use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::resolve::Asker;
@@ -84,6 +85,7 @@ pub struct World {
     pub(super) looks: Looks,
     pub(super) environments: Taken,
     pub(super) builds: Builds,
+    pub(super) retaining: Retaining,
     /// What a build finds around it.
     pub(super) build_environment: Vec<(String, String)>,
     /// This machine, as a submission records it.
@@ -146,6 +148,7 @@ impl World {
             looks: Looks::default(),
             environments: Taken::default(),
             builds: Builds::default(),
+            retaining: Retaining::default(),
             build_environment,
             host,
             look_patience,
@@ -174,6 +177,11 @@ impl World {
 
     pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<Token>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is kept no checkpoint goes: for a person who chooses one, until that is recorded.
+    pub async fn choosing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.retaining.choosing.lock().await
     }
 
     /// Remembers whether a call of sbatch came through to the cluster.

@@ -1,11 +1,12 @@
 //! The resolved spec: every default filled in, checked against the site. It alone decides the script.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::checkpoint::Format;
+use crate::domain::checkpoint::{Format, Retention};
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
 use crate::domain::run::Reason;
@@ -180,7 +181,7 @@ impl Target {
     }
 }
 
-/// How the training goes on from its checkpoints.
+/// How the training goes on from its checkpoints, and which are kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// All formats, where none is named.
@@ -188,12 +189,23 @@ pub struct Checkpoint {
     pub resume: Resume,
     /// More arguments where there is one to go on from.
     pub resume_args: Vec<Word>,
+    /// How often the training saves, as it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_steps: Option<NonZeroU32>,
+    /// Which are kept; all without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
 }
 
 impl Resolved {
     /// The format of checkpoints that is looked for; all formats where none is named.
     pub fn wanted_format(&self) -> Option<Format> {
         self.checkpoint.as_ref().and_then(|checkpoint| checkpoint.format)
+    }
+
+    /// Which checkpoints are kept; all where nothing is said.
+    pub fn retention(&self) -> Option<&Retention> {
+        self.checkpoint.as_ref()?.retention.as_ref()
     }
 }
 

@@ -7,7 +7,7 @@ mod arg_value;
 mod checkpoint;
 
 pub use arg_value::ArgValue;
-pub use checkpoint::{Checkpoint, CheckpointFormat, Resume};
+pub use checkpoint::{Checkpoint, CheckpointFormat, KeepBest, Resume};
 
 use std::num::NonZeroU32;
 

@@ -104,6 +104,11 @@ fn verify_one(expectation: &Expectation) -> Option<Problem> {
             let help = "its directory is here and has nothing of that name; `trainyard dataset list` shows the site's";
             (there || !has_directory(path), format!("there is no dataset {shown}"), help)
         }
+        Expected::Archive => {
+            let help =
+                "make it first: a file system that is not mounted is told from an empty one by it";
+            (path.is_dir(), format!("there is no archive directory {shown}"), help)
+        }
         Expected::Requirements => {
             let wrong = capture_requirements(path).err()?;
             return Some(Problem::new(expectation.place, wrong).help(BESIDE));

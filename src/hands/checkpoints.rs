@@ -4,6 +4,8 @@
 //! them where few checkpoints have few files. So a look costs the same few calls for each checkpoint, whatever its size.
 //! Links are not followed, but for the directory itself.
 
+mod named;
+
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -138,6 +140,7 @@ impl Walk {
         self.others += 1;
         let step = path.file_name().filter(|_| depth > 0).and_then(|name| step_of(name.as_bytes()));
         let mut place = Place { path, listing, pointer: self.pointer(path, listing), step };
+        self.names(&place);
         let mut files: Vec<&[u8]> = listing.files().collect();
         let mut directories: Vec<&[u8]> =
             listing.directories().filter(|name| !name.starts_with(b".")).collect();
@@ -205,6 +208,7 @@ impl Walk {
             bytes: Some(bytes),
             files: Some(1),
             modified: Some(modified),
+            is_directory: false,
         });
     }
 
@@ -241,6 +245,7 @@ impl Walk {
             bytes: is_all.then(|| looked.values().map(|file| file.bytes).sum()),
             files: inside.directories().next().is_none().then_some(listed as u64),
             modified,
+            is_directory: true,
         });
     }
 
@@ -321,6 +326,7 @@ impl Walk {
         match fs_err::symlink_metadata(path) {
             Ok(there) if there.is_file() => Kind::File,
             Ok(there) if there.is_dir() => Kind::Directory,
+            Ok(there) if there.is_symlink() => Kind::Link,
             Ok(_) | Err(_) => Kind::Other,
         }
     }
@@ -352,13 +358,10 @@ impl Walk {
             let kind = match entry.file_type() {
                 Some(Type::File) => Kind::File,
                 Some(Type::Directory) => Kind::Directory,
-                Some(
-                    Type::Fifo
-                    | Type::CharacterDevice
-                    | Type::BlockDevice
-                    | Type::Symlink
-                    | Type::Socket,
-                ) => Kind::Other,
+                Some(Type::Symlink) => Kind::Link,
+                Some(Type::Fifo | Type::CharacterDevice | Type::BlockDevice | Type::Socket) => {
+                    Kind::Other
+                }
                 None => {
                     listing.is_cut |= self.untold_left == 0;
                     self.kind(&path.join(OsStr::from_bytes(name)))

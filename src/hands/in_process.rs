@@ -16,12 +16,12 @@ use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{
-    build, checkpoints, claim, code, dataset, inbox, program, regular, removal, run_dir, secrets,
-    stored,
+    archive, build, checkpoints, claim, code, dataset, inbox, program, regular, removal, retire,
+    run_dir, secrets, stored,
 };
 use crate::ports::{
-    BuildFiles, CodeOrder, DataOrder, HandOut, Hands, InboxItem, NewRunDir, Output, Program,
-    ProgramError, StoredItem, Stretch, TakenCode, Weight,
+    ArchiveOrder, Archived, BuildFiles, CodeOrder, CopiedUpTo, DataOrder, Doomed, HandOut, Hands,
+    InboxItem, NewRunDir, Output, Program, ProgramError, StoredItem, Stretch, TakenCode, Weight,
 };
 
 /// Does everything as this process.
@@ -96,6 +96,26 @@ impl Hands for InProcess {
 
     fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> io::Result<Walked> {
         checkpoints::walk(directory, wanted)
+    }
+
+    fn archive_checkpoint(
+        &self,
+        order: &ArchiveOrder,
+        from: Option<CopiedUpTo>,
+    ) -> io::Result<Archived> {
+        archive::archive(order, from)
+    }
+
+    fn hide_checkpoints(
+        &self,
+        directory: &Path,
+        doomed: &[Doomed],
+    ) -> Vec<Result<PathBuf, String>> {
+        retire::hide(directory, doomed)
+    }
+
+    fn remove_hidden(&self, directory: &Path, hidden: &Path) -> io::Result<()> {
+        retire::remove(directory, hidden)
     }
 
     fn choose_checkpoint(&self, run_dir: &Path, branch: &Branch) -> io::Result<()> {

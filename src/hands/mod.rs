@@ -4,6 +4,7 @@
 //! nothing in them is trusted: symbolic links are not followed, pipes and devices not read, and every read has a limit.
 //! Programs get exactly the environment they are given, never this process's.
 
+mod archive;
 mod background;
 mod build;
 mod checkpoints;
@@ -16,6 +17,7 @@ mod inbox;
 mod program;
 mod regular;
 mod removal;
+mod retire;
 mod run_dir;
 mod secrets;
 mod session;

@@ -131,3 +131,39 @@ pub struct InboxItem {
     /// `None` when the file is not what a script writes.
     pub event: Option<ScriptEvent>,
 }
+
+/// A checkpoint that is to go, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    pub path: PathBuf,
+    /// Else it is a file.
+    pub is_directory: bool,
+}
+
+/// A checkpoint that is to be copied to an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveOrder {
+    /// The checkpoint directory that it lies in.
+    pub directory: PathBuf,
+    pub run_dir: PathBuf,
+    pub path: PathBuf,
+    /// Has to be there.
+    pub archive: PathBuf,
+    /// Where in the archive.
+    pub place: PathBuf,
+}
+
+/// How far a copy has come: whole entries, and bytes of the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CopiedUpTo {
+    pub entries: usize,
+    pub bytes: u64,
+}
+
+/// What a stretch of copying came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Archived {
+    UpTo(CopiedUpTo),
+    /// It is whole, durable, and here.
+    Whole(PathBuf),
+}

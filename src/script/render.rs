@@ -4,6 +4,7 @@
 //! [`crate::script::shell`] and [`crate::script::directive`], numbers, and words of our own.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::Path;
 
 use askama::Template;
@@ -102,6 +103,7 @@ struct Job<'a> {
     program: Vec<Quoted>,
     args: Vec<ShellText<'a>>,
     checkpoint_directory: RunPath<'a>,
+    checkpoint_every_steps: Option<NonZeroU32>,
     /// None where nothing is gone on from.
     resume: Option<Resume<'a>>,
     metrics_file: RunPath<'a>,
@@ -182,6 +184,7 @@ impl<'a> Job<'a> {
             program: program(&code.program),
             args: code.args.iter().map(ShellText).collect(),
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
+            checkpoint_every_steps: resolved.checkpoint.as_ref().and_then(|it| it.every_steps),
             resume: resolved.checkpoint.as_ref().and_then(Resume::of),
             metrics_file: RunPath(&resolved.metrics_file),
             scratch_of_node: scratch.as_ref().is_some_and(ScratchPath::is_of_node),

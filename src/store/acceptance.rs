@@ -15,7 +15,7 @@ use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
-use crate::store::{events, secrets, snapshots, wishes};
+use crate::store::{events, retention, secrets, snapshots, wishes};
 
 /// A run that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]
@@ -185,6 +185,9 @@ fn insert(tx: &Transaction<'_>, new: &NewRun) -> Result<Run, StoreError> {
     )?;
     if new.resolved.environment.secrets.is_some() {
         secrets::insert(tx, new.id)?;
+    }
+    if new.resolved.retention().is_some() {
+        retention::insert(tx, new.id)?;
     }
     let accepted = Note { kind: "accepted".into(), message: format!("submitted by {}", new.owner) };
     events::insert(tx, new.id, &accepted, new.now)?;

@@ -8,6 +8,7 @@ use crate::domain::ids::RunId;
 use crate::domain::run::Note;
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::time;
+use crate::store::writer::begin;
 
 /// One line of a run's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -32,6 +33,23 @@ pub(super) fn insert(
 }
 
 impl Store {
+    /// Adds lines to a run's history.
+    pub async fn tell(
+        &self,
+        run: RunId,
+        notes: Vec<Note>,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            for note in &notes {
+                insert(&tx, run, note, at)?;
+            }
+            tx.commit().during("record events")
+        })
+        .await
+    }
+
     /// A run's history, oldest first.
     pub async fn events(&self, run: RunId) -> Result<Vec<HistoryEvent>, StoreError> {
         self.call(move |connection| {

@@ -155,6 +155,16 @@ impl Store {
         .await
     }
 
+    /// What one metric was at these steps.
+    pub async fn metric_at(
+        &self,
+        run: RunId,
+        name: String,
+        steps: BTreeSet<i64>,
+    ) -> Result<BTreeMap<i64, f64>, StoreError> {
+        self.call(move |connection| value_at(connection, run, &name, &steps)).await
+    }
+
     /// What was reported at these steps, by step; of the first metrics by name where there are many.
     pub async fn metrics_at(
         &self,
@@ -164,21 +174,33 @@ impl Store {
         const NAMES_ASKED_MAX: usize = 32;
         self.call(move |connection| {
             let (_, newest) = newest(connection, run)?;
-            let sql = "SELECT value FROM metric WHERE run = ?1 AND name = ?2 AND step = ?3";
-            let mut statement = connection.prepare_cached(sql).during("read metrics of a step")?;
             let mut found: BTreeMap<i64, BTreeMap<String, f64>> = BTreeMap::new();
             for name in newest.into_keys().take(NAMES_ASKED_MAX) {
-                for step in &steps {
-                    let value = statement.query_row(params![run.0, name, step], |row| row.get(0));
-                    if let Some(value) = value.optional().during("read metrics of a step")? {
-                        found.entry(*step).or_default().insert(name.clone(), value);
-                    }
+                for (step, value) in value_at(connection, run, &name, &steps)? {
+                    found.entry(step).or_default().insert(name.clone(), value);
                 }
             }
             Ok(found)
         })
         .await
     }
+}
+
+fn value_at(
+    connection: &Connection,
+    run: RunId,
+    name: &str,
+    steps: &BTreeSet<i64>,
+) -> Result<BTreeMap<i64, f64>, StoreError> {
+    const WHAT: &str = "read metrics of a step";
+    let sql = "SELECT value FROM metric WHERE run = ?1 AND name = ?2 AND step = ?3";
+    let mut statement = connection.prepare_cached(sql).during(WHAT)?;
+    let mut found = BTreeMap::new();
+    for step in steps {
+        let value = statement.query_row(params![run.0, name, step], |row| row.get(0));
+        found.extend(value.optional().during(WHAT)?.map(|value| (*step, value)));
+    }
+    Ok(found)
 }
 
 /// A run's progress and the newest value of each of its metrics.

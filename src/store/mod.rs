@@ -13,6 +13,7 @@ mod listing;
 mod live;
 mod metrics;
 mod open;
+mod retention;
 mod runs;
 mod secrets;
 mod snapshots;

@@ -12,6 +12,7 @@ use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::fault::point;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::retention;
 use crate::store::wishes;
 use crate::store::writer::begin;
 
@@ -284,7 +285,7 @@ pub(super) fn write(
     for note in &decision.notes {
         events::insert(tx, run.id, note, now)?;
     }
-    Ok(())
+    if ended_at.is_some() { retention::is_over(tx, run.id) } else { Ok(()) }
 }
 
 fn write_attempt(tx: &Transaction<'_>, run: RunId, attempt: &Attempt) -> Result<(), StoreError> {

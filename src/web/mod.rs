@@ -52,6 +52,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/store/gc", post(kept::gc))
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/checkpoints", get(checkpoints::catalogue))
+        .route("/runs/{run}/checkpoints/plan", get(checkpoints::plan))
         .route("/runs/{run}/logs", get(logs::logs))
         .route("/runs/{run}/resume", post(resume::resume))
         .route("/runs/{run}/cancel", post(runs::cancel));

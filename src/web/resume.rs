@@ -27,6 +27,7 @@ pub(super) async fn resume(
     let gone = || missing(&reference);
     let asked = world.store.run(run).await?.ok_or_else(gone)?;
     check(&asked)?;
+    let _choosing = world.choosing().await;
     let from = match request.from {
         Some(wanted) => Some(chosen(&app, &asked, wanted).await?),
         None => None,

@@ -11,6 +11,10 @@ pub const UNFINISHED: &[u8] = b"-unfinished";
 /// Behind the name of what is renamed when it is whole.
 pub const TEMPORARY: &[u8] = b".tmp";
 
+/// Before the name of one that is being removed. Names with a dot at their beginning are nobody's checkpoints, neither here
+/// nor for the job's script.
+pub const REMOVED: &str = ".trainyard-removed.";
+
 /// How deep below the checkpoint directory checkpoints are looked for.
 pub const DEPTH_MAX: u32 = 4;
 

@@ -9,9 +9,13 @@ pub mod ends;
 mod judge;
 pub mod layout;
 mod newest;
+mod retention;
 mod saved;
 pub mod step;
 mod view;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -22,6 +26,7 @@ pub use ends::{End, Part, TAIL_BYTES, end, part, safetensors_header};
 pub use judge::{Pointer, Seen, has_weights, judge, markers, rank_directory};
 pub use layout::{POINTERS, is_weights, recognise, recognise_file, without_temporary};
 pub use newest::{BRANCH_FILE, Branch, newest};
+pub use retention::{Go, Goal, Held, Keep, KeepBest, Plan, PlanView, Retention, plan};
 pub use saved::{Mark, Saved, SavedView};
 pub use step::step_of;
 pub use view::{CatalogueView, CheckpointView, Start, Summary, catalogue};
@@ -65,7 +70,9 @@ choice! {
 pub enum Kind {
     File,
     Directory,
-    /// A link, a pipe, a device, or what the file system does not tell: never followed, never opened.
+    /// Never followed.
+    Link,
+    /// A pipe, a device, or what the file system does not tell: never opened.
     Other,
 }
 
@@ -100,7 +107,7 @@ impl Listing {
         self.of(Kind::Directory)
     }
 
-    fn of(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &[u8]> {
         self.entries.iter().filter(move |entry| entry.kind == kind).map(|entry| entry.name.as_ref())
     }
 }
@@ -132,6 +139,8 @@ pub struct Found {
     pub files: Option<u64>,
     /// The newest of the times that were looked at.
     pub modified: Option<Timestamp>,
+    /// Else it is a file.
+    pub is_directory: bool,
 }
 
 /// What a walk of a checkpoint directory found.
@@ -140,6 +149,10 @@ pub struct Walked {
     pub found: Vec<Found>,
     /// Why the walk did not see everything.
     pub cut: Option<String>,
+    /// Checkpoints that something beside them names, and what: a pointer file, or a link.
+    pub named: BTreeMap<String, String>,
+    /// What a removal that was interrupted has left, by absolute path.
+    pub leftovers: Vec<PathBuf>,
 }
 
 #[cfg(test)]

@@ -38,16 +38,16 @@ impl Saved {
                 bytes: one.bytes,
                 created_at: one.modified,
             }),
-            newest: newest(found, branch).map(|one| Mark {
-                path: one.path.clone(),
-                step: one.step,
-                modified: one.modified,
-            }),
+            newest: newest(found, branch).map(Mark::of),
         }
     }
 }
 
 impl Mark {
+    pub fn of(one: &Found) -> Self {
+        Self { path: one.path.clone(), step: one.step, modified: one.modified }
+    }
+
     /// Whether it is newer than another: by the step where both tell one, else by the time.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         match (self.step, other.step) {

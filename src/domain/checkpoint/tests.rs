@@ -4,6 +4,7 @@ use super::samples::{archive, tensors};
 use super::*;
 
 mod judged;
+mod retention;
 mod shown;
 
 /// `name` is a file, `name/` a directory, `name@` a link.
@@ -11,7 +12,7 @@ fn listing(names: &str) -> Listing {
     let entry = |name: &str| {
         let (name, kind) = match (name.strip_suffix('/'), name.strip_suffix('@')) {
             (Some(name), _) => (name, Kind::Directory),
-            (_, Some(name)) => (name, Kind::Other),
+            (_, Some(name)) => (name, Kind::Link),
             (None, None) => (name, Kind::File),
         };
         Entry { name: name.as_bytes().into(), kind }

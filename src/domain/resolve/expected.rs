@@ -34,6 +34,8 @@ pub enum Expected {
     DatasetOfNodes,
     /// A file of secrets, its owner's alone.
     Secrets,
+    /// A directory that checkpoints are moved to.
+    Archive,
 }
 
 impl Expected {
@@ -47,7 +49,8 @@ impl Expected {
             | Self::ImageFile
             | Self::Dataset
             | Self::DatasetOfNodes
-            | Self::Secrets => false,
+            | Self::Secrets
+            | Self::Archive => false,
         }
     }
 }

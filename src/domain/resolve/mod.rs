@@ -130,9 +130,10 @@ impl Resolver<'_> {
         environment.container = self.container(chosen.as_ref(), &environment);
         let class = chosen.as_ref().map(|chosen| chosen.name.as_str());
         let run_root = self.run_root(project.as_deref(), class);
-        let checkpoint =
+        let directory =
             spec.checkpoint.as_ref().and_then(|checkpoint| checkpoint.directory.as_ref());
-        let checkpoint_directory = self.inside(checkpoint, "checkpoints");
+        let checkpoint_directory = self.inside(directory, "checkpoints");
+        let checkpoint = self.checkpoint(run_root.as_deref());
         let metrics = spec.metrics.as_ref().and_then(|metrics| metrics.file.as_ref());
         let metrics_file = self.inside(metrics, "metrics.jsonl");
         let compute =
@@ -152,7 +153,7 @@ impl Resolver<'_> {
             compute: compute?,
             distributed,
             checkpoint_directory,
-            checkpoint: self.checkpoint(),
+            checkpoint,
             metrics_file,
             failure,
             run_root: run_root?,

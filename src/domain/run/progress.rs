@@ -1,6 +1,7 @@
 //! Whether a run gets anywhere: an attempt that left no newer complete checkpoint than it began from is brought back only
 //! where that was nobody's fault, and once.
 
+use crate::domain::checkpoint::Held;
 use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::{Look, Phase};
 use crate::domain::run::state::{Attempt, Reason, Run};
@@ -22,6 +23,25 @@ impl Run {
             }
             Look::NotAsked | Look::Silence { .. } => false,
         }
+    }
+
+    /// Checkpoints that the run may be going on from, or that a person chose.
+    pub fn holds(&self) -> Held {
+        let mut held = Held::new();
+        if !self.state.is_final() {
+            let began = self.attempt.as_ref().and_then(|attempt| attempt.began.as_ref());
+            if let Some(from) = began.and_then(|began| began.from.clone()) {
+                held.insert(from, "the newest attempt began from it".to_owned());
+            }
+            if let Some(before) = &self.before {
+                let why = || "an attempt may be going on from it".to_owned();
+                held.entry(before.path.clone()).or_insert_with(why);
+            }
+        }
+        if let Some(branch) = &self.branch {
+            held.insert(branch.path.clone(), "`resume --from` chose it".to_owned());
+        }
+        held
     }
 }
 

@@ -197,7 +197,7 @@ fn a_checkpoint_that_is_written_to_its_end_is_complete() {
     for (format, acts) in LAYOUTS {
         let dir = tempfile::tempdir().unwrap();
         perform(dir.path(), &acts(), usize::MAX);
-        let Walked { found, cut } = walked(&dir);
+        let Walked { found, cut, .. } = walked(&dir);
         let [one] = found.as_slice() else { panic!("{format}: {found:?}") };
         assert_eq!((one.format, one.step, &one.lacks, cut), (*format, Some(20), &None, None));
         assert!(one.modified.is_some(), "{one:?}");
@@ -383,7 +383,7 @@ fn a_look_has_limits_and_says_so() {
     for step in 0..=CHECKPOINTS_MAX {
         fs_err::write(dir.path().join(format!("step-{step}.json")), "{}").unwrap();
     }
-    let Walked { found, cut } = walked(&dir);
+    let Walked { found, cut, .. } = walked(&dir);
     assert_eq!(found.len(), CHECKPOINTS_MAX);
     assert_eq!(found[0].step, i64::try_from(CHECKPOINTS_MAX).ok(), "the newest are seen first");
     assert_eq!(cut.unwrap(), "there are more than 1000 checkpoints");

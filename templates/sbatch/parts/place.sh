@@ -77,6 +77,9 @@ ty_export() {
   export TRAINYARD_WORK_DIR=$ty_run_dir/work
   export TRAINYARD_OUTPUT_PATH=$ty_run_dir/output
   export TRAINYARD_CHECKPOINT_DIR={{ checkpoint_directory }}
+{%- if let Some(every_steps) = checkpoint_every_steps %}
+  export TRAINYARD_CHECKPOINT_EVERY_STEPS={{ every_steps }}
+{%- endif %}
   export TRAINYARD_METRICS_PATH={{ metrics_file }}
   export TRAINYARD_RESUME_FROM={% if resume.is_some() %}$ty_resume_from{% else %}''{% endif %}
   export TRAINYARD_STOP_FILE=$ty_run_dir/stop.$ty_attempt

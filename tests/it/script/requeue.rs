@@ -18,8 +18,13 @@ const SAVES: &str = "echo '{}' >$TRAINYARD_CHECKPOINT_DIR/step-7.json; ";
 /// A job that may be started again twice, with checkpoints.
 fn comes_back(training: &str) -> World {
     let mut world = slurm(training, Launcher::None, 1);
-    world.spec.checkpoint =
-        Some(Checkpoint { format: None, resume: Resume::Auto, resume_args: Vec::new() });
+    world.spec.checkpoint = Some(Checkpoint {
+        format: None,
+        resume: Resume::Auto,
+        resume_args: Vec::new(),
+        every_steps: None,
+        retention: None,
+    });
     world.spec.failure.max_restarts = 2;
     world.spec.failure.restart_exit_codes = vec![75, 3];
     world.spec.failure.requeues_itself = true;

@@ -32,7 +32,13 @@ fn walk(directory: &Path, wanted: Option<Format>) -> Vec<Found> {
 /// What the functions of the script take in each of these run directories, in one go.
 fn searched(runs: &[PathBuf], format: Option<Format>) -> Vec<Taken> {
     let mut spec = spec();
-    spec.checkpoint = Some(Checkpoint { format, resume: Resume::Auto, resume_args: Vec::new() });
+    spec.checkpoint = Some(Checkpoint {
+        format,
+        resume: Resume::Auto,
+        resume_args: Vec::new(),
+        every_steps: None,
+        retention: None,
+    });
     let script = render(&spec);
     let mut text = script.strip_suffix("main \"$@\"\n").unwrap().to_owned();
     text.push_str("ty_begin\nty_settle\ntrap - EXIT\n");
@@ -246,7 +252,8 @@ fn training(resume: Resume) -> World {
         "echo \"from <$TRAINYARD_RESUME_FROM> with $*\"; cp ../../../save \"$TRAINYARD_CHECKPOINT_DIR/step-10.pt\" 2>/dev/null; true",
     );
     let resume_args = vec![word("--from"), word("{resume_from}")];
-    world.spec.checkpoint = Some(Checkpoint { format: None, resume, resume_args });
+    world.spec.checkpoint =
+        Some(Checkpoint { format: None, resume, resume_args, every_steps: None, retention: None });
     world
 }
 
@@ -306,7 +313,13 @@ fn bash_and_shellcheck_find_no_fault_in_the_search_for_any_format() {
     for format in formats {
         let mut spec = spec();
         let resume_args = vec![word("--from"), word("{resume_from}")];
-        spec.checkpoint = Some(Checkpoint { format, resume: Resume::Require, resume_args });
+        spec.checkpoint = Some(Checkpoint {
+            format,
+            resume: Resume::Require,
+            resume_args,
+            every_steps: None,
+            retention: None,
+        });
         let path = folder.path().join("job.sh");
         fs::write(&path, render(&spec)).unwrap();
         for mut checker in [Command::new("/bin/bash"), Command::new("shellcheck")] {

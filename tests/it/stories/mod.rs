@@ -7,6 +7,7 @@ mod from_script;
 mod kills;
 mod lives;
 pub(crate) mod requirements;
+mod retention;
 pub(crate) mod secrets;
 mod torch;
 mod warnings;

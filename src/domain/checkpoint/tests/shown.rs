@@ -18,11 +18,12 @@ fn found(step: i64, second: i64, is_complete: bool) -> Found {
         bytes: None,
         files: Some(2),
         modified: Some(at(second)),
+        is_directory: true,
     }
 }
 
 fn shown(found: Vec<Found>, starts: &[Start]) -> CatalogueView {
-    catalogue("/c".to_owned(), Walked { found, cut: None }, starts, at(1000))
+    catalogue("/c".to_owned(), Walked { found, ..Walked::default() }, starts, at(1000))
 }
 
 fn start(attempt: u32, second: i64, is_running: bool) -> Start {

@@ -66,10 +66,6 @@ fn what_is_not_built_yet_is_refused_as_such() {
         check_later(&format!("{CODE}[{table}]\n"), "3:2", table);
     }
     check_later(&format!("{CODE}[sweep.parameters]\n'args.seed' = [1]\n"), "3:2", "sweep");
-    for key in ["every_steps", "keep_last"] {
-        let spec = format!("{CODE}[checkpoint]\n{key} = 'x'\n");
-        check_later(&spec, "4:1", &format!("checkpoint.{key}"));
-    }
 }
 
 #[test]

@@ -17,9 +17,9 @@ use trainyard::domain::inputs::{CodeDigest, Stored};
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
-    Asked, BuildFiles, Clock, CodeOrder, DataOrder, HandOut, Hands, InboxItem, LookAnswer,
-    NewRunDir, Orphan, Output, Program, ProgramError, Scheduler, Silence, StoredItem, Stretch,
-    SubmitOrder, TakenCode, Weight,
+    ArchiveOrder, Archived, Asked, BuildFiles, Clock, CodeOrder, CopiedUpTo, DataOrder, Doomed,
+    HandOut, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program, ProgramError,
+    Scheduler, Silence, StoredItem, Stretch, SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
 
@@ -277,6 +277,26 @@ impl Hands for Ports {
     }
 
     fn checkpoints(&self, _directory: &Path, _: Option<Format>) -> IoResult<Walked> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn archive_checkpoint(
+        &self,
+        _order: &ArchiveOrder,
+        _: Option<CopiedUpTo>,
+    ) -> IoResult<Archived> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn hide_checkpoints(
+        &self,
+        _directory: &Path,
+        doomed: &[Doomed],
+    ) -> Vec<Result<PathBuf, String>> {
+        doomed.iter().map(|_| Err("unsupported".to_owned())).collect()
+    }
+
+    fn remove_hidden(&self, _directory: &Path, _hidden: &Path) -> IoResult<()> {
         Err(ErrorKind::Unsupported.into())
     }
 
