@@ -242,6 +242,9 @@ pub trait Hands: Send + Sync {
     /// has none.
     fn checkpoints(&self, directory: &Path, wanted: Option<Format>) -> std::io::Result<Walked>;
 
+    /// When the names of directories last changed; none of one that is not there.
+    fn changed_at(&self, directories: &[PathBuf]) -> Vec<Option<Timestamp>>;
+
     /// Copies a checkpoint to an archive, a few seconds long; on from where the last call ended.
     fn archive_checkpoint(
         &self,

@@ -28,7 +28,7 @@ pub async fn checkpoints(
 ) -> Result<Option<CatalogueView>, CatalogueError> {
     let Some(run) = world.store.whole(id).await? else { return Ok(None) };
     let (view, walked) = look(world, &run).await?;
-    world.retaining.saw(id, newest(&walked.found, run.row.run.branch.as_ref()));
+    world.retaining.saw(&run.row, newest(&walked.found, run.row.run.branch.as_ref()));
     Ok(Some(view))
 }
 
@@ -65,7 +65,7 @@ pub(super) fn mount(row: &RunRow) -> PathBuf {
 }
 
 /// Looks at the run's checkpoint directory.
-async fn walk(world: &World, row: &RunRow) -> Result<Walked, Silence> {
+pub(super) async fn walk(world: &World, row: &RunRow) -> Result<Walked, Silence> {
     let directory = row.checkpoint_directory();
     let wanted = row.resolved.wanted_format();
     world

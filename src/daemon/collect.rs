@@ -40,12 +40,12 @@ pub(super) fn due<'a>(world: &World, live: &'a LiveRuns) -> Vec<&'a RunRow> {
 }
 
 /// Whether `interval` has passed. A clock that was set back stops nobody.
-fn is_past(last: Timestamp, interval: SignedDuration, now: Timestamp) -> bool {
+pub(super) fn is_past(last: Timestamp, interval: SignedDuration, now: Timestamp) -> bool {
     now < last || now.duration_since(last) >= interval
 }
 
 /// Whether the training of a run may have something new to say.
-fn reports(row: &RunRow) -> bool {
+pub(super) fn reports(row: &RunRow) -> bool {
     let started = row.run.attempt.as_ref().is_some_and(|attempt| attempt.started_at.is_some());
     started && matches!(row.run.state, State::Running | State::Finishing | State::Stopping { .. })
 }

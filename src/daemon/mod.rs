@@ -30,6 +30,7 @@ mod serve;
 mod state_dir;
 mod ticker;
 mod views;
+mod watch;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};

@@ -56,6 +56,12 @@ pub(super) async fn observe(
     stream::iter(ended)
         .for_each_concurrent(CATALOGUES_AT_ONCE, |(row, seen)| see_saved(world, row, seen))
         .await;
+    for (run, saved) in world.watching.news(world.clock.now()) {
+        // Where its attempt has ended, that was looked at just now.
+        if live.contains_key(&run) {
+            observed.seen.entry(run).or_default().saved.get_or_insert(saved);
+        }
+    }
     // After the look: what a script said before its job ended is then never missed beside that end.
     read_inboxes(world, live, &mut observed).await;
     read_answers(world, live, &mut observed).await?;

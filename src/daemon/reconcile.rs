@@ -14,6 +14,7 @@ use crate::daemon::inboxes;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::retention;
 use crate::daemon::secrets::remove_secrets;
+use crate::daemon::watch;
 use crate::daemon::world::World;
 use crate::domain::ids::{JobKey, RunId};
 use crate::domain::run::{Act, Decision, Look, Phase, Policy, Run, Seen, State, decide};
@@ -68,6 +69,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     // A build that nobody waits for is looked at until its job is over.
     report.left = remove_secrets(world).await? + builds.len();
     report.left += retention::begin(world, &live).await?;
+    watch::begin(world, &live);
     // Last: metrics never hold up a decision.
     for row in due(world, &live) {
         collect_metrics(world, row, false).await;

@@ -14,6 +14,7 @@ use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::retention::Retaining;
 use crate::daemon::state_dir::StateDir;
+use crate::daemon::watch::Watching;
 use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::{Resolved, Target};
@@ -86,6 +87,7 @@ pub struct World {
     pub(super) environments: Taken,
     pub(super) builds: Builds,
     pub(super) retaining: Retaining,
+    pub(super) watching: Watching,
     /// What a build finds around it.
     pub(super) build_environment: Vec<(String, String)>,
     /// This machine, as a submission records it.
@@ -149,6 +151,7 @@ impl World {
             environments: Taken::default(),
             builds: Builds::default(),
             retaining: Retaining::default(),
+            watching: Watching::default(),
             build_environment,
             host,
             look_patience,

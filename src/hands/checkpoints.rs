@@ -51,8 +51,6 @@ struct Walk {
     /// The format that is looked for; all formats where none is named.
     wanted: Option<Format>,
     walked: Walked,
-    /// Questions about a file or a directory so far: what a file system calls a stat.
-    calls: usize,
     entries: usize,
     others: usize,
     calls_shared: usize,
@@ -83,7 +81,6 @@ impl Walk {
         Self {
             wanted,
             walked: Walked::default(),
-            calls: 0,
             entries: 0,
             others: 0,
             calls_shared: 0,
@@ -96,7 +93,11 @@ impl Walk {
     fn all(mut self, root: &Path) -> io::Result<Self> {
         let listing = match self.list(root, OFlag::empty()) {
             Ok(listing) => listing,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(self),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // It may be made.
+                self.walked.places.push(root.to_owned());
+                return Ok(self);
+            }
             Err(error) => return Err(regular::at(root, &error)),
         };
         let markers = CALLS_EACH * listing.directories().count() + listing.files().count();
@@ -105,6 +106,7 @@ impl Walk {
         match recognise(self.wanted, name, &listing, &Listing::default()) {
             // Its own name says nothing of it.
             Some(format @ (Format::Dcp | Format::Huggingface)) => {
+                self.walked.places.push(root.to_owned());
                 let nothing = Listing::default();
                 let place = Place { path: root, listing: &nothing, pointer: None, step: None };
                 self.directory(&place, root, format, &listing);
@@ -138,6 +140,7 @@ impl Walk {
     /// others, which are compared with it.
     fn place(&mut self, path: &Path, listing: &Listing, depth: u32) {
         self.others += 1;
+        self.walked.places.push(path.to_owned());
         let step = path.file_name().filter(|_| depth > 0).and_then(|name| step_of(name.as_bytes()));
         let mut place = Place { path, listing, pointer: self.pointer(path, listing), step };
         self.names(&place);
@@ -289,7 +292,7 @@ impl Walk {
 
     /// Opens a file and reads as much of it as its judgement needs. None for what is no regular file, or cannot be read.
     fn look(&mut self, directory: &Path, name: &[u8]) -> Option<Looked> {
-        self.calls += 1;
+        self.walked.calls += 1;
         let path = directory.join(OsStr::from_bytes(name));
         let Ok(Opened::Regular(mut file, metadata)) = regular::open(&path) else { return None };
         let bytes = metadata.len();
@@ -322,7 +325,7 @@ impl Walk {
             return Kind::Other;
         }
         self.untold_left -= 1;
-        self.calls += 1;
+        self.walked.calls += 1;
         match fs_err::symlink_metadata(path) {
             Ok(there) if there.is_file() => Kind::File,
             Ok(there) if there.is_dir() => Kind::Directory,
@@ -333,14 +336,14 @@ impl Walk {
 
     /// When the names of a directory last changed.
     fn modified(&mut self, path: &Path) -> Option<Timestamp> {
-        self.calls += 1;
+        self.walked.calls += 1;
         let time = fs_err::symlink_metadata(path).ok()?.modified().ok()?;
         Timestamp::try_from(time).ok()
     }
 
     /// The names of a directory. What kind each is comes with the names on nearly every file system.
     fn list(&mut self, path: &Path, flags: OFlag) -> io::Result<Listing> {
-        self.calls += 1;
+        self.walked.calls += 1;
         let flags =
             flags | OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let mut listing = Listing::default();
@@ -371,6 +374,11 @@ impl Walk {
         }
         Ok(listing)
     }
+}
+
+/// When the names of a directory last changed, if it is there.
+pub(super) fn changed_at(directory: &Path) -> Option<Timestamp> {
+    Timestamp::try_from(fs_err::metadata(directory).ok()?.modified().ok()?).ok()
 }
 
 fn newest_first(names: &mut [&[u8]]) {

@@ -98,6 +98,10 @@ impl Hands for InProcess {
         checkpoints::walk(directory, wanted)
     }
 
+    fn changed_at(&self, directories: &[PathBuf]) -> Vec<Option<Timestamp>> {
+        directories.iter().map(|directory| checkpoints::changed_at(directory)).collect()
+    }
+
     fn archive_checkpoint(
         &self,
         order: &ArchiveOrder,

@@ -61,10 +61,11 @@ impl Retaining {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes the newest complete checkpoint of a run.
-    pub(in crate::daemon) fn saw(&self, run: RunId, newest: Option<&Found>) {
-        if let Some(mark) = newest.map(Mark::of) {
-            self.lock().runs.entry(run).or_default().seen = Some(mark);
+    /// Notes the newest complete checkpoint of a run that is live and does not keep all.
+    pub(in crate::daemon) fn saw(&self, row: &RunRow, newest: Option<&Found>) {
+        let is_one = row.resolved.retention().is_some() && !row.run.state.is_final();
+        if let Some(mark) = newest.filter(|_| is_one).map(Mark::of) {
+            self.lock().runs.entry(row.run.id).or_default().seen = Some(mark);
         }
     }
 

@@ -151,6 +151,10 @@ pub struct Walked {
     pub cut: Option<String>,
     /// Checkpoints that something beside them names, and what: a pointer file, or a link.
     pub named: BTreeMap<String, String>,
+    /// The directories that checkpoints were looked for in.
+    pub places: Vec<PathBuf>,
+    /// Questions about a file or a directory: what a file system calls a stat.
+    pub calls: usize,
     /// What a removal that was interrupted has left, by absolute path.
     pub leftovers: Vec<PathBuf>,
 }

@@ -1,9 +1,10 @@
-//! What a run has saved, as it was found when an attempt of it ended.
+//! What a run has saved, as it was found when it was last looked at.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::checkpoint::{Branch, Found, Summary, newest};
+use crate::domain::units::Bytes;
 
 /// The checkpoints of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,22 @@ impl Saved {
             }),
             newest: newest(found, branch).map(Mark::of),
         }
+    }
+}
+
+impl Saved {
+    /// That there is a newer complete checkpoint than before, in a sentence.
+    pub fn news(&self, before: Option<&Self>) -> Option<String> {
+        let newest = self.newest.as_ref()?;
+        let known = before.and_then(|before| before.newest.as_ref());
+        if known.is_some_and(|known| !newest.is_newer_than(known)) {
+            return None;
+        }
+        let of_step = newest.step.map_or(String::new(), |step| format!(" of step {step}"));
+        let latest = self.latest.as_ref().filter(|latest| latest.path == newest.path);
+        let bytes = latest.and_then(|latest| latest.bytes);
+        let size = bytes.map_or(String::new(), |bytes| format!(", {}", Bytes(bytes)));
+        Some(format!("a complete checkpoint{of_step}: {}{size}", newest.path))
     }
 }
 

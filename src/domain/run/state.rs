@@ -31,7 +31,8 @@ pub struct Run {
     pub refusals: u32,
     /// Who did not answer, and since when, while the run depends on an answer.
     pub stale: Option<Stale>,
-    /// What it had saved when an attempt last ended; none without `[checkpoint]`.
+    /// What it had saved when it was last looked at: at the end of each attempt, and now and then while it runs; none without
+    /// `[checkpoint]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub saved: Option<Saved>,
     /// What the attempt under way could have gone on from.

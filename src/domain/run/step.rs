@@ -95,13 +95,17 @@ fn silence(run: &Run, who: &str, now: Timestamp) -> Decision {
     decision
 }
 
-/// What an end is judged by, which is told after it.
+/// What an end is judged by, which is told after it; and what is seen of a run that saves.
 fn has_saved(run: &Run, saved: &Saved) -> Decision {
     let mut decision = Decision::stay(run);
-    if !run.state.is_final() {
-        decision.run.saved = Some(saved.clone());
+    if run.state.is_final() {
+        return decision;
     }
-    decision
+    decision.run.saved = Some(saved.clone());
+    match saved.news(run.saved.as_ref()) {
+        Some(news) => decision.note("checkpoint", news),
+        None => decision,
+    }
 }
 
 fn prepared(run: &Run, event: &Event, now: Timestamp) -> Decision {

@@ -24,7 +24,7 @@ impl Walk {
             named(Path::new(OsStr::from_bytes(&target)), by);
         }
         for name in place.listing.of(Kind::Link).take(LINKS_MAX) {
-            self.calls += 1;
+            self.walked.calls += 1;
             // One that was removed meanwhile names nothing.
             if let Ok(target) = fs_err::read_link(place.path.join(OsStr::from_bytes(name))) {
                 let by = format!("the link `{}` leads to it", String::from_utf8_lossy(name));

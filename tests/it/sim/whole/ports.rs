@@ -280,6 +280,10 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
+    fn changed_at(&self, directories: &[PathBuf]) -> Vec<Option<Timestamp>> {
+        vec![None; directories.len()]
+    }
+
     fn archive_checkpoint(
         &self,
         _order: &ArchiveOrder,
