@@ -144,13 +144,14 @@ impl Walk {
         let step = path.file_name().filter(|_| depth > 0).and_then(|name| step_of(name.as_bytes()));
         let mut place = Place { path, listing, pointer: self.pointer(path, listing), step };
         self.names(&place);
+        let target = place.pointer.as_ref().and_then(|pointer| pointer.target(listing));
         let mut files: Vec<&[u8]> = listing.files().collect();
         let mut directories: Vec<&[u8]> =
             listing.directories().filter(|name| !name.starts_with(b".")).collect();
         newest_first(&mut files);
         newest_first(&mut directories);
-        if let Some(target) = place.pointer.as_ref().and_then(Pointer::target) {
-            directories.sort_by_key(|name| *name != target);
+        if let Some(target) = &target {
+            directories.sort_by_key(|name| *name != target.as_slice());
         }
         for name in files {
             if self.is_over() {
@@ -168,7 +169,7 @@ impl Walk {
             // One that was removed meanwhile, or may not be read, shows nothing.
             let Ok(inside) = self.list(&path, OFlag::O_NOFOLLOW) else { continue };
             if let Some(pointer) = &mut place.pointer
-                && pointer.target().is_some_and(|target| target == name)
+                && target.as_deref() == Some(name)
             {
                 pointer.entries = Some(inside.entries.len());
             }
@@ -182,7 +183,8 @@ impl Walk {
 
     fn pointer(&mut self, path: &Path, listing: &Listing) -> Option<Pointer> {
         let name = POINTERS.iter().find(|name| listing.has_file(name))?;
-        let text = self.look(path, name).map(|file| file.head).unwrap_or_default();
+        let file = self.look(path, name);
+        let text = file.filter(|file| file.head.len() as u64 == file.bytes).map(|file| file.head);
         Some(Pointer { name: name.to_vec(), text, entries: None })
     }
 
@@ -255,11 +257,15 @@ impl Walk {
     /// Looks at all files of a checkpoint where that is not too many, else at a sample. Whether it was all.
     fn others_of(&mut self, sight: &Sight<'_>, looked: &mut BTreeMap<Vec<u8>, Looked>) -> bool {
         let Sight { path, inside, weights, .. } = *sight;
-        let own = inside.files().filter(|name| !looked.contains_key(*name)).count();
-        if weights.is_none() && own <= self.calls_shared {
+        let count = inside.files().count() + weights.map_or(0, |it| it.files().count());
+        let own = count.saturating_sub(looked.len());
+        if own <= self.calls_shared {
             self.calls_shared -= own;
             for name in inside.files() {
                 self.look_into(looked, path, name);
+            }
+            for name in weights.iter().flat_map(|it| it.files()) {
+                self.look_into(looked, path, &[b"weights/", name].concat());
             }
             return inside.directories().next().is_none() && !inside.is_cut;
         }

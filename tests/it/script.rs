@@ -15,7 +15,7 @@ mod quoting;
 mod ranks;
 mod record;
 mod requeue;
-mod resume;
+pub(crate) mod resume;
 mod scratch;
 mod slurm;
 mod warnings;

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::domain::checkpoint::ends::{End, end, names_in_pickle};
 use crate::domain::checkpoint::layout::{
-    DEEPSPEED_POINTER, MEGATRON_POINTER, TEMPORARY, UNFINISHED, is_shard, is_weights,
+    DEEPSPEED_POINTER, DEEPSPEED_PREFIX, MEGATRON_POINTER, MEGATRON_PREFIX, TEMPORARY, UNFINISHED,
+    is_numbered, is_shard, is_weights,
 };
 use crate::domain::checkpoint::{Format, Kind, Listing, Looked, step_of};
 
@@ -16,23 +17,40 @@ use crate::domain::checkpoint::{Format, Kind, Listing, Looked, step_of};
 pub struct Pointer {
     /// The file's own name.
     pub name: Vec<u8>,
-    /// What it says.
-    pub text: Vec<u8>,
+    /// What it says; none where it could not be read.
+    pub text: Option<Vec<u8>>,
     /// How many entries the one that it names has; none where that one is not there.
     pub entries: Option<usize>,
 }
 
 impl Pointer {
+    /// The one that was written last, as far as it tells: what it names, or where it is blank the newest beside it.
+    pub fn target(&self, beside: &Listing) -> Option<Vec<u8>> {
+        if !self.is_blank() {
+            return self.named();
+        }
+        let prefix: &[u8] =
+            if self.name == MEGATRON_POINTER { MEGATRON_PREFIX } else { DEEPSPEED_PREFIX };
+        let numbered = beside.directories().filter(|name| is_numbered(name, prefix));
+        numbered.max_by_key(|name| (step_of(name), *name)).map(<[u8]>::to_vec)
+    }
+
+    /// It is written in place: it is empty for a moment, and stays so where the disk is full or the power goes.
+    fn is_blank(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| text.iter().all(|byte| b"\0 \t\n\r".contains(byte)))
+    }
+
     /// The name of the directory that it names.
-    pub fn target(&self) -> Option<Vec<u8>> {
-        let text = std::str::from_utf8(&self.text).ok()?.trim();
+    fn named(&self) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(self.text.as_ref()?).ok()?.trim();
         if text.is_empty() || text.contains('/') {
             return None;
         }
         if self.name != MEGATRON_POINTER || text == "release" {
             return Some(text.into());
         }
-        Some(format!("iter_{:07}", text.parse::<u32>().ok()?).into_bytes())
+        let number = format!("{:07}", text.parse::<u32>().ok()?);
+        Some([MEGATRON_PREFIX, number.as_bytes()].concat())
     }
 }
 
@@ -230,16 +248,17 @@ fn trainer(seen: &Seen<'_>) -> Result<(), String> {
 }
 
 /// Complete is what the pointer names, and what came before it and has as many files: a save that was cut off leaves fewer.
+/// A blank one proves nothing of the newest, and as much as ever of what came before.
 fn pointed_at(seen: &Seen<'_>, pointer: &[u8]) -> Result<(), String> {
     let shown = String::from_utf8_lossy(pointer);
     let Some(told) = seen.pointer.filter(|told| told.name == pointer) else {
         return Err(format!("there is no `{shown}`, which is written last"));
     };
-    let Some(target) = told.target() else {
+    let Some(target) = told.target(seen.beside) else {
         return Err(format!("`{shown}` names nothing"));
     };
     if target == seen.name {
-        return Ok(());
+        return if told.is_blank() { Err(format!("`{shown}` is empty")) } else { Ok(()) };
     }
     let target_shown = String::from_utf8_lossy(&target).into_owned();
     let steps = step_of(seen.name).zip(step_of(&target));

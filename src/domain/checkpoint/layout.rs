@@ -6,6 +6,9 @@ use crate::domain::checkpoint::{Format, Kind, Listing, step_of};
 pub const MEGATRON_POINTER: &[u8] = b"latest_checkpointed_iteration.txt";
 pub const DEEPSPEED_POINTER: &[u8] = b"latest";
 pub const POINTERS: &[&[u8]] = &[MEGATRON_POINTER, DEEPSPEED_POINTER];
+/// Before the number in the names of those neighbours.
+pub const MEGATRON_PREFIX: &[u8] = b"iter_";
+pub const DEEPSPEED_PREFIX: &[u8] = b"global_step";
 /// Behind the name of a `NeMo` checkpoint that is being written.
 pub const UNFINISHED: &[u8] = b"-unfinished";
 /// Behind the name of what is renamed when it is whole.
@@ -52,7 +55,7 @@ pub fn recognise(
     let is_distributed = || inside.has_file(b".metadata") || has_ending(b".distcp");
     let has = |name: &[u8]| inside.kind(name) == Some(Kind::Directory);
     let is = |format: Format| match format {
-        Format::Megatron => is_numbered(name, b"iter_") || is_release(name, beside),
+        Format::Megatron => is_numbered(name, MEGATRON_PREFIX) || is_release(name, beside),
         // The directory of a whole training ends with the same file.
         Format::Huggingface => {
             is_trainers(name)
@@ -60,7 +63,7 @@ pub fn recognise(
                     && !inside.directories().any(is_trainers))
         }
         Format::Deepspeed => {
-            is_numbered(name, b"global_step")
+            is_numbered(name, DEEPSPEED_PREFIX)
                 || has_ending(b"_model_states.pt")
                 || has_ending(b"_optim_states.pt")
         }
@@ -120,7 +123,7 @@ pub fn without_temporary(name: &[u8]) -> &[u8] {
     name.strip_suffix(TEMPORARY).unwrap_or(name)
 }
 
-fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
+pub(super) fn is_numbered(name: &[u8], prefix: &[u8]) -> bool {
     name.strip_prefix(prefix)
         .is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit))
 }

@@ -18,7 +18,7 @@ impl Walk {
             self.walked.named.entry(target).or_insert(by);
         };
         if let Some(pointer) = &place.pointer
-            && let Some(target) = pointer.target()
+            && let Some(target) = pointer.target(place.listing)
         {
             let by = format!("`{}` names it", String::from_utf8_lossy(&pointer.name));
             named(Path::new(OsStr::from_bytes(&target)), by);

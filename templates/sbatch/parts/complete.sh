@@ -41,24 +41,14 @@ ty_stat() {
 ty_look() {
   local ty_name ty_paths=()
   ty_looked=()
-  if ((${#ty_files[@]} <= ty_files_left)); then
-    ty_looked=(${ty_files[@]+"${ty_files[@]}"})
-    ((ty_files_left -= ${#ty_files[@]}))
-  else
-    for ty_name in "${ty_files[@]}"; do
-      case $ty_name in
-        .metadata | meta.pt | *.json) ty_looked+=("$ty_name") ;;
-      esac
-    done
-    ((${#ty_shards[@]} == 0)) || ty_looked+=("${ty_shards[0]}" "${ty_shards[@]: -1}")
-  fi
+  ty_look_at_some ''
 {%- if resume.seeks("nemo") %}
   if [[ $ty_format == nemo ]]; then
     # Its weights have a directory of their own, and so has what has to be in it.
     ty_list "$ty_path/weights" || return 1
     ty_scan
     [[ -z $ty_unrenamed ]] && ty_has .metadata ${ty_files[@]+"${ty_files[@]}"} || return 1
-    ty_looked+=(weights/.metadata)
+    ty_look_at_some weights/
   fi
 {%- endif %}
 {%- if resume.seeks("megatron") %}
@@ -70,6 +60,22 @@ ty_look() {
     ty_paths+=("$ty_path/$ty_name")
   done
   ((${#ty_paths[@]} == 0)) || ty_stat "${ty_paths[@]}"
+}
+
+# ty_look_at_some PLACE: of the directory that was scanned last, which lies there.
+ty_look_at_some() {
+  local ty_name
+  if ((${#ty_files[@]} <= ty_files_left)); then
+    ty_looked+=(${ty_files[@]+"${ty_files[@]/#/$1}"})
+    ((ty_files_left -= ${#ty_files[@]}))
+  else
+    for ty_name in "${ty_files[@]}"; do
+      case $ty_name in
+        .metadata | meta.pt | *.json) ty_looked+=("$1$ty_name") ;;
+      esac
+    done
+    ((${#ty_shards[@]} == 0)) || ty_looked+=("$1${ty_shards[0]}" "$1${ty_shards[@]: -1}")
+  fi
 }
 {%- if resume.seeks("megatron") %}
 
@@ -312,34 +318,44 @@ ty_has_listed() {
 {%- endif %}
 {%- if resume.seeks("deepspeed") || resume.seeks("megatron") %}
 
-# ty_is_pointed_at POINTER: complete is what it names, and what came before that and has as many files.
+# ty_is_pointed_at POINTER: complete is what it names, and what came before that and has as many files. A blank one proves
+# nothing of the newest, and as much as ever of what came before.
 ty_is_pointed_at() {
   local ty_step ty_this
   [[ $ty_pointer == "$1" && -n $ty_target ]] || return 1
-  [[ $ty_own_name != "$ty_target" ]] || return 0
+  if [[ $ty_own_name == "$ty_target" ]]; then
+    [[ -z $ty_is_blank ]]
+    return
+  fi
   ty_step_of "$ty_own_name"
   ty_this=$ty_step
   ty_step_of "$ty_target"
   [[ -n $ty_this && -n $ty_step && -n $ty_target_count ]] && ((ty_this < ty_step && ty_count >= ty_target_count))
 }
 
-# The file in ty_beside that says which of its neighbours was written last, and what it says.
+# The file in ty_beside that says which of its neighbours was written last, and what it says. It is written in place: it is
+# empty for a moment, and stays so where the disk is full or the power goes; then the newest beside it is compared with.
 ty_follow_pointer() {
-  local ty_text
-  ty_pointer='' ty_target='' ty_target_count=''
+  local ty_text ty_prefix={{ resume.megatron_prefix }}
+  ty_pointer='' ty_target='' ty_target_count='' ty_is_blank=''
   for ty_text in {{ resume.megatron_pointer }} {{ resume.deepspeed_pointer }}; do
     [[ -z $ty_pointer ]] || break
     ! ty_has "f/$ty_text" ${ty_beside[@]+"${ty_beside[@]}"} || ty_pointer=$ty_text
   done
   [[ -n $ty_pointer ]] || return 0
-  # After a power cut it may be full of NUL.
-  ty_text=$(head -c 4096 -- "$ty_here/$ty_pointer" | tr '\0' /)
-  [[ $ty_text =~ ^[[:space:]]*([^[:space:]/]+)[[:space:]]*$ ]] || return 0
-  ty_text=${BASH_REMATCH[1]}
-  if [[ $ty_pointer == {{ resume.deepspeed_pointer }} || $ty_text == release ]]; then
-    ty_target=$ty_text
-  elif [[ $ty_text =~ ^[0-9]{1,9}$ ]]; then
-    printf -v ty_target 'iter_%07d' "$((10#$ty_text))"
+  # After a power cut it may be full of NUL. What cannot be read is not blank.
+  ty_text=$({ head -c 4096 -- "$ty_here/$ty_pointer" 2>/dev/null || printf /; } | tr '\0\1' '\1/')
+  if [[ -z ${ty_text//[$'\1 \t\n\r']/} ]]; then
+    ty_is_blank=1
+    [[ $ty_pointer != {{ resume.deepspeed_pointer }} ]] || ty_prefix={{ resume.deepspeed_prefix }}
+    ty_target=$(ty_in_order d '' | grep -a -m 1 -xE "d/[0-9-]+/${ty_prefix}[0-9]+")
+    ty_target=${ty_target##*/}
+  elif ! [[ $ty_text =~ ^[[:space:]]*([^[:cntrl:][:space:]/]+)[[:space:]]*$ ]]; then
+    return 0
+  elif [[ $ty_pointer == {{ resume.deepspeed_pointer }} || ${BASH_REMATCH[1]} == release ]]; then
+    ty_target=${BASH_REMATCH[1]}
+  elif [[ ${BASH_REMATCH[1]} =~ ^[0-9]{1,9}$ ]]; then
+    printf -v ty_target '%s%07d' "$ty_prefix" "$((10#${BASH_REMATCH[0]}))"
   fi
   if [[ -n $ty_target ]] && ty_has "d/$ty_target" ${ty_beside[@]+"${ty_beside[@]}"} && ty_list "$ty_here/$ty_target"; then
     ty_target_count=${#ty_names[@]}

@@ -254,7 +254,7 @@ ty_look_in() {
   local ty_here=$1 ty_depth=$2 ty_here_step=$3 ty_beside=(${ty_names[@]+"${ty_names[@]}"})
   local ty_target='' ty_taken=-1 ty_by_place='' ty_line ty_name ty_own ty_ordered=()
 {%- if resume.seeks("deepspeed") || resume.seeks("megatron") %}
-  local ty_pointer ty_target_count
+  local ty_pointer ty_target_count ty_is_blank
   ty_follow_pointer
 {%- endif %}
   while IFS= read -r ty_line; do

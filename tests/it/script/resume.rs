@@ -1,14 +1,16 @@
 //! The script's search for the newest complete checkpoint, compared with the catalogue's on real files: it never takes one
 //! that the catalogue does not call complete, and takes the same one as it where nothing is odd.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use trainyard::domain::checkpoint::{Branch, Format, Found, newest};
+use trainyard::domain::checkpoint::{Branch, Format, Found, POINTERS, newest};
 use trainyard::domain::inbox::{ScriptEventKind, ScriptReason};
 use trainyard::domain::resolved::Checkpoint;
 use trainyard::domain::spec::Resume;
@@ -20,7 +22,7 @@ use super::layouts::{Dice, LAYOUTS, Layout, mutate};
 use super::world::{World, spec, word};
 
 /// What a search took: a path below the directory and its step.
-type Taken = Option<(String, Option<i64>)>;
+pub(crate) type Taken = Option<(String, Option<i64>)>;
 
 fn walk(directory: &Path, wanted: Option<Format>) -> Vec<Found> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -30,7 +32,7 @@ fn walk(directory: &Path, wanted: Option<Format>) -> Vec<Found> {
 }
 
 /// What the functions of the script take in each of these run directories, in one go.
-fn searched(runs: &[PathBuf], format: Option<Format>) -> Vec<Taken> {
+pub(crate) fn searched(runs: &[PathBuf], format: Option<Format>) -> Vec<Taken> {
     let mut spec = spec();
     spec.checkpoint = Some(Checkpoint {
         format,
@@ -130,6 +132,34 @@ fn what_was_written_to_its_end_is_gone_on_from() {
     for (run, layout) in runs.iter().zip(LAYOUTS) {
         let own = searched(std::slice::from_ref(run), Some(layout.format));
         assert!(own[0].is_some(), "{}", layout.name);
+    }
+}
+
+#[test]
+fn a_blank_pointer_hides_the_newest_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut runs = Vec::new();
+    let pointed =
+        LAYOUTS.iter().filter(|it| [Format::Deepspeed, Format::Megatron].contains(&it.format));
+    for Layout { name, write, .. } in pointed {
+        for blank in ["", " \n", "\0\0\0"] {
+            let run = folder.path().join(format!("{name} {}", runs.len()));
+            let directory = run.join("checkpoints");
+            for step in [80, 900, 1000] {
+                fs::create_dir_all(&directory).unwrap();
+                write(&directory, step);
+            }
+            for pointer in POINTERS.iter().map(|it| directory.join(OsStr::from_bytes(it))) {
+                if pointer.exists() {
+                    fs::write(pointer, blank).unwrap();
+                }
+            }
+            runs.push(run);
+        }
+    }
+    assert_eq!((runs.len(), compare(&runs, None)), (9, 0));
+    for taken in searched(&runs, None) {
+        assert_eq!(taken.and_then(|(_, step)| step), Some(900));
     }
 }
 

@@ -1,39 +1,22 @@
-//! Checkpoints that real libraries wrote, cut off and with files missing: none of them is complete.
+//! Checkpoints that real libraries wrote, cut off in the middle: none of them is complete to the catalogue, and no job goes
+//! on from one. Beside each lies an older one that is whole, from which both go on.
 //!
-//! They need the environment of `tests/launchers/environment torch`. `TRAINYARD_TORCH_CUTS` says how many cuts of each format.
+//! They need strace and the environment of `tests/launchers/environment checkpoints`. `TRAINYARD_TORCH_CUTS` says how many
+//! cuts of each format.
+
+mod written;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::env::TestEnv;
 use crate::environments::made_environment;
+use crate::script::resume::searched;
 use crate::sim::chance::mix;
+use written::{Act, Recording, record, tree};
 
 const CUTS: u64 = 10;
-
-/// A file of a checkpoint and its content.
-type File = (String, Vec<u8>);
-
-/// Has a checkpoint written, and gives its name and its files in the order in which they were written.
-#[expect(clippy::disallowed_methods, reason = "tests make what they need")]
-fn written(environment: &str, format: &str, directory: &Path) -> (String, Vec<File>) {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/checkpoints/write.py");
-    let launcher: &[&str] = match format {
-        "dcp" => &["torchrun", "--standalone", "--nproc-per-node=2"],
-        _ => &["python"],
-    };
-    let mut command = Command::new(Path::new(environment).join("bin").join(launcher[0]));
-    command.args(&launcher[1..]).args([script, format]).arg(directory);
-    let output = command.env("OMP_NUM_THREADS", "1").env("HF_HUB_OFFLINE", "1").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let only = std::fs::read_dir(directory).unwrap().next().unwrap().unwrap();
-    let mut files: Vec<_> = std::fs::read_dir(only.path()).unwrap().map(Result::unwrap).collect();
-    files.sort_by_key(|file| file.metadata().unwrap().modified().unwrap());
-    let read = |file: std::fs::DirEntry| {
-        (file.file_name().into_string().unwrap(), std::fs::read(file.path()).unwrap())
-    };
-    (only.file_name().into_string().unwrap(), files.into_iter().map(read).collect())
-}
+/// What a file system writes in one go.
+const SECTOR_BYTES: usize = 512;
 
 /// A number below another one, which follows from a seed.
 fn below(seed: &mut u64, end: usize) -> usize {
@@ -41,10 +24,24 @@ fn below(seed: &mut u64, end: usize) -> usize {
     usize::try_from(mix(*seed) % end as u64).unwrap()
 }
 
-/// Whether a checkpoint is none without the file. The rest (a model's config, the optimizer) not every save has.
+/// Whether a checkpoint is none without the file. The rest (a model's config, the optimizer) not every save has. Which
+/// shards `DeepSpeed` wrote only its pickles say.
 fn is_needed(name: &str) -> bool {
-    let endings = [".distcp", ".metadata", ".safetensors", ".index.json", "trainer_state.json"];
-    endings.iter().any(|ending| name.ends_with(ending))
+    let endings = [
+        ".distcp",
+        ".metadata",
+        "/metadata.json",
+        ".safetensors",
+        ".index.json",
+        "trainer_state.json",
+        ".ckpt",
+        ".nemo",
+    ];
+    endings.iter().any(|ending| name.ends_with(ending)) || is_single(name)
+}
+
+fn is_single(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|it| it == "pt") && !name.contains('/')
 }
 
 /// Whether the file shows where it ends: weights and archives do.
@@ -52,38 +49,44 @@ fn has_an_end(name: &str) -> bool {
     is_needed(name) || [".pt", ".pth", ".bin"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// Cuts a checkpoint in one of three ways, and says how.
-fn cut(files: &mut Vec<File>, seed: &mut u64) -> String {
-    let chosen = |files: &[File], seed: &mut u64, is_one: fn(&str) -> bool| {
-        let able: Vec<usize> = (0..files.len()).filter(|index| is_one(&files[*index].0)).collect();
-        able[below(seed, able.len())]
+/// Writes the second checkpoint of a recording and cuts it off in one of three ways. Says how.
+fn cut(recording: &Recording, place: &Path, seed: &mut u64) -> String {
+    let whole = recording.acts.len();
+    let older: Vec<PathBuf> = tree(&recording.older).into_iter().map(|(name, _)| name).collect();
+    let chosen = |seed: &mut u64, is_one: fn(&str) -> bool| {
+        recording.perform(place, whole);
+        let mut able = tree(place);
+        able.retain(|(name, _)| !older.contains(name) && is_one(&name.to_string_lossy()));
+        let at = below(seed, able.len().max(1));
+        able.into_iter().nth(at)
     };
-    match below(seed, 3) {
+    match below(seed, 4) {
         0 => {
-            let mut left = below(seed, files.iter().map(|(_, content)| content.len()).sum());
-            let until = files.iter().position(|(_, content)| {
-                let is_it = left < content.len();
-                left -= if is_it { 0 } else { content.len() };
-                is_it
-            });
-            files.truncate(until.unwrap() + 1);
-            let (name, content) = files.last_mut().unwrap();
-            content.truncate(left);
-            format!("its writer ended after {left} bytes of {name}")
+            if let Some((name, content)) = chosen(seed, has_an_end) {
+                let left = below(seed, content.len());
+                std::fs::write(place.join(&name), &content[..left]).unwrap();
+                return format!("{} has {left} bytes", name.display());
+            }
         }
         1 => {
-            let at = chosen(files, seed, has_an_end);
-            let (name, content) = &mut files[at];
-            let left = below(seed, content.len());
-            content.truncate(left);
-            format!("{name} has {left} bytes")
+            if let Some((name, _)) = chosen(seed, is_needed) {
+                std::fs::remove_file(place.join(&name)).unwrap();
+                return format!("{} is missing", name.display());
+            }
+            std::fs::remove_dir_all(place).unwrap();
         }
-        _ => {
-            let at = chosen(files, seed, is_needed);
-            let (name, _) = files.remove(at);
-            format!("{name} is missing")
-        }
+        _ => {}
     }
+    let done = below(seed, whole);
+    recording.perform(place, done);
+    let mut next = recording.acts[done].clone();
+    if let Act::Write { bytes, .. } = &mut next
+        && bytes.len() > SECTOR_BYTES
+    {
+        bytes.truncate(below(seed, bytes.len()));
+        next.perform(place);
+    }
+    format!("its writer ended after {done} of {whole} acts, in {next:.80?}")
 }
 
 /// A run that has a checkpoint directory, and that directory.
@@ -96,53 +99,95 @@ fn run(env: &TestEnv) -> (i64, PathBuf) {
     (run, env.run_dir(run).join("checkpoints"))
 }
 
-fn put(directory: &Path, files: &[File]) {
-    if directory.exists() {
-        std::fs::remove_dir_all(directory).unwrap();
-    }
-    std::fs::create_dir_all(directory).unwrap();
-    for (name, content) in files {
-        std::fs::write(directory.join(name), content).unwrap();
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "tests are told how many")]
 fn cuts() -> u64 {
     std::env::var("TRAINYARD_TORCH_CUTS").map_or(CUTS, |text| text.parse().unwrap())
 }
 
-#[expect(clippy::print_stdout, reason = "a story that is left out says so")]
-fn no_cut_is_complete(format: &str) {
-    let Some(environment) = made_environment("torch") else {
-        println!("there is no PyTorch: `tests/launchers/environment torch` installs it");
+/// The complete ones of a place by step, as the daemon tells them.
+fn complete(env: &TestEnv, run: i64, directory: &Path, place: &Path) -> Vec<i64> {
+    if directory.is_symlink() {
+        std::fs::remove_file(directory).unwrap();
+    } else {
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    std::os::unix::fs::symlink(place, directory).unwrap();
+    let shown = env.line(&format!("checkpoints {run} --json")).success().json();
+    let all = shown["checkpoints"].as_array().unwrap();
+    let complete = all.iter().filter(|one| one["complete"] == true);
+    let mut steps: Vec<i64> = complete.map(|one| one["step"].as_i64().unwrap()).collect();
+    steps.sort_unstable();
+    steps
+}
+
+#[expect(clippy::print_stdout, reason = "a story that is left out says so, and how much was done")]
+fn no_cut_is_gone_on_from(format: &str, older: i64, newer: i64) {
+    let Some(environment) = made_environment("checkpoints") else {
+        println!("there are no libraries: `tests/launchers/environment checkpoints` installs them");
         return;
     };
     let env = TestEnv::new();
-    let (name, whole) = written(&environment, format, &env.home().join("written"));
+    let recording = record(&environment, format, &env.home().join("written"));
     let (run, directory) = run(&env);
-    let place = directory.join(name);
-    let catalogue = || env.line(&format!("checkpoints {run} --json")).success().json();
+    let home = |number: u64| env.home().join("cuts").join(number.to_string());
+    let place = |number: u64| home(number).join("checkpoints");
 
-    put(&place, &whole);
-    let shown = catalogue();
-    assert_eq!((&shown["count"], &shown["complete"]), (&1.into(), &1.into()), "{shown:#}");
-    assert_eq!(shown["checkpoints"][0]["format"], format, "{shown:#}");
-    for number in 0..cuts() {
-        let mut seed = number << 32;
-        let mut files = whole.clone();
-        let how = cut(&mut files, &mut seed);
-        put(&place, &files);
-        let shown = catalogue();
-        assert_eq!(shown["complete"], 0, "cut {number}: {how}: {shown:#}");
+    // The first is whole.
+    recording.perform(&place(0), recording.acts.len());
+    assert_eq!(complete(&env, run, &directory, &place(0)), [older, newer]);
+    let mut wrong = Vec::new();
+    let mut how = vec!["nothing was cut".to_owned()];
+    for number in 1..=cuts() {
+        how.push(cut(&recording, &place(number), &mut (number << 32)));
+        let complete = complete(&env, run, &directory, &place(number));
+        if complete != [older] {
+            wrong.push(format!("catalogue: {complete:?} are complete: {}", how.last().unwrap()));
+        }
     }
+    let homes: Vec<PathBuf> = (0..=cuts()).map(home).collect();
+    for (number, taken) in searched(&homes, None).into_iter().enumerate() {
+        let expected = if number == 0 { newer } else { older };
+        if taken.as_ref().and_then(|(_, step)| *step) != Some(expected) {
+            wrong.push(format!("the job takes {taken:?}: {}", how[number]));
+        }
+    }
+    println!("{format}: {} cuts, {} wrong", cuts(), wrong.len());
+    assert!(wrong.is_empty(), "{format}:\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn no_cut_of_dcp_is_complete() {
-    no_cut_is_complete("dcp");
+fn no_cut_of_dcp_is_gone_on_from() {
+    no_cut_is_gone_on_from("dcp", 500, 1000);
 }
 
 #[test]
-fn no_cut_of_hugging_face_is_complete() {
-    no_cut_is_complete("huggingface");
+fn no_cut_of_hugging_face_is_gone_on_from() {
+    no_cut_is_gone_on_from("huggingface", 4, 8);
+}
+
+#[test]
+fn no_cut_of_deepspeed_is_gone_on_from() {
+    no_cut_is_gone_on_from("deepspeed", 500, 1000);
+}
+
+#[test]
+fn no_cut_of_megatron_is_gone_on_from() {
+    no_cut_is_gone_on_from("megatron", 500, 1000);
+}
+
+#[test]
+fn no_cut_of_lightning_is_gone_on_from() {
+    no_cut_is_gone_on_from("lightning", 4, 8);
+}
+
+#[test]
+fn no_cut_of_nemo_is_gone_on_from() {
+    no_cut_is_gone_on_from("nemo", 500, 1000);
+    no_cut_is_gone_on_from("nemo-file", 500, 1000);
+}
+
+#[test]
+fn no_cut_of_a_file_is_gone_on_from() {
+    no_cut_is_gone_on_from("file", 500, 1000);
+    no_cut_is_gone_on_from("safetensors", 500, 1000);
 }

@@ -42,7 +42,7 @@ impl Case {
     }
 
     fn pointer(self, name: &[u8], text: &str, entries: Option<usize>) -> Self {
-        let pointer = Pointer { name: name.into(), text: text.into(), entries };
+        let pointer = Pointer { name: name.into(), text: Some(text.into()), entries };
         Self { pointer: Some(pointer), ..self }
     }
 
@@ -195,9 +195,20 @@ fn megatron_is_complete_once_the_tracker_reached_it() {
     told("150\n", Some(2)).is_complete();
     told("50", Some(2))
         .lacks("`latest_checkpointed_iteration.txt` names `iter_0000050`, not this one");
-    for nothing in ["", "1e3", "-1", "99999999999999999999"] {
+    for nothing in ["1e3", "-1", "99999999999999999999"] {
         told(nothing, Some(2)).lacks("`latest_checkpointed_iteration.txt` names nothing");
     }
+    // Emptied by a full disk, or full of NUL after a power cut: the newest may be what it was to name.
+    for blank in ["", " \n", "\0\0\0"] {
+        told(blank, Some(2)).lacks("`latest_checkpointed_iteration.txt` names nothing");
+        let beside = |names| told(blank, Some(2)).beside(names);
+        beside("iter_0000100/ logs_200/").lacks("`latest_checkpointed_iteration.txt` is empty");
+        beside("iter_0000100/ iter_0000150/").is_complete();
+        beside("iter_0000100/ iter_0000050/").lacks("`latest_checkpointed_iteration.txt` is empty");
+    }
+    let mut unread = told("", Some(2)).beside("iter_0000100/ iter_0000150/");
+    unread.pointer.as_mut().unwrap().text = None;
+    unread.lacks("`latest_checkpointed_iteration.txt` names nothing");
     told("150", None)
         .lacks("`latest_checkpointed_iteration.txt` names `iter_0000150`, which is not there");
     told("release", Some(2))
