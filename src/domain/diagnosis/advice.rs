@@ -36,6 +36,7 @@ pub(super) fn in_words(kind: Kind) -> Option<&'static str> {
         | Kind::PreparationFailed
         | Kind::DataChanged
         | Kind::Lost
+        | Kind::Hung
         | Kind::Stopped
         | Kind::UnderWay
         | Kind::Completed
@@ -122,7 +123,10 @@ const TO_DO: &[(Kind, &str)] = &[
         "see how it is spelled, and that `[environment]` puts it on the PATH of the job",
     ),
     (Kind::BadArguments, "compare `[args]` with what the program takes"),
-    (Kind::SyntaxError, "mend the code and submit it again"),
+    (
+        Kind::SyntaxError,
+        "mend the code, or choose an environment whose Python is new enough for it, and submit it again",
+    ),
     (Kind::PythonException, "look at the place that is named; `trainyard logs` has the rest"),
     (
         Kind::Crash,
@@ -147,6 +151,11 @@ const TO_DO: &[(Kind, &str)] = &[
     (Kind::Rejected, "change what the refusal names, and submit it again"),
     (Kind::PreparationFailed, "`trainyard logs --source build` shows the whole build"),
     (Kind::DataChanged, "see what changed, or set `on_drift`"),
+    (
+        Kind::Hung,
+        "see what each process waited for, in `logs/ATTEMPT.stacks` of the run directory; where it was only slow, a \
+             longer `no_progress_timeout` helps",
+    ),
     (Kind::Lost, "ask the administrators what became of the job; submit it again"),
     (Kind::Held, "`scontrol release` releases a job that you hold; others an administrator has to"),
     (Kind::NeverStarts, "cancel it and ask for less, or for another class"),

@@ -40,10 +40,10 @@ impl Candidate<'_> {
 pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
     let mut candidates: Vec<Candidate<'_>> = case.logs.iter().flat_map(of_log).collect();
     candidates.sort_by_key(Candidate::order);
-    let first = candidates.first()?;
     let root = case.logs.iter().find_map(|log| Some((log, torchrun::root_cause(&log.lines)?)));
-    let mut finding = Finding { evidence: evidence(first.log, &first.proof), ..said(first) };
     let root_cause = root.as_ref().map(|(_, root)| root);
+    let first = first_of(&candidates, root_cause)?;
+    let mut finding = Finding { evidence: evidence(first.log, &first.proof), ..said(first) };
     // torchrun's own exception does not say how the rank ended; signals have a line of their own.
     let code = root_cause.and_then(|root| root.exit_code).filter(|code| *code > 0);
     if let Some(code) = code.filter(|_| first.kind == Kind::ExitCode) {
@@ -69,6 +69,19 @@ pub(super) fn find(case: &Case<'_>) -> Option<Finding> {
         }
     }
     Some(finding)
+}
+
+/// The first of those in order. A rank that lost another is not the cause where torchrun saw that one end.
+fn first_of<'a, 'b>(
+    candidates: &'a [Candidate<'b>],
+    root: Option<&RootCause>,
+) -> Option<&'a Candidate<'b>> {
+    let first = candidates.first()?;
+    let lost_another = first.tier == Tier::Consequence && first.kind == Kind::CollectiveError;
+    let rank = first.line().and_then(|line| line.rank);
+    let is_another = rank.zip(root.and_then(|root| root.rank)).is_some_and(|(own, of)| own != of);
+    let mut told = candidates.iter().filter(|one| one.kind == Kind::ExitCode);
+    Some(if lost_another && is_another { told.next().unwrap_or(first) } else { first })
 }
 
 fn of_log(log: &Log) -> Vec<Candidate<'_>> {
@@ -116,7 +129,9 @@ fn of_traceback<'a>(log: &'a Log, stream: &[usize], traceback: Traceback) -> Can
 
 /// What it comes to, in a sentence that does not say yet by whom.
 fn said(candidate: &Candidate<'_>) -> Finding {
-    let quoted = shortened(&candidate.words);
+    // torchrun tells of a signal so.
+    let words = candidate.words.trim_start();
+    let quoted = shortened(words.strip_prefix("traceback : ").unwrap_or(words));
     let sentence = match advice::in_words(candidate.kind) {
         Some(words) => format!("{words}: {quoted}"),
         None => quoted,

@@ -30,8 +30,11 @@ pub(super) fn explain(case: &Case<'_>) -> Finding {
         Reason::Rejected => refused(case),
         Reason::DataChanged => Finding::new(Kind::DataChanged, recorded(case)),
         Reason::Lost | Reason::Superseded => by_slurm(case, Kind::Lost),
-        Reason::Hung
-        | Reason::NoProgress
+        Reason::Hung => {
+            let evidence = last_lines(case, &[Source::Training, Source::Scheduler]);
+            Finding { evidence, ..Finding::new(Kind::Hung, recorded(case)) }
+        }
+        Reason::NoProgress
         | Reason::NoCheckpoint
         | Reason::StoppedEarly
         | Reason::StoppedByPolicy

@@ -85,6 +85,8 @@ choice! {
         PreparationFailed = "preparation_failed",
         DataChanged = "data_changed",
         Lost = "lost",
+        /// It wrote nothing any more, and was ended for that.
+        Hung = "hung",
         /// Stopped by Trainyard, as its spec or its site says.
         Stopped = "stopped",
     }

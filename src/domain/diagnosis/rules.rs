@@ -77,6 +77,10 @@ const RULES: &[Rule] = &[
     // Disks.
     thrown(Kind::DiskFull, &["No space left on device"]),
     thrown(Kind::DiskFull, &["Disk quota exceeded"]),
+    // So torch.save tells of a file that it could not write to its end.
+    thrown(Kind::DiskFull, &["basic_ios::clear: iostream error"]),
+    thrown(Kind::DiskFull, &["inline_container.cc", "unexpected pos "]),
+    thrown(Kind::DiskFull, &["PytorchStreamWriter failed writing file"]),
     sign(Kind::DiskFull, &["write error: No space left on device"]),
     // GPUs.
     thrown(Kind::GpuMissing, &["Found no NVIDIA driver"]),

@@ -1,6 +1,7 @@
 //! Recorded logs of trainings that failed, reasons of Slurm's, and logs that mean harm.
 
 mod hostile;
+mod prepared;
 mod queue;
 
 use serde_json::{Value, json};
@@ -69,6 +70,13 @@ const RECORDINGS: &[(&str, &[u8])] = recordings![
     "device_assert",
     "slurm_oom",
     "bad_exit",
+    "newer_syntax",
+    "newer_package",
+    "torch_disk_full",
+    "text_disk_full",
+    "torch_worker_exception",
+    "ranks_left",
+    "ranks_killed",
 ];
 
 fn recorded(name: &str) -> Vec<u8> {
@@ -147,6 +155,12 @@ const FAILURES: &[Failure] = &[
     ("nccl_timeout", "collective_timeout", "", None, Some(2), 2),
     ("device_assert", "gpu_error", "RuntimeError", Some(44), None, 7),
     ("slurm_oom", "host_out_of_memory", "", None, Some(3), 1),
+    ("newer_syntax", "syntax_error", "SyntaxError", Some(1), None, 4),
+    ("torch_disk_full", "disk_full", "RuntimeError", Some(80), None, 19),
+    ("text_disk_full", "disk_full", "OSError", Some(86), None, 6),
+    ("torch_worker_exception", "python_exception", "DataError", Some(170), None, 29),
+    ("ranks_left", "exit_code", "", None, Some(1), 48),
+    ("ranks_killed", "killed", "", None, Some(1), 50),
 ];
 
 #[test]

@@ -73,6 +73,19 @@ def disk_full():
         checkpoint.write(b"0" * 1_000_000)
 
 
+def torch_disk_full():
+    """In a directory of a file system that is full: `small`, made by `record`."""
+    import torch
+
+    torch.save({"weights": torch.zeros(1_000_000)}, "small/step-10.pt")
+
+
+def text_disk_full():
+    with open("small/metrics.jsonl", "w") as metrics:
+        for step in range(200_000):
+            metrics.write(f'{{"step": {step}}}\n')
+
+
 def memory_error():
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     bytearray(8 << 30)
@@ -146,6 +159,25 @@ def torch_half_checkpoint():
     torch.load("last.pt")
 
 
+class Faulty:
+    """A dataset with a sample that cannot be read."""
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index == 5:
+            raise DataError("sample 5 has no label")
+        return index
+
+
+def torch_worker_exception():
+    import torch.utils.data
+
+    for _ in torch.utils.data.DataLoader(Faulty(), num_workers=2):
+        pass
+
+
 class Signalled:
     """A dataset whose worker is killed."""
 
@@ -217,6 +249,29 @@ def ranks_alone():
 def ranks_segfault():
     if group(60) == 1:
         ctypes.string_at(0)
+    time.sleep(60)
+
+
+def ranks_left():
+    """One leaves without a word while the other waits for it."""
+    import torch
+    import torch.distributed as dist
+
+    if group(60) == 1:
+        time.sleep(1)
+        os._exit(7)
+    dist.all_reduce(torch.zeros(1))
+    time.sleep(60)
+
+
+def ranks_killed():
+    import torch
+    import torch.distributed as dist
+
+    if group(60) == 1:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.all_reduce(torch.zeros(1))
     time.sleep(60)
 
 

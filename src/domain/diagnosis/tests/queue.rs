@@ -99,7 +99,7 @@ fn ends_that_slurm_knows_are_not_looked_for_in_the_training() {
         ("cancelled_by_user", Kind::Cancelled),
         ("out_of_memory", Kind::HostOutOfMemory),
         ("lost", Kind::Lost),
-        ("hung", Kind::Stopped),
+        ("no_progress", Kind::Stopped),
     ] {
         let explained = explained(json!({ "reason": reason, "message": "so it was" }), &logs);
         assert_eq!((explained.kind, explained.sentence.as_str()), (kind, "so it was"), "{reason}");
