@@ -18,8 +18,8 @@ use crate::domain::ids::RunId;
 use crate::ports::{Hands, Silence};
 use crate::store::{LiveRuns, RunRow};
 
-/// What all looks together ask in a second, on average.
-const CALLS_PER_SECOND: usize = 20;
+/// All looks together ask one thing in so long, on average: 20 a second.
+const CALL: SignedDuration = SignedDuration::from_millis(50);
 /// So much may be asked in a row.
 const AHEAD: SignedDuration = SignedDuration::from_secs(1);
 /// Between two looks at one run.
@@ -100,7 +100,6 @@ impl Known {
     }
 
     fn pay(&mut self, calls: usize, now: Timestamp) {
-        const CALL: SignedDuration = SignedDuration::from_millis(1_000 / CALLS_PER_SECOND as i64);
         let cost = CALL.saturating_mul(i32::try_from(calls).unwrap_or(i32::MAX));
         self.paid_at = self.paid_at(now).checked_add(cost).ok();
     }
@@ -134,6 +133,13 @@ impl Watched {
 impl Watching {
     fn lock(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a run has saved is recorded by somebody else.
+    pub(super) fn forget_news(&self, run: RunId) {
+        if let Some(watched) = self.lock().runs.get_mut(&run) {
+            watched.news = None;
+        }
     }
 
     /// What runs have saved that is not recorded yet.
@@ -229,6 +235,7 @@ mod tests {
     use super::*;
 
     const CALLS: usize = 7;
+    const CALLS_PER_SECOND: usize = 20;
 
     fn shown(known: &Known, run: RunId, calls: usize) -> Watched {
         let watched = known.runs.get(&run).cloned().unwrap_or_default();

@@ -283,8 +283,15 @@ async fn clear(
 async fn record(world: &World, id: RunId, walked: &Walked) -> Result<(), StoreError> {
     let _deciding = world.deciding.lock().await;
     let Some(row) = world.store.run(id).await? else { return Ok(()) };
+    // What was seen before and is not recorded yet is so with this.
+    world.watching.forget_news(id);
+    let saved = Saved::of(&walked.found, row.run.branch.as_ref());
+    let news = saved.news(row.run.saved.as_ref());
     let mut decision = Decision::stay(&row.run);
-    decision.run.saved = Some(Saved::of(&walked.found, row.run.branch.as_ref()));
+    decision.run.saved = Some(saved);
+    if let Some(news) = news {
+        decision = decision.note("checkpoint", news);
+    }
     world.store.record(decision, Vec::new(), world.clock.now()).await?;
     world.changed();
     Ok(())
