@@ -115,7 +115,7 @@ impl Known {
         let is_whole = shown.whole_at != known.whole_at;
         let news = if is_whole { shown.news.clone() } else { known.news.take() };
         let (told_at, looked_at) = (known.told_at, known.looked_at);
-        *known = Watched { told_at, news, looked_at, ..shown };
+        *known = Watched { looked_at, news, told_at, ..shown };
         self.pay(more, now);
     }
 }
