@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::inputs::{CodeDigest, Inputs, Stored};
 use crate::domain::keys::choice;
+use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
 use crate::domain::view::RunView;
@@ -110,6 +111,12 @@ pub enum SubmitOutcome {
 pub struct RunAnswer {
     pub run: RunView,
     pub change: u64,
+}
+
+/// Nodes that failed and are to be forgotten; all of them where none is named.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClearRequest {
+    pub nodes: Option<Vec<NodeName>>,
 }
 
 /// Data that is to be fingerprinted now.

@@ -22,11 +22,13 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
+use crate::domain::bad_nodes::Node;
 use crate::domain::checkpoint::{Branch, Format, Walked};
 use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CodeDigest, Stored};
+use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 
@@ -50,6 +52,8 @@ pub struct SubmitOrder {
     pub kill_wait: Seconds,
     /// What the job's files are made with.
     pub umask: u32,
+    /// Nodes that it is not to be given, in place of those that the script excludes; none: what the script says.
+    pub exclude: Vec<NodeName>,
 }
 
 /// A submission whose job is asked for.
@@ -126,6 +130,18 @@ pub trait Scheduler: Send + Sync {
         job: &'a JobKey,
         token: &'a Token,
         grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>>;
+
+    /// All nodes of the cluster, as they are now. The local target has none.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, Silence>>;
+
+    /// Says which nodes a job that waits is not to be given, in place of what was said before. A job under that id which is
+    /// not of the submission is left alone.
+    fn exclude<'a>(
+        &'a self,
+        job: &'a JobKey,
+        token: &'a Token,
+        nodes: &'a [NodeName],
     ) -> BoxFuture<'a, Result<(), Silence>>;
 
     /// The run's end is recorded: what was kept to tell it may go.

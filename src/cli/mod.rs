@@ -3,6 +3,7 @@
 //! stdout is data, stderr is talk. To add a verb: a file with its `Args` and its function, a line in [`Verb`] and one in
 //! [`dispatch`].
 
+mod bad_nodes;
 mod cancel;
 mod check;
 mod checkpoints;

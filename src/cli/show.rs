@@ -11,6 +11,7 @@ use crate::cli::dataset::short;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::{Column, table, width};
 use crate::cli::text::{TerminalText, ago, length, moment, one_line, path, value};
+use crate::domain::bad_nodes::BadNode;
 use crate::domain::dataset::{Compared, DatasetView};
 use crate::domain::units::Bytes;
 use crate::domain::view::{AttemptView, CodeView, RunView};
@@ -100,6 +101,7 @@ fn text(run: &RunView, now: Timestamp) -> String {
             format!("{} {} at step {}", TerminalText(name), value(metric.last), metric.step),
         ));
     }
+    lines.extend(avoids(run));
     lines.extend(saved(run));
     lines.extend(got::lines(run));
     lines.extend(files(run, now));
@@ -111,6 +113,16 @@ fn text(run: &RunView, now: Timestamp) -> String {
     }
     let heading = format!("run {} {}\n", run.id, TerminalText(&run.name));
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
+}
+
+/// The nodes that its next attempt keeps away from.
+fn avoids(run: &RunView) -> Option<(&'static str, String)> {
+    let each = |bad: &BadNode| {
+        let BadNode { node, why, run, attempt, until, .. } = bad;
+        format!("{node} ({why} in attempt {attempt} of run {run}, until {})", moment(*until))
+    };
+    let avoided: Vec<String> = run.avoids.iter().map(each).collect();
+    (!avoided.is_empty()).then(|| ("avoids", avoided.join(", ")))
 }
 
 /// How it stands, and whose it is.

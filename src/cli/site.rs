@@ -1,5 +1,6 @@
 //! `site`: the site config as it is in force.
 
+use crate::cli::bad_nodes;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, found_slurm};
@@ -18,6 +19,8 @@ pub enum Command {
     Show,
     /// Remove captured code that no run uses any more
     Gc(gc::Args),
+    /// List the nodes that failed under runs and are kept away from, and forget them
+    BadNodes(bad_nodes::Args),
     /// Check the config against the live cluster (not supported by this version)
     #[command(hide = true)]
     Check(Later),
@@ -48,6 +51,7 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
     match command {
         Command::Show => {}
         Command::Gc(args) => return gc::run(context, args),
+        Command::BadNodes(args) => return bad_nodes::run(context, args),
         Command::Check(_) => {
             return Err(CliError::usage("`site check` is not supported by this version"));
         }

@@ -9,6 +9,7 @@ use tracing::warn;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::gather::{Gathered, Given, gather};
+use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::admit::takes_no_room;
 use crate::domain::ids::{RunId, run_dir_name};
@@ -18,6 +19,7 @@ use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::{Resolved, Target};
+use crate::domain::run::Run;
 use crate::fault::point;
 use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, Silence};
@@ -252,7 +254,10 @@ async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, Stor
     let cluster = resolved.compute.target.cluster();
     let starts_at_once = takes_no_room(cluster) && resolved.environment.requirements.is_none();
     let scheduler = world.schedulers.get(cluster).filter(|_| starts_at_once);
-    new.start = scheduler.map(|_| calls::start(world, &resolved));
+    if scheduler.is_some() {
+        let avoided = nodes::avoided(world, &Run::accepted(run), &resolved).await?;
+        new.start = Some(calls::start(world, &resolved, avoided));
+    }
     let under_way = new.start.as_ref().map(|start| UnderWay::begin(world, &start.token));
     let acceptance = record(world, new).await?;
     point("run_recorded");

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
+use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
 use crate::domain::ids::JobName;
@@ -103,7 +104,8 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
             return wait(world, row, format!("its checkpoint cannot be chosen: {silence}")).await;
         }
     }
-    let start = calls::start(world, &row.resolved);
+    let avoided = nodes::avoided(world, &row.run, &row.resolved).await?;
+    let start = calls::start(world, &row.resolved, avoided);
     let under_way = UnderWay::begin(world, &start.token);
     let (run, run_dir, owner) = (row.run.clone(), row.run_dir.clone(), row.owner.clone());
     let intending = Intending { run, run_dir, owner, start };
@@ -143,7 +145,9 @@ async fn call_again(
         if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
             world.changed();
             let job_name = JobName::of(&row.run_dir, submission.attempt_base, token);
-            let intent = Intent { submission: submission.id, job_name };
+            // The same call: with what it was told before.
+            let avoided = submission.avoided.clone();
+            let intent = Intent { submission: submission.id, job_name, avoided };
             calls::begin(under_way, &Submitted::of(row, scheduler), intent);
             called += 1;
         }

@@ -7,6 +7,7 @@ use tracing::{error, info};
 
 use crate::daemon::reconcile::tell;
 use crate::daemon::world::World;
+use crate::domain::bad_nodes::{Avoided, excluded};
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Answer, Policy};
@@ -50,9 +51,10 @@ impl<'a> Submitted<'a> {
     }
 }
 
-/// Where a run is submitted, and as what.
-pub(super) fn start(world: &World, resolved: &Resolved) -> Start {
+/// Where a run is submitted, as what, and away from which nodes.
+pub(super) fn start(world: &World, resolved: &Resolved, avoided: Avoided) -> Start {
     Start {
+        avoided,
         cluster: resolved.compute.target.cluster().to_owned(),
         token: Token::from_bits(world.clock.random_bits()),
         host: world.host.clone(),
@@ -81,6 +83,10 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
         warn_before_end: resolved.failure.warn_before_end,
         kill_wait: resolved.script.kill_wait,
         umask: resolved.script.umask.0,
+        exclude: match intent.avoided.as_slice() {
+            [] => Vec::new(),
+            avoided => excluded(&resolved.compute, avoided),
+        },
     };
     world.tasks.clone().spawn(async move {
         point("submit_begins");

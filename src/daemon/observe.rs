@@ -16,6 +16,7 @@ use crate::daemon::checkpoints::see_saved;
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::markers::look_up_marker;
+use crate::daemon::nodes::see_failed_nodes;
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, Token};
 use crate::domain::run::{
@@ -51,6 +52,7 @@ pub(super) async fn observe(
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
     look(world, live, builds, &mut observed).await;
+    see_failed_nodes(world, live, &mut observed.seen).await;
     // Beside one another: each may lie on a mount of its own that hangs.
     let ended = observed.seen.iter_mut().filter_map(|(id, seen)| Some((live.get(id)?, seen)));
     stream::iter(ended)
@@ -346,6 +348,7 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::*;
+    use crate::domain::bad_nodes::Avoided;
     use crate::domain::ids::{JobKey, SubmissionId};
     use crate::domain::run::{Event, Granted, Phase, Policy, step};
     use crate::domain::units::Seconds;
@@ -384,7 +387,15 @@ mod tests {
             digest: None,
         };
         let events = [
-            (Event::Admitted { submission: SubmissionId(1), token: token.clone(), cluster }, true),
+            (
+                Event::Admitted {
+                    submission: SubmissionId(1),
+                    token: token.clone(),
+                    cluster,
+                    avoided: Avoided::default(),
+                },
+                true,
+            ),
             (Event::Acknowledged { job: job.clone(), notices: String::new() }, true),
             (Event::Found(Box::new(sighting(3))), false),
         ];

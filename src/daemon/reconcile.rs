@@ -11,6 +11,7 @@ use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::environments::{collect_environment, collect_last};
 use crate::daemon::inboxes;
+use crate::daemon::nodes::keep_away;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::retention;
 use crate::daemon::secrets::remove_secrets;
@@ -65,6 +66,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     inboxes::clear(world, observed.taken).await;
     laps.settle = laps.lap();
     report.submitted = admit_waiting(world, &live).await?;
+    keep_away(world).await?;
     inboxes::sweep(world, &live).await?;
     // A build that nobody waits for is looked at until its job is over.
     report.left = remove_secrets(world).await? + builds.len();

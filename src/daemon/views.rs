@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
 use crate::domain::view::{MetricView, Recorded, RunView};
@@ -11,8 +12,12 @@ use crate::store::{Filter, StoreError, WholeRun};
 
 /// One run whole; `None` when there is none.
 pub async fn run_view(world: &World, id: RunId) -> Result<Option<RunView>, StoreError> {
-    let now = world.clock.now();
-    Ok(world.store.whole(id).await?.map(|run| view(&run, now)))
+    let Some(run) = world.store.whole(id).await? else { return Ok(None) };
+    let mut shown = view(&run, world.clock.now());
+    if shown.state != "completed" {
+        shown.avoids = nodes::kept_away_from(world, &run.row).await?;
+    }
+    Ok(Some(shown))
 }
 
 /// Runs by filter, newest first, without their attempts.

@@ -12,6 +12,7 @@ use crate::daemon::builds::Builds;
 use crate::daemon::environments::Taken;
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
+use crate::daemon::nodes::Nodes;
 use crate::daemon::retention::Retaining;
 use crate::daemon::state_dir::StateDir;
 use crate::daemon::watch::Watching;
@@ -88,6 +89,7 @@ pub struct World {
     pub(super) builds: Builds,
     pub(super) retaining: Retaining,
     pub(super) watching: Watching,
+    pub(super) nodes: Nodes,
     /// What a build finds around it.
     pub(super) build_environment: Vec<(String, String)>,
     /// This machine, as a submission records it.
@@ -152,6 +154,7 @@ impl World {
             builds: Builds::default(),
             retaining: Retaining::default(),
             watching: Watching::default(),
+            nodes: Nodes::default(),
             build_environment,
             host,
             look_patience,

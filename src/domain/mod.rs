@@ -32,6 +32,7 @@ pub mod text;
 pub mod tree;
 pub mod word;
 
+pub mod bad_nodes;
 pub mod build_job;
 pub mod checkpoint;
 pub mod diagnosis;

@@ -1,10 +1,66 @@
 //! Slurm's short spelling of node names, `n[1-3,05-07],gpu1`, spelt out.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::ids::NotAn;
+
 /// Names that one list may come to; the largest machines have some ten thousand nodes.
 pub const NODES_MAX: usize = 65_536;
 
 /// Bytes of one name: names of hosts have no more. With [`NODES_MAX`] it bounds what a list comes to.
 pub const NAME_BYTES_MAX: usize = 255;
+
+/// The name of one node: what may stand on a command line, and in a list beside others, and stays one name there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeName(String);
+
+impl NodeName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = NotAn;
+
+    fn from_str(text: &str) -> Result<Self, NotAn> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let fine = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.len() <= NAME_BYTES_MAX
+            && text.chars().all(is_plain);
+        if fine { Ok(Self(text.to_owned())) } else { Err(NotAn::new("name of a node", text)) }
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = NotAn;
+
+    fn try_from(text: String) -> Result<Self, NotAn> {
+        text.parse()
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Names beside one another, with this between them.
+pub fn joined<'a>(names: impl IntoIterator<Item = &'a NodeName>, between: &str) -> String {
+    let names: Vec<&str> = names.into_iter().map(NodeName::as_str).collect();
+    names.join(between)
+}
 
 /// Why a list cannot be spelt out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,6 +172,17 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &str) {
         assert_eq!(expand(text).map(|names| names.join(" ")), Ok(expected.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn a_name_stays_one_name() {
+        for fine in ["n1", "gpu-07.cluster", "r1_n2", "7"] {
+            assert_eq!(fine.parse::<NodeName>().map(String::from), Ok(fine.to_owned()));
+        }
+        let long = "n".repeat(NAME_BYTES_MAX + 1);
+        for wrong in ["", "-n1", "n1,n2", "n[1-2]", "n 1", "n1\n", "n1=", "$(x)", "né", &long] {
+            assert!(wrong.parse::<NodeName>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -246,6 +246,9 @@ pub struct Failure {
     /// Whether the job's script has Slurm requeue the job after its time limit, or when the training has saved.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub requeues_itself: bool,
+    /// Whether attempts keep away from nodes that failed; runs from before that was known do not.
+    #[serde(default)]
+    pub exclude_failed_nodes: bool,
 }
 
 impl Failure {

@@ -190,8 +190,11 @@ keys! {
         no_progress_timeout: At<Seconds>,
         /// Who has the run started again after its time limit, or when it has saved. Default: `daemon`.
         requeue: At<Requeue>,
+        /// Whether the next attempt keeps away from the nodes that failed under an earlier one, and from those that failed
+        /// under several attempts of anybody. Default: true.
+        exclude_failed_nodes: At<bool>,
     }
-    later { "exclude_failed_nodes" }
+    later {}
 }
 
 keys! {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::bad_nodes::BadNode;
 use crate::domain::checkpoint::SavedView;
 use crate::domain::dataset::DatasetView;
 use crate::domain::environment::EnvironmentRecord;
@@ -71,6 +72,9 @@ pub struct RunView {
     pub code: CodeView,
     #[serde(default)]
     pub datasets: Vec<DatasetView>,
+    /// Nodes that failed, and that its next attempt keeps away from, as far as enough others are left.
+    #[serde(default)]
+    pub avoids: Vec<BadNode>,
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,
@@ -142,6 +146,9 @@ pub struct AttemptView {
     pub exit_code: Option<i32>,
     pub signal: Option<i32>,
     pub nodes: Vec<String>,
+    /// Those of them that are to blame for its end.
+    #[serde(default)]
+    pub failed_nodes: Vec<String>,
     pub hardware_class: Option<String>,
     pub partition: Option<String>,
     pub qos: Option<String>,
@@ -259,6 +266,7 @@ impl RunView {
             spec_digest: recorded.spec_digest.to_owned(),
             code: CodeView::of(resolved, recorded.inputs),
             datasets: DatasetView::of_run(&resolved.datasets, &recorded.inputs.datasets),
+            avoids: Vec::new(),
             rerun_of: recorded.inputs.rerun_of,
             attempts: Some(attempts),
         }
@@ -310,6 +318,7 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         exit_code: attempt.exit_code,
         signal: attempt.signal,
         nodes: attempt.nodes.clone(),
+        failed_nodes: attempt.failed_nodes.iter().map(ToString::to_string).collect(),
         hardware_class: attempt.started_at.map(|_| resolved.compute.class.clone()),
         partition: attempt.granted.partition.clone(),
         qos: attempt.granted.qos.clone(),

@@ -11,7 +11,9 @@ use jiff::SignedDuration;
 use nix::sys::signal::Signal;
 
 use crate::chain;
+use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
+use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Granted, Phase, Sighting};
 use crate::domain::units::Seconds;
 use crate::files::process;
@@ -162,6 +164,20 @@ impl Scheduler for LocalScheduler {
     ) -> BoxFuture<'a, Result<(), Silence>> {
         let spool = self.0.spool_of(job);
         Box::pin(async move { self.blocking(move |_| cancel(&spool, grace)).await? })
+    }
+
+    /// There is only this machine, and whoever asks is on it.
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, Silence>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn exclude<'a>(
+        &'a self,
+        _job: &'a JobKey,
+        _token: &'a Token,
+        _nodes: &'a [NodeName],
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn forget<'a>(&'a self, job: &'a JobKey) -> BoxFuture<'a, ()> {

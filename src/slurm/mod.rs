@@ -1,7 +1,7 @@
 //! [`Scheduler`](crate::ports::Scheduler) of a Slurm cluster, over its own commands and nothing else.
 //!
 //! Each command has a file that owns what is asked and how the answer is read, as pure functions of text: [`squeue`],
-//! [`sacct`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`queue`] what else
+//! [`sacct`], [`nodes`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`queue`] what else
 //! has to be asked, [`identity`] says whose a record is, [`found`] makes a site config of a cluster that nobody
 //! described, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
 //! [`Silence`](crate::ports::Silence), never an absence.
@@ -14,6 +14,7 @@ mod documented;
 mod fields;
 pub mod found;
 pub mod identity;
+mod nodes;
 pub mod poll;
 mod queue;
 #[cfg(test)]

@@ -7,7 +7,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
+use crate::domain::nodelist::{NodeName, joined};
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
@@ -17,6 +19,7 @@ use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
 use crate::slurm::identity::Ours;
+use crate::slurm::nodes;
 use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
 use crate::slurm::queue::Queue;
 use crate::slurm::sacct::{self, Record, Which};
@@ -276,10 +279,7 @@ impl Scheduler for SlurmScheduler {
         grace: bool,
     ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
-            let id = match job.array_task {
-                Some(task) => format!("{}_{task}", job.job),
-                None => job.job.to_string(),
-            };
+            let id = id_of(job);
             if self.is_still_of(job, &id, token).await? {
                 let warn = ["--batch", "--signal=USR1"].map(str::to_owned);
                 let args = warn.into_iter().filter(|_| grace).chain([id]).collect();
@@ -287,6 +287,31 @@ impl Scheduler for SlurmScheduler {
             }
             warn!(cluster.name = %self.name, "job {job} is another's by now: it is left alone");
             Ok(())
+        })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, Silence>> {
+        Box::pin(async move {
+            let answer = self.commands.ask(Query::Scontrol, nodes::args()).await?;
+            Ok(nodes::parse(&String::from_utf8_lossy(&answer)))
+        })
+    }
+
+    /// Looked up right before, as for [`Self::cancel`]: scontrol, too, goes by the id alone.
+    fn exclude<'a>(
+        &'a self,
+        job: &'a JobKey,
+        token: &'a Token,
+        nodes: &'a [NodeName],
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async move {
+            let id = id_of(job);
+            if self.is_still_of(job, &id, token).await? {
+                let args = nodes::exclusion(&id, nodes);
+                return self.commands.ask(Query::Scontrol, args).await.map(drop);
+            }
+            let why = format!("job {job} is another's by now");
+            Err(Silence { who: self.name.clone(), why })
         })
     }
 
@@ -306,6 +331,14 @@ impl Scheduler for SlurmScheduler {
     }
 }
 
+/// A job, as Slurm's commands are told it.
+fn id_of(job: &JobKey) -> String {
+    match job.array_task {
+        Some(task) => format!("{}_{task}", job.job),
+        None => job.job.to_string(),
+    }
+}
+
 /// Whether the job that is shown is of the submission with that token; none where it is not shown.
 fn is_still_of(job: &JobKey, token: &Token, rows: &[squeue::Row], seer: &Seer<'_>) -> Option<bool> {
     let row = rows.iter().find(|row| row.key(seer.cluster) == *job)?;
@@ -315,7 +348,7 @@ fn is_still_of(job: &JobKey, token: &Token, rows: &[squeue::Row], seer: &Seer<'_
 /// What identifies the submission stands on the command line, where it wins over the script and the environment.
 fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
     let run_dir = order.run_dir.to_str()?;
-    Some(vec![
+    let mut args = vec![
         "--parsable".to_owned(),
         format!("{JOB_NAME}{}", order.job_name),
         // `%` begins a word of sbatch's own in file names, and only there.
@@ -323,7 +356,11 @@ fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
         "--open-mode=append".to_owned(),
         "--propagate=NONE".to_owned(),
         format!("--chdir={run_dir}"),
-    ])
+    ];
+    if !order.exclude.is_empty() {
+        args.push(format!("--exclude={}", joined(&order.exclude, ",")));
+    }
+    Some(args)
 }
 
 #[cfg(test)]

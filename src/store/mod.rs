@@ -4,6 +4,7 @@
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
 mod acceptance;
+mod bad_nodes;
 mod build_jobs;
 mod environments;
 mod events;

@@ -23,6 +23,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/008-environment.sql")),
     M::up(include_str!("migrations/009-built.sql")),
     M::up(include_str!("migrations/010-build-job.sql")),
+    M::up(include_str!("migrations/011-bad-node.sql")),
     M::up(include_str!("migrations/012-retention.sql")),
 ];
 

@@ -10,6 +10,7 @@ use crate::domain::inputs::Inputs;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::fault::point;
+use crate::store::bad_nodes;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::retention;
@@ -281,6 +282,7 @@ pub(super) fn write(
     )?;
     for attempt in decision.closed.iter().chain(&run.attempt) {
         write_attempt(tx, run.id, attempt)?;
+        bad_nodes::insert(tx, run.id, attempt, now)?;
     }
     for note in &decision.notes {
         events::insert(tx, run.id, note, now)?;

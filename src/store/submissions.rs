@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
+use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
 use crate::store::handle::{During, Store, StoreError, change};
@@ -18,6 +20,8 @@ use crate::store::writer::begin;
 pub struct Intent {
     pub submission: SubmissionId,
     pub job_name: JobName,
+    /// Nodes that failed, and that it keeps away from.
+    pub avoided: Vec<NodeName>,
 }
 
 /// What is about to be submitted.
@@ -37,6 +41,7 @@ pub struct Start {
     /// The machine that the daemon is on.
     pub host: String,
     pub policy: Policy,
+    pub avoided: Avoided,
 }
 
 /// Who calls sbatch, for which cluster and on which machine.
@@ -203,7 +208,7 @@ pub(super) fn intend(
     now: Timestamp,
 ) -> Result<(Decision, Intent), StoreError> {
     let Intending { run, run_dir, owner, start } = intending;
-    let Start { cluster, token, host, policy } = start;
+    let Start { cluster, token, host, policy, avoided } = start;
     let attempt_base = run.attempts + 1;
     let job_name = JobName::of(&run_dir, attempt_base, token.clone());
     let calling = Calling { cluster: cluster.clone(), owner, host };
@@ -215,9 +220,11 @@ pub(super) fn intend(
         params![submission.0, run.id.0, attempt_base],
     )?;
     hold(tx, submission);
-    let decision = step(&run, &Event::Admitted { submission, token, cluster }, &policy, now);
+    let nodes = avoided.nodes.clone();
+    let admitted = Event::Admitted { submission, token, cluster, avoided };
+    let decision = step(&run, &admitted, &policy, now);
     write(tx, &decision, now)?;
-    Ok((decision, Intent { submission, job_name }))
+    Ok((decision, Intent { submission, job_name, avoided: nodes }))
 }
 
 /// Writes the intent to call sbatch once.

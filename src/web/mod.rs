@@ -8,6 +8,7 @@ mod datasets;
 mod error;
 mod kept;
 mod logs;
+mod nodes;
 mod reference;
 mod resume;
 mod runs;
@@ -42,6 +43,8 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/daemon", get(daemon::status))
         .route("/daemon/stop", post(daemon::stop))
         .route("/datasets", get(datasets::history).post(datasets::snapshot))
+        .route("/bad-nodes", get(nodes::list))
+        .route("/bad-nodes/clear", post(nodes::clear))
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))

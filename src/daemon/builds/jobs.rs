@@ -117,6 +117,7 @@ async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), Stri
         warn_before_end: Seconds(0),
         kill_wait: order.resolved.script.kill_wait,
         umask: order.resolved.script.umask.0,
+        exclude: Vec::new(),
     };
     let answer = scheduler.submit(order).await;
     info!(submission.id = submission.0, "submitted a build as submission {submission}: {answer:?}");

@@ -17,7 +17,11 @@ pub(super) fn explain(case: &Case<'_>) -> Finding {
         Reason::OutOfMemory => out_of_memory(case),
         Reason::TimeLimit | Reason::Deadline => by_slurm(case, Kind::TimeLimit),
         Reason::Preempted | Reason::Requeued => by_slurm(case, Kind::Preempted),
-        Reason::NodeFailure | Reason::BootFailure => by_slurm(case, Kind::NodeFailure),
+        Reason::NodeFailure | Reason::BootFailure => {
+            let attempt = case.run.attempts.iter().flatten().last();
+            let node = attempt.and_then(|attempt| attempt.failed_nodes.first().cloned());
+            Finding { node, ..by_slurm(case, Kind::NodeFailure) }
+        }
         Reason::CancelledByUser | Reason::CancelledByAdmin => by_slurm(case, Kind::Cancelled),
         Reason::LaunchFailed => {
             let finding = Finding::new(Kind::LaunchFailed, recorded(case));

@@ -263,5 +263,8 @@ fn attempt_line(attempt: &AttemptView) -> String {
     if !attempt.nodes.is_empty() {
         line.push_str(&format!(", on {}", attempt.nodes.join(", ")));
     }
+    if !attempt.failed_nodes.is_empty() {
+        line.push_str(&format!("; to blame: {}", attempt.failed_nodes.join(", ")));
+    }
     line
 }

@@ -63,6 +63,9 @@ impl Resolver<'_> {
             requeues_itself: spec
                 .and_then(|failure| failure.requeue.as_ref())
                 .is_some_and(|asked| asked.value == Requeue::Job),
+            exclude_failed_nodes: spec
+                .and_then(|failure| failure.exclude_failed_nodes.as_ref())
+                .is_none_or(|asked| asked.value),
         }
     }
 

@@ -127,6 +127,7 @@ impl Attempt {
             script_end: None,
             self_reported: false,
             warned_at: None,
+            failed_nodes: Vec::new(),
             data_drift: None,
             began: None,
             shown: None,

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
+use crate::domain::nodelist::joined;
 use crate::domain::run::attempt::open_attempt;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
@@ -25,6 +26,7 @@ pub(super) fn acknowledged(run: &Run, job: &JobKey, notices: &str, now: Timestam
                 submission.provisional |= !run.has_open_attempt();
             }
             decision.run.refusals = 0;
+            decision.run.avoidance_refused = false;
             accept(&mut decision.run, job, notices, now);
             decision.run.state = State::Queued { why: None };
             decision
@@ -68,6 +70,14 @@ pub(super) fn refused(
     };
     if matches!(call, Call::Unreachable(_)) {
         return refused_again(run, message, now);
+    }
+    let avoided = run.submission.as_ref().map_or(&[][..], |submission| &submission.avoided);
+    if !for_now && !avoided.is_empty() {
+        // They are ours, and not the spec's: where Slurm has no other nodes for it, it takes those that there are.
+        let mut decision = become_state(run, State::Pending { why: None, not_before: None });
+        decision.run.avoidance_refused = true;
+        let why = format!("refused without {}: {message}", joined(avoided, ", "));
+        return decision.note("avoided", format!("{why}; it is submitted again with them"));
     }
     if !for_now {
         let end = failed(Reason::Rejected, message, now);

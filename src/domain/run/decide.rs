@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::domain::ids::JobKey;
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::run::decision::Decision;
+use crate::domain::run::nodes::name_failed;
 use crate::domain::run::policy::Policy;
 use crate::domain::run::seen::{
     Answer, Event, Look, Phase, Preparation, Revocation, Seen, Sighting, WishKind,
@@ -58,7 +59,7 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     if total.run.is_due(policy, now) {
         apply(&mut total, Event::TimerDue);
     }
-    total
+    name_failed(total, run, &seen.unwell_nodes)
 }
 
 /// What was told about the run, in the order it must have happened; and what its script said in starts that the scheduler

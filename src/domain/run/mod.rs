@@ -12,6 +12,7 @@ mod decision;
 mod doubt;
 mod finish;
 mod jobs;
+mod nodes;
 mod policy;
 mod progress;
 mod reason;

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::bad_nodes::{Avoided, Unwell};
 use crate::domain::checkpoint::{Branch, Saved};
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
@@ -33,6 +34,8 @@ pub struct Seen {
     pub revocation: Option<Revocation>,
     /// What the run has saved; looked at where an attempt has ended.
     pub saved: Option<Saved>,
+    /// The nodes of the cluster that are not well; asked for where one may have ended an attempt.
+    pub unwell_nodes: Unwell,
     pub wishes: Vec<Wish>,
 }
 
@@ -254,6 +257,7 @@ pub enum Event {
         submission: SubmissionId,
         token: Token,
         cluster: String,
+        avoided: Avoided,
     },
     /// The run's own rules let it wait.
     Waits {
@@ -292,6 +296,8 @@ pub enum Event {
         earlier: Vec<Sighting>,
         told: Vec<ScriptEvent>,
     },
+    /// A job that the scheduler starts again keeps away from these nodes, as far as the scheduler takes it.
+    KeepsAway(Avoided),
     /// Another job of the same submission: it can only be in the way.
     Twin(Box<Sighting>),
     Script(ScriptEvent),

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::checkpoint::{Branch, Mark, Saved};
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
+use crate::domain::nodelist::NodeName;
 use crate::domain::run::claim::Claim;
 pub use crate::domain::run::reason::Reason;
 use crate::domain::run::seen::{Digest, Granted};
@@ -29,6 +30,9 @@ pub struct Run {
     /// Submissions in a row that were refused for now.
     #[serde(default)]
     pub refusals: u32,
+    /// The last submission was refused with the nodes that it was to keep away from: the next one keeps away from none.
+    #[serde(default)]
+    pub avoidance_refused: bool,
     /// Who did not answer, and since when, while the run depends on an answer.
     pub stale: Option<Stale>,
     /// What it had saved when it was last looked at: at the end of each attempt, and now and then while it runs; none without
@@ -176,6 +180,12 @@ pub struct Submission {
     /// The daemon ended before sbatch had answered: nothing may have been called at all.
     #[serde(default)]
     pub orphaned: bool,
+    /// Nodes that failed, and that the scheduler was told not to give it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub avoided: Vec<NodeName>,
+    /// The start that it was told so for.
+    #[serde(default)]
+    pub avoided_for: u32,
 }
 
 /// One start of a run: one job key and one restart count.
@@ -208,6 +218,9 @@ pub struct Attempt {
     /// When its script was told that the end is near.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warned_at: Option<Timestamp>,
+    /// Those of its nodes that are to blame for its end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed_nodes: Vec<NodeName>,
     /// What its script found of data that is not what it was when the run was submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data_drift: Option<String>,
@@ -366,6 +379,7 @@ impl Run {
             restarts: 0,
             vanished: 0,
             refusals: 0,
+            avoidance_refused: false,
             stale: None,
             saved: None,
             before: None,

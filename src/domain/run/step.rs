@@ -9,6 +9,7 @@ use crate::domain::run::decision::Decision;
 use crate::domain::run::doubt::{
     absent, absent_past_grace, answer_lost, claimed, orphaned, revoked,
 };
+use crate::domain::run::nodes::{keeps_away, tell_avoided};
 use crate::domain::run::policy::Policy;
 use crate::domain::run::restart::restart_grew;
 use crate::domain::run::seen::Event;
@@ -37,6 +38,7 @@ pub fn step(run: &Run, event: &Event, policy: &Policy, now: Timestamp) -> Decisi
         Event::RestartGrew { now: sighting, earlier, told } => {
             restart_grew(run, sighting, (earlier, told), (policy, now))
         }
+        Event::KeepsAway(avoided) => keeps_away(run, avoided),
         Event::Twin(sighting) => twin(run, sighting),
         Event::Script(event) => script(run, event, (policy, now)),
         Event::Cancel { by } => cancel(run, by, policy, now),
@@ -122,7 +124,7 @@ fn prepared(run: &Run, event: &Event, now: Timestamp) -> Decision {
 
 fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
     match (&run.state, event) {
-        (State::Pending { .. }, Event::Admitted { submission, token, cluster }) => {
+        (State::Pending { .. }, Event::Admitted { submission, token, cluster, avoided }) => {
             let mut decision = become_state(run, State::Submitting { call: Call::UnderWay });
             decision.closed.extend(decision.run.attempt.take());
             decision.run.submission = Some(Submission {
@@ -136,8 +138,10 @@ fn admission(run: &Run, event: &Event, now: Timestamp) -> Decision {
                 revoking: false,
                 claim: Claim::default(),
                 orphaned: false,
+                avoided: avoided.nodes.clone(),
+                avoided_for: 0,
             });
-            decision
+            tell_avoided(decision, avoided)
         }
         (State::Pending { not_before, .. }, Event::Waits { why }) => {
             let (why, not_before) = (Some(why.clone()), *not_before);

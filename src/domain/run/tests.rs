@@ -4,6 +4,7 @@
 mod calls;
 mod doubt;
 mod jobs;
+mod nodes;
 mod progress;
 mod properties;
 mod restarts;
@@ -15,6 +16,7 @@ mod warned;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
 use crate::domain::run::{
@@ -128,7 +130,8 @@ fn script_ended(exit_code: i32) -> ScriptEvent {
 
 fn admitted(n: i64) -> Event {
     let token = token(u128::try_from(n).expect("small"));
-    Event::Admitted { submission: SubmissionId(n), token, cluster: "main".into() }
+    let avoided = Avoided::default();
+    Event::Admitted { submission: SubmissionId(n), token, cluster: "main".into(), avoided }
 }
 
 fn acknowledged() -> Event {

@@ -1,5 +1,6 @@
 //! What one key of a site config alone cannot tell.
 
+use crate::domain::bad_nodes::EXPIRY_MAX;
 use crate::domain::dataset::is_dataset_name;
 use crate::domain::problem::{At, Problem};
 use crate::domain::resolve::sbatch_options::verbatim;
@@ -33,6 +34,13 @@ impl Site {
         self.check_containers(problems);
         if let Some(root) = self.site.as_ref().and_then(|general| general.run_root.as_ref()) {
             check_run_root(root, problems);
+        }
+        if let Some(expiry) =
+            self.site.as_ref().and_then(|general| general.bad_node_expiry.as_ref())
+            && expiry.value > EXPIRY_MAX
+        {
+            let message = format!("`bad_node_expiry` is at most {EXPIRY_MAX}");
+            problems.push(Problem::at(expiry.place, message));
         }
         check_directives(self.script.as_ref(), problems);
         if let Some(build) = &self.build {

@@ -10,11 +10,12 @@ pub use layers::{Layer, LayerKind, effective};
 
 use std::num::NonZeroU32;
 
+use crate::domain::bad_nodes;
 use crate::domain::document::Node;
 use crate::domain::keys::{FromNode, Named, choice, keys};
 use crate::domain::problem::{At, Problem};
 use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
-use crate::domain::units::{Mebibytes, TimeLimit};
+use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
 
 keys! {
     /// One installation.
@@ -52,6 +53,8 @@ keys! {
         run_dir_mode: At<Mode>,
         /// Umask of scripts, octal.
         umask: At<Mode>,
+        /// How long a node that failed under a run is remembered: at most 30 days, `0s`: not at all. Default: 24h.
+        bad_node_expiry: Interval,
         /// Lets a user's file override what /etc defines; counts only in a file that root owns.
         allow_override: At<bool>,
     }
@@ -306,6 +309,12 @@ impl Site {
 
     pub fn dataset(&self, name: &str) -> Option<&Dataset> {
         self.dataset.as_ref().and_then(|datasets| datasets.get(name))
+    }
+
+    /// How long a node that failed is remembered.
+    pub fn bad_node_expiry(&self) -> Seconds {
+        let said = self.site.as_ref().and_then(|general| general.bad_node_expiry.as_ref());
+        said.map_or(bad_nodes::EXPIRY, |said| said.value)
     }
 
     /// How many local runs may run at once.

@@ -139,6 +139,21 @@ fn what_cannot_be_bound_into_a_container_is_told() {
 }
 
 #[test]
+fn a_node_that_failed_is_remembered_for_a_month_at_most() {
+    let site = |text: &str| effective(vec![layer(LayerKind::User, 0, text)]);
+    let check = |text: &str, hours: u64| {
+        let (site, _, problems) = site(text);
+        assert_eq!(problems, vec![], "{text}");
+        assert_eq!(site.bad_node_expiry().0, hours * 3600, "{text}");
+    };
+    check("", 24);
+    check("[site]\nbad_node_expiry = '0s'\n", 0);
+    check("[site]\nbad_node_expiry = '30d'\n", 30 * 24);
+    let over = layer(LayerKind::User, 0, "[site]\nbad_node_expiry = '31d'\n");
+    assert_eq!(told(vec![over]), ["`bad_node_expiry` is at most 30d"]);
+}
+
+#[test]
 fn environments_are_built_here_or_by_a_class_that_there_is() {
     let check = |place: &str, expected: &[&str]| {
         let text = format!("[cluster.main]\n[class.cpu]\n[build]\nwhere = '{place}'\n");

@@ -45,10 +45,10 @@ enum Users {
 
 /// GPUs of one type on a node.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Gpus {
+pub(in crate::slurm) struct Gpus {
     /// `None` where the site's GRES has no type.
-    pub(super) kind: Option<String>,
-    pub(super) count: u32,
+    pub(in crate::slurm) kind: Option<String>,
+    pub(in crate::slurm) count: u32,
 }
 
 /// Nodes of one partition that are alike.
@@ -113,7 +113,7 @@ fn partition(line: &str) -> Option<Partition> {
 }
 
 /// `Key=value` words. A group's name may hold a space: a word that is no `Key=value` belongs to the one before it.
-fn fields(line: &str) -> Vec<(&str, String)> {
+pub(in crate::slurm) fn fields(line: &str) -> Vec<(&str, String)> {
     let mut fields: Vec<(&str, String)> = Vec::new();
     for word in line.split_ascii_whitespace() {
         let pair = word.split_once('=').filter(|(key, _)| is_key(key));
@@ -160,7 +160,7 @@ fn row(line: &str) -> Option<Nodes> {
 }
 
 /// The GPUs in `gpu:a100:4(S:0-1),gpu:1g.5gb:2,craynetwork:4`.
-fn gpus(gres: &str) -> Vec<Gpus> {
+pub(in crate::slurm) fn gpus(gres: &str) -> Vec<Gpus> {
     let mut gpus: Vec<Gpus> = Vec::new();
     for words in without_parentheses(gres).split(',') {
         let mut words = words.split(':').filter(|word| *word != "no_consume");

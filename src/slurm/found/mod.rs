@@ -3,7 +3,7 @@
 //! [`WhichSlurm`] says which one is meant, [`answers`] reads what it says about itself, and [`classes`] makes hardware
 //! classes of that. The result is the text of a site file, read like every other.
 
-mod answers;
+pub(super) mod answers;
 mod classes;
 #[cfg(test)]
 mod tests;

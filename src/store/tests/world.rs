@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 
+use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::inputs::Inputs;
 use crate::domain::request::{IfActive, SpecRequest};
@@ -52,6 +53,7 @@ pub(super) fn start(bits: u128) -> Start {
         token: Token::from_bits(bits),
         host: "here".into(),
         policy: policy(),
+        avoided: Avoided::default(),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: every text, every exit code, every key.
 
+mod bad_nodes;
 mod help;
 mod json;
 mod mistakes;

@@ -133,6 +133,7 @@ pub(super) const LINES: &[Line] = &[
     line(I, "site.default_class", Closed, "spac", "site/default_class", "c@class"),
     line(I, "site.admins[]", Kept, "spacl", "site/admins", "[%]"),
     line(I, "site.run_dir_mode", Closed, "spacl", "site/run_dir_mode", "0700"),
+    line(I, "site.bad_node_expiry", Closed, "spacl", "site/bad_node_expiry", "2d"),
     line(I, "site.umask", Closed, "spacl", "site/umask", "0077"),
     line(I, "cluster.KEY", Text, "spacl", "cluster/k%", ""),
     line(I, "cluster.*.commands", Kept, "spacl", "cluster/k@cluster/commands", "%"),

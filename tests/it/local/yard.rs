@@ -142,6 +142,7 @@ impl Yard {
             warn_before_end: Seconds(0),
             kill_wait: Seconds(30),
             umask: 0o077,
+            exclude: Vec::new(),
         };
         let intent_at = jiff::Timestamp::UNIX_EPOCH;
         let asked = Asked {

@@ -1,6 +1,7 @@
 //! What the first driver starts in a pass: src/daemon/admission.rs, in memory.
 
 use trainyard::domain::admit::{Admission, Limits, Live, Waiting, admit};
+use trainyard::domain::bad_nodes::Avoided;
 use trainyard::domain::ids::{RunId, SubmissionId, Token};
 use trainyard::domain::run::{Call, Event, State, step};
 use trainyard::domain::site::LOCAL;
@@ -59,7 +60,8 @@ impl World {
         let row = &self.rows[n];
         let attempt_base = row.run.attempts + 1;
         let cluster = self.model.cluster.clone();
-        let event = Event::Admitted { submission: id, token: token.clone(), cluster };
+        let avoided = Avoided::default();
+        let event = Event::Admitted { submission: id, token: token.clone(), cluster, avoided };
         let decision = step(&row.run, &event, &row.policy, now);
         self.effect("record an intent")?;
         let claim = Claim::Free;

@@ -56,6 +56,14 @@ fn what_brings_a_run_back_is_what_the_spec_says() {
 }
 
 #[test]
+fn attempts_keep_away_from_nodes_that_failed_unless_the_spec_says_no() {
+    let keeps_away = |keys: &str| resolved(SITE, &with("1h", keys)).failure.exclude_failed_nodes;
+    assert!(resolved(SITE, CODE).failure.exclude_failed_nodes);
+    assert!(keeps_away("exclude_failed_nodes = true"));
+    assert!(!keeps_away("exclude_failed_nodes = false"));
+}
+
+#[test]
 fn a_training_may_be_silent_for_ever_unless_the_spec_says_how_long() {
     for (keys, seconds) in [
         ("", None),

@@ -6,6 +6,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use crate::domain::bad_nodes::{Avoided, Unwell};
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind, ScriptReason};
 use crate::domain::run::tests::{job, policy, script, sighting, t, token};
@@ -189,6 +190,7 @@ fn seen_of(run: &Run, draft: &Draft) -> Seen {
     let starts = (run.known_restart()..restart).filter(|_| draft.is_accounted);
     Seen {
         saved: None,
+        unwell_nodes: Unwell::new(),
         preparation: None,
         earlier: starts.map(start).collect(),
         twins: Vec::new(),
@@ -342,6 +344,7 @@ proptest! {
                         submission: SubmissionId(submissions),
                         token: token(submissions.unsigned_abs().into()),
                         cluster: "main".into(),
+                        avoided: Avoided::default(),
                     };
                     step(&run, &event, &policy, t(at))
                 }

@@ -1,5 +1,6 @@
 //! The state × event table of docs/ARCHITECTURE.md, walked cell by cell: the document is the expectation.
 
+use crate::domain::bad_nodes::Avoided;
 use crate::domain::checkpoint::Saved;
 use crate::domain::inbox::ScriptEventKind;
 use crate::domain::run::tests::{
@@ -53,6 +54,7 @@ fn rows() -> Vec<(&'static str, Event)> {
         ("found running", found(running())),
         ("restart count grew", grew()),
         ("restart count grew past the limit", grew()),
+        ("kept away from nodes that failed", Event::KeepsAway(Avoided::default())),
         ("a second job of the submission", Event::Twin(waiting())),
         ("a second job that runs", Event::Twin(running())),
         ("ended: COMPLETED", found(ended(JobEnd::Completed, 0))),
@@ -177,11 +179,12 @@ fn every_event_has_a_row() {
         Event::Twin(_) => 21,
         Event::Orphaned => 22,
         Event::Saved(_) => 23,
+        Event::KeepsAway(_) => 24,
     };
     let mut tried: Vec<usize> = rows().iter().map(|(_, event)| number(event)).collect();
     tried.sort_unstable();
     tried.dedup();
-    assert_eq!(tried, (0..=23).collect::<Vec<_>>());
+    assert_eq!(tried, (0..=24).collect::<Vec<_>>());
 }
 
 /// Everything that can be in an event, in every state, twice, under strict and generous policies.

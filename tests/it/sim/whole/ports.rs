@@ -9,11 +9,13 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use trainyard::domain::bad_nodes::Node;
 use trainyard::domain::checkpoint::{Branch, Format, Walked};
 use trainyard::domain::dataset::{Found, Root};
 use trainyard::domain::ids::{JobKey, RunId, Token};
 use trainyard::domain::inbox::ScriptEvent;
 use trainyard::domain::inputs::{CodeDigest, Stored};
+use trainyard::domain::nodelist::NodeName;
 use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
@@ -203,6 +205,19 @@ impl Scheduler for Ports {
             let done = self.model().cancel(job, token, grace);
             done.map_err(|()| Silence { who: "scancel".into(), why: "no answer".into() })
         })
+    }
+
+    fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, Silence>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    fn exclude<'a>(
+        &'a self,
+        _job: &'a JobKey,
+        _token: &'a Token,
+        _nodes: &'a [NodeName],
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn forget<'a>(&'a self, _job: &'a JobKey) -> BoxFuture<'a, ()> {
