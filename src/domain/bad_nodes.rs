@@ -8,7 +8,7 @@ mod ask;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ const AVOIDED_MAX: usize = 64;
 pub const SILENT_NODES: &str = "these nodes did not report in within ";
 
 /// One failure of one node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     pub cluster: String,
     pub node: NodeName,
@@ -137,15 +137,24 @@ pub fn blame(ended: Ended<'_>, unwell: &Unwell) -> Vec<NodeName> {
 /// The nodes that a run would rather not be given: those that failed under it, and those that failed under several attempts
 /// of anybody. Each with its newest failure, and those that failed last first. `failures` are of one cluster, none expired.
 pub fn of_run(failures: &[Failure], run: RunId) -> Vec<&Failure> {
-    let mut newest_first: Vec<&Failure> = failures.iter().collect();
-    newest_first.sort_by_key(|failure| std::cmp::Reverse(failure.since));
-    let mut met = BTreeSet::new();
-    newest_first.retain(|failure| met.insert(&failure.node));
-    newest_first.retain(|failure| {
-        let of_node = || failures.iter().filter(|other| other.node == failure.node);
-        of_node().any(|other| other.run == run) || of_node().count() >= FAILURES_FOR_OTHERS
-    });
-    newest_first
+    let is_avoided = |failures: &Vec<&Failure>| {
+        failures.len() >= FAILURES_FOR_OTHERS || failures.iter().any(|failure| failure.run == run)
+    };
+    let avoided = by_node(failures).into_values().filter(is_avoided);
+    let mut newest: Vec<&Failure> = avoided
+        .filter_map(|failures| failures.into_iter().max_by_key(|failure| failure.since))
+        .collect();
+    newest.sort_by_key(|failure| std::cmp::Reverse(failure.since));
+    newest
+}
+
+/// The failures of each node, by cluster and name.
+fn by_node(failures: &[Failure]) -> BTreeMap<(&str, &NodeName), Vec<&Failure>> {
+    let mut nodes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for failure in failures {
+        nodes.entry((failure.cluster.as_str(), &failure.node)).or_default().push(failure);
+    }
+    nodes
 }
 
 /// A node that failed, with all that it did; `why`, `run`, `attempt` and `job` are of its last failure.
@@ -170,10 +179,6 @@ pub struct BadNode {
 impl BadNode {
     /// Each node once, by cluster and name; a failure is forgotten after `expiry`.
     pub fn all(failures: &[Failure], expiry: Seconds) -> Vec<Self> {
-        let mut nodes: BTreeMap<(&str, &NodeName), Vec<&Failure>> = BTreeMap::new();
-        for failure in failures {
-            nodes.entry((&failure.cluster, &failure.node)).or_default().push(failure);
-        }
         let expiry = SignedDuration::from_secs(i64::try_from(expiry.0).unwrap_or(i64::MAX));
         let bad = |failures: Vec<&Failure>| {
             let first = failures.iter().min_by_key(|failure| failure.since)?;
@@ -190,7 +195,7 @@ impl BadNode {
                 count: failures.len(),
             })
         };
-        nodes.into_values().filter_map(bad).collect()
+        by_node(failures).into_values().filter_map(bad).collect()
     }
 }
 
@@ -208,6 +213,9 @@ impl Avoided {
     /// ago first.
     pub fn choose(failures: &[Failure], run: RunId, compute: &Compute, nodes: &[Node]) -> Self {
         let mut wanted = of_run(failures, run);
+        if nodes.is_empty() {
+            return Self::left_in(&wanted, "the scheduler shows no nodes");
+        }
         let known = |failure: &&Failure| nodes.iter().find(|node| node.name == failure.node);
         // Slurm takes no name that it does not know.
         wanted.retain(|failure| known(failure).is_some());

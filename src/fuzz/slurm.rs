@@ -11,7 +11,7 @@ use crate::ports::Output;
 use crate::slurm::answer::judge;
 use crate::slurm::commands::good;
 use crate::slurm::found::{Said, WhichSlurm, site_text};
-use crate::slurm::{config, sacct, squeue};
+use crate::slurm::{config, nodes, sacct, squeue};
 
 /// The nonce of the recordings.
 const RECORDED: &str = "NONCE";
@@ -54,6 +54,21 @@ fn squeues_answers() {
             assert!(is_there, "{row:?} is in no line");
         }
         assert_eq!(squeue::parse(input, &random.word(20)).rows, []);
+    });
+}
+
+#[test]
+fn the_nodes_of_a_cluster() {
+    let line = "NodeName=n4 CPUTot=8 ActiveFeatures=slow Gres=gpu:v100:2(S:0-1) OS=Linux 6.1 #1 SMP \
+                RealMemory=8000 State=DOWN*+DRAIN Partitions=main,low Reason=y State=IDLE [root@1]\n";
+    round("scontrol-nodes", &[line.into(), line.repeat(3).into()], |input, _| {
+        let text = String::from_utf8_lossy(input);
+        let nodes = nodes::parse(&text);
+        assert!(nodes.len() <= text.lines().count());
+        for node in nodes {
+            let name = format!("NodeName={}", node.name);
+            assert!(text.contains(&name), "{name} is in no line");
+        }
     });
 }
 

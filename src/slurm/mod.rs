@@ -14,7 +14,7 @@ mod documented;
 mod fields;
 pub mod found;
 pub mod identity;
-mod nodes;
+pub(crate) mod nodes;
 pub mod poll;
 mod queue;
 #[cfg(test)]

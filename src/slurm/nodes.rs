@@ -12,7 +12,7 @@ pub(super) fn args() -> Vec<String> {
 }
 
 /// The nodes that can be read. One that cannot is left out: nobody is told to keep away from it, nor counts on it.
-pub(super) fn parse(text: &str) -> Vec<Node> {
+pub(crate) fn parse(text: &str) -> Vec<Node> {
     text.lines().filter_map(node).collect()
 }
 

@@ -242,7 +242,10 @@ fn where_the_nodes_cannot_be_counted_none_is_kept_away_from() {
         let why = "it cannot be told which others the run could be given";
         assert!(told.ends_with(why), "{option}: {told}");
     }
-    assert_eq!(check(&asks(1, 0, &["--switches=1", "-k"]), &[], ""), None, "no such nodes");
+    let told = check(&asks(1, 0, &[]), &[], "").unwrap();
+    assert!(told.ends_with("the scheduler shows no nodes"), "{told}");
+    let gone = [node("n8"), node("n9")];
+    assert_eq!(check(&asks(1, 0, &["--switches=1", "-k"]), &gone, ""), None, "no such nodes");
     let other = Avoided::choose(&[failure("n1", 2, 1, 0)], RunId(1), &asks(1, 0, &[]), &four());
     assert_eq!(other, Avoided::default());
 }

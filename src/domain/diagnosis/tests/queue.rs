@@ -108,6 +108,17 @@ fn ends_that_slurm_knows_are_not_looked_for_in_the_training() {
 }
 
 #[test]
+fn a_node_that_failed_is_named() {
+    let mut run = run(json!({ "reason": "node_failure", "message": "a node of the job failed" }));
+    let attempt = run.attempts.iter_mut().flatten().last().unwrap();
+    attempt.failed_nodes = vec!["gpu02".into()];
+    let explained = explain(Case { run: &run, logs: &[], silence: None, others_running: 0 });
+    assert_eq!((explained.kind, explained.node.as_deref()), (Kind::NodeFailure, Some("gpu02")));
+    let line = explained.evidence[0].text.as_str();
+    assert!(line.ends_with("on gpu01, gpu02; to blame: gpu02"), "{line}");
+}
+
+#[test]
 fn a_refusal_names_what_to_change() {
     let message = "sbatch: error: Batch job submission failed: Invalid partition name specified";
     let explained = explained(json!({ "reason": "rejected", "message": message }), &[]);
