@@ -386,16 +386,10 @@ mod tests {
             granted: Granted::default(),
             digest: None,
         };
+        let (submission, avoided) = (SubmissionId(1), Avoided::default());
+        let admitted = Event::Admitted { submission, token: token.clone(), cluster, avoided };
         let events = [
-            (
-                Event::Admitted {
-                    submission: SubmissionId(1),
-                    token: token.clone(),
-                    cluster,
-                    avoided: Avoided::default(),
-                },
-                true,
-            ),
+            (admitted, true),
             (Event::Acknowledged { job: job.clone(), notices: String::new() }, true),
             (Event::Found(Box::new(sighting(3))), false),
         ];
