@@ -1,5 +1,14 @@
 """The benchmarks, in the order they run: those that want an empty Slurm come first."""
 
-from benchmarks import capture, dump, live, recorded, restart, submit, visible
+from benchmarks import capture, checkpoints, dump, live, recorded, restart, submit, visible
 
-ALL = {"submit": submit, "capture": capture, "visible": visible, "recorded": recorded, "live": live, "restart": restart, "dump": dump}
+ALL = {
+    "submit": submit,
+    "capture": capture,
+    "visible": visible,
+    "recorded": recorded,
+    "live": live,
+    "restart": restart,
+    "dump": dump,
+    "checkpoints": checkpoints,
+}

@@ -27,10 +27,14 @@ class Sizes:
     captures: int = 1_000
     large_files: int = 20_000
     first_captures: int = 15
+    checkpoints: int = 100
+    checkpoint_files: int = 10_000
+    cold_looks: int = 5
+    steady_seconds: float = 15
 
     @staticmethod
     def quick() -> "Sizes":
-        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4, 200, 30, 1_000, 3)
+        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4, 200, 30, 1_000, 3, 20, 200, 2, 5)
 
 
 class Stage:
