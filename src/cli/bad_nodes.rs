@@ -12,11 +12,11 @@ use crate::domain::nodelist::{NodeName, expand};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Forget these nodes, as in `n7` or `n[1-4]`: runs may be given them again
-    #[arg(long, value_name = "NODE", num_args = 1.., conflicts_with = "all")]
+    #[arg(long, value_name = "NODE", num_args = 1.., conflicts_with = "clear_all")]
     clear: Vec<String>,
     /// Forget all of them
     #[arg(long)]
-    all: bool,
+    clear_all: bool,
 }
 
 const HEADER: &[Column] = &[
@@ -31,8 +31,9 @@ const HEADER: &[Column] = &[
 ];
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let is_cleared = args.all || !args.clear.is_empty();
-    let request = ClearRequest { nodes: (!args.all).then(|| names(&args.clear)).transpose()? };
+    let is_cleared = args.clear_all || !args.clear.is_empty();
+    let request =
+        ClearRequest { nodes: (!args.clear_all).then(|| names(&args.clear)).transpose()? };
     let nodes: Vec<BadNode> = Context::block_on(async {
         let client = Client::connect(context).await?;
         if is_cleared {

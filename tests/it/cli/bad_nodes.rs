@@ -19,7 +19,7 @@ fn nodes_that_failed_are_listed_and_cleared() {
     let env = env_with_a_run();
     assert_table!(env, env.line("site bad-nodes").success());
     assert_eq!(env.line("site bad-nodes --json").success().stdout, "[]\n");
-    assert_table!(env, env.line("site bad-nodes --all").success());
+    assert_table!(env, env.line("site bad-nodes --clear-all").success());
     remember(&env);
     assert_table!(env, env.line("site bad-nodes").success());
     let bad = env.line("site bad-nodes --json").success().json();
@@ -35,7 +35,7 @@ fn nodes_that_failed_are_listed_and_cleared() {
     assert_table!(env, env.line("site bad-nodes --clear n2 n9").ended(4));
     assert_table!(env, env.line("site bad-nodes --clear n[2-3]").ended(4));
     assert_table!(env, env.line("site bad-nodes --clear n2").success());
-    let left = env.line("site bad-nodes --all --json").success().json();
+    let left = env.line("site bad-nodes --clear-all --json").success().json();
     assert_eq!((&left[0]["node"], &left[1]), (&"n7".into(), &serde_json::Value::Null));
     assert_eq!(env.line("site bad-nodes --json").success().stdout, "[]\n");
 }
@@ -47,7 +47,7 @@ fn what_is_no_name_of_a_node_is_refused() {
         "site bad-nodes --clear",
         "site bad-nodes --clear n[1-",
         "site bad-nodes --clear n1;x",
-        "site bad-nodes --clear n1 --all",
+        "site bad-nodes --clear n1 --clear-all",
         "site bad-nodes n1",
     ] {
         let said = env.line(line).ended(2);

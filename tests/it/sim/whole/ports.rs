@@ -359,12 +359,7 @@ impl Hands for Ports {
         Ok(letters.into_iter().map(|letter| letter.event.token).collect())
     }
 
-    fn sweep_inbox(
-        &self,
-        _run_root: &Path,
-        over: &BTreeSet<Token>,
-        _then: Timestamp,
-    ) -> IoResult<()> {
+    fn sweep_inbox(&self, _root: &Path, over: &BTreeSet<Token>, _: Timestamp) -> IoResult<()> {
         let mut model = self.model();
         let letters = heard(model.read_inbox())?;
         let swept = letters.iter().filter(|letter| over.contains(&letter.event.token));

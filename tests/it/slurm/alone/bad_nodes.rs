@@ -149,7 +149,7 @@ fn a_new_submission_keeps_away_from_the_node_that_failed_and_others_do_when_it_f
     };
     assert_eq!(held("third", ""), [node.as_str()], "everybody keeps away from it now");
     assert_eq!(held("willing", "[failure]\nexclude_failed_nodes = false"), [""; 0]);
-    drop(env.line("site bad-nodes --all").success());
+    drop(env.line("site bad-nodes --clear-all").success());
     assert_eq!(held("fourth", ""), [""; 0]);
 }
 
