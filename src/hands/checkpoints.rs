@@ -4,25 +4,25 @@
 //! them where few checkpoints have few files. So a look costs the same few calls for each checkpoint, whatever its size.
 //! Links are not followed, but for the directory itself.
 
+mod listed;
 mod named;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use nix::dir::{Dir, Type};
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 
 use crate::domain::checkpoint::{
-    Entry, Format, Found, Kind, Listing, Looked, POINTERS, Part, Pointer, Seen, TAIL_BYTES, Walked,
+    Format, Found, Kind, Listing, Looked, POINTERS, Part, Pointer, Seen, TAIL_BYTES, Walked,
     has_weights, is_weights, judge, layout, markers, part, rank_directory, recognise,
     recognise_file, safetensors_header, step_of, without_temporary,
 };
+use crate::hands::checkpoints::listed::Ahead;
 use crate::hands::regular::{self, Opened};
 
 /// Names that one look reads: 200 checkpoints of 10,000 files.
@@ -161,24 +161,40 @@ impl Walk {
                 self.file(&place, name, format);
             }
         }
-        for name in directories {
-            if self.is_over() {
-                return;
+        self.below(&mut place, &directories, target.as_deref(), depth);
+    }
+
+    /// The directories of one that is no checkpoint, in this order.
+    fn below(
+        &mut self,
+        place: &mut Place<'_>,
+        directories: &[&[u8]],
+        target: Option<&[u8]>,
+        depth: u32,
+    ) {
+        let path_of = |name: &&[u8]| place.path.join(OsStr::from_bytes(name));
+        let paths: VecDeque<PathBuf> = directories.iter().map(path_of).collect();
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::new(scope, paths.clone());
+            for (name, path) in directories.iter().zip(&paths) {
+                if self.is_over() {
+                    return;
+                }
+                let names = ahead.next(self.entries_left());
+                // One that was removed meanwhile, or may not be read, shows nothing.
+                let Ok(inside) = self.listed(path, names) else { continue };
+                if let Some(pointer) = &mut place.pointer
+                    && target == Some(*name)
+                {
+                    pointer.entries = Some(inside.entries.len());
+                }
+                match recognise(self.wanted, name, &inside, place.listing) {
+                    Some(format) => self.directory(place, path, format, &inside),
+                    None if depth < layout::DEPTH_MAX => self.place(path, &inside, depth + 1),
+                    None => {}
+                }
             }
-            let path = path.join(OsStr::from_bytes(name));
-            // One that was removed meanwhile, or may not be read, shows nothing.
-            let Ok(inside) = self.list(&path, OFlag::O_NOFOLLOW) else { continue };
-            if let Some(pointer) = &mut place.pointer
-                && target.as_deref() == Some(name)
-            {
-                pointer.entries = Some(inside.entries.len());
-            }
-            match recognise(self.wanted, name, &inside, listing) {
-                Some(format) => self.directory(&place, &path, format, &inside),
-                None if depth < layout::DEPTH_MAX => self.place(&path, &inside, depth + 1),
-                None => {}
-            }
-        }
+        });
     }
 
     fn pointer(&mut self, path: &Path, listing: &Listing) -> Option<Pointer> {
@@ -345,40 +361,6 @@ impl Walk {
         self.walked.calls += 1;
         let time = fs_err::symlink_metadata(path).ok()?.modified().ok()?;
         Timestamp::try_from(time).ok()
-    }
-
-    /// The names of a directory. What kind each is comes with the names on nearly every file system.
-    fn list(&mut self, path: &Path, flags: OFlag) -> io::Result<Listing> {
-        self.walked.calls += 1;
-        let flags =
-            flags | OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let mut listing = Listing::default();
-        for entry in Dir::open(path, flags, Mode::empty())? {
-            let entry = entry?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
-            if self.entries >= ENTRIES_MAX {
-                listing.is_cut = self.is_over();
-                break;
-            }
-            self.entries += 1;
-            let kind = match entry.file_type() {
-                Some(Type::File) => Kind::File,
-                Some(Type::Directory) => Kind::Directory,
-                Some(Type::Symlink) => Kind::Link,
-                Some(Type::Fifo | Type::CharacterDevice | Type::BlockDevice | Type::Socket) => {
-                    Kind::Other
-                }
-                None => {
-                    listing.is_cut |= self.untold_left == 0;
-                    self.kind(&path.join(OsStr::from_bytes(name)))
-                }
-            };
-            listing.entries.push(Entry { name: name.into(), kind });
-        }
-        Ok(listing)
     }
 }
 

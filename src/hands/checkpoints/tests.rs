@@ -2,6 +2,7 @@
 
 use std::os::unix::net::UnixListener;
 
+use nix::sys::stat::Mode;
 use tempfile::TempDir;
 
 use super::*;
