@@ -109,7 +109,6 @@ impl Walk {
             listing.entries.push(Entry { name, kind });
         }
         if is_too_much {
-            self.entries = ENTRIES_MAX;
             listing.is_cut = self.is_over();
         }
         Ok(listing)
