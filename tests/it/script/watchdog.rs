@@ -22,15 +22,7 @@ fn stacks(world: &World) -> String {
 
 #[test]
 fn a_training_that_hangs_is_looked_at_and_ended() {
-    for (training, code) in [
-        ("echo begun; exec sleep 600", 143),
-        // It hears nothing, and what it has started neither.
-        ("trap '' TERM; sleep 600 & wait", 137),
-        // Asked to end it calls that a success.
-        ("trap 'exit 0' TERM; sleep 600 & wait", 143),
-        // It has saved, and says so.
-        ("trap 'exit 75' TERM; sleep 600 & wait", 75),
-    ] {
+    let check = |training: &str, code: i32| {
         let world = watched(training);
         let ended = world.run();
         assert_eq!(ended.code, Some(code), "{training} {ended:?}");
@@ -42,7 +34,21 @@ fn a_training_that_hangs_is_looked_at_and_ended() {
             "{training}"
         );
         assert!(stacks(&world).contains("sleep 600 \nName:\tsleep\nState:\tS (sleeping)"));
-    }
+    };
+    // All at once: each is waited for.
+    std::thread::scope(|scope| {
+        for (training, code) in [
+            ("echo begun; exec sleep 600", 143),
+            // It hears nothing, and what it has started neither.
+            ("trap '' TERM; sleep 600 & wait", 137),
+            // Asked to end it calls that a success.
+            ("trap 'exit 0' TERM; sleep 600 & wait", 143),
+            // It has saved, and says so.
+            ("trap 'exit 75' TERM; sleep 600 & wait", 75),
+        ] {
+            scope.spawn(move || check(training, code));
+        }
+    });
 }
 
 #[test]
