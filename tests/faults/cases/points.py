@@ -6,6 +6,7 @@ the one that TRAINYARD_FAULT names, when it first comes there.
 
 import concurrent.futures
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -23,6 +24,10 @@ SBATCH = """#!/bin/bash
 if rm {home}/lose 2>/dev/null; then kill -KILL $$; fi
 exec {real} "$@"
 """
+
+# Leaves more checkpoints than it wants to keep.
+SAVES = "for step in 1 2 3; do echo '{}' >$TRAINYARD_CHECKPOINT_DIR/step-$step.json; done"
+KEEPS_ONE = "[checkpoint]\nkeep_last = 1\n[failure]\nmax_restarts = 0"
 
 
 def names():
@@ -54,13 +59,16 @@ class Stage:
         sbatch.chmod(0o755)
         self.world.write_site(f"sbatch = '{sbatch}'")
 
-    def submit(self, name, script=":", key=None):
+    def submit(self, name, script=":", more=""):
         """Until it is told a number, as a person would."""
-        spec, key = self.world.spec(name, script), key or name
-        return wait_until(f"{name} is accepted", lambda: self.world.submit(spec, key=key).number)
+        spec = self.world.spec(name, script, more)
+        return wait_until(f"{name} is accepted", lambda: self.world.submit(spec, key=name).number)
 
     def cancel(self, run):
         wait_until(f"run {run} is cancelled", lambda: self.world.run("cancel", run).code in (0, 11))
+
+    def saved(self, run):
+        return sorted(os.listdir(pathlib.Path(self.world.show(run)["run_dir"]) / "checkpoints"))
 
     def armed(self):
         """A daemon that will end at the place, and nobody else does."""
@@ -71,7 +79,7 @@ class Stage:
 
     def play(self):
         """Gives whether the place was reached, and what is broken."""
-        world, cancelled = self.world, []
+        world, cancelled, keeps = self.world, [], None
         if self.moment == "several":
             cancelled = [self.submit("stopped", "live 60")]
             self.submit("earlier", "live 2")
@@ -84,8 +92,11 @@ class Stage:
                 self.cancel(run)
             for name in ("lost", "next"):
                 self.submit(name)
+            keeps = self.submit("keeps", SAVES, KEEPS_ONE)
         self.submit("plain")
         settled = world.settle(120)
+        if keeps:
+            wait_until("old checkpoints are gone, and nothing is left of them", lambda: self.saved(keeps) == ["step-3.json"])
         # Gone by its own hand, or there until it is told to go.
         reached = child.poll() == -signal.SIGKILL
         problems = check(world, once=True)
