@@ -128,6 +128,11 @@ async fn retain(world: &World, id: RunId) -> Result<Done, Trouble> {
     let Some(rules) = row.resolved.retention().filter(|_| row.deleted_at.is_none()) else {
         return Ok(Done::default());
     };
+    if let Some(other) = shares(world, row).await? {
+        let why =
+            format!("run {other} is under way and saves there too: no checkpoint goes meanwhile");
+        return Err(Trouble::Left(why));
+    }
     let (mut view, mut walked) = look(world, &run).await?;
     finish(world, row, &walked.leftovers).await?;
     let mut made = planned(world, &run, rules, (&mut view, &walked)).await?;
@@ -170,6 +175,21 @@ async fn retain(world: &World, id: RunId) -> Result<Done, Trouble> {
     };
     let newest = newest(&walked.found, row.run.branch.as_ref()).filter(is_done).map(Mark::of);
     Ok(Done { saved, newest })
+}
+
+/// Another run that is under way and may go on from what lies there: where a spec names a directory outside the run's own.
+async fn shares(world: &World, row: &RunRow) -> Result<Option<RunId>, StoreError> {
+    let own = row.checkpoint_directory();
+    if own.starts_with(&row.run_dir) {
+        return Ok(None);
+    }
+    let live = world.store.live().await?;
+    let mut others = live.values().filter(|other| other.run.id != row.run.id);
+    let shared = others.find(|other| {
+        let theirs = other.checkpoint_directory();
+        theirs.starts_with(&own) || own.starts_with(&theirs)
+    });
+    Ok(shared.map(|other| other.run.id))
 }
 
 /// Copies a checkpoint to the archive. Gives its place there.

@@ -78,6 +78,29 @@ fn exactly_those_that_the_spec_keeps_are_left_and_gone_on_from() {
 }
 
 #[test]
+fn where_another_run_saves_too_nothing_goes_until_it_is_over() {
+    let env = TestEnv::new();
+    let shared = env.home().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    let rules = format!("directory = '{}'\n", shared.display());
+    let other = env.submit(&spec(&env, "exec sleep 600", &rules));
+    env.until(other, &["running"]);
+    let own = env.submit(&spec(&env, TRAINING, &format!("{rules}keep_last = 1\n")));
+    env.until(own, &["completed"]);
+    wait_until("it is told why they stay", || {
+        let told = env.line(&format!("events {own}")).success().stdout;
+        told.contains(&format!("run {other} is under way and saves there too"))
+    });
+    assert_eq!(names(&shared).len(), 10);
+    drop(env.line(&format!("cancel {other}")).success());
+    env.until(other, &["cancelled"]);
+    // It would be tried again after ten minutes, and by another daemon at once.
+    env.kill_daemon();
+    drop(env.show(own));
+    until_there_are(&shared, &[10]);
+}
+
+#[test]
 fn a_plan_says_what_would_go_and_why_and_removes_nothing() {
     let env = TestEnv::new();
     let spec = spec(&env, TRAINING, "");
