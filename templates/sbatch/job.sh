@@ -110,7 +110,7 @@ main() {
   fi
   ty_emit started
 {%- if requeue.is_some() %}
-  ty_count_restarts
+  ty_check_restart
 {%- endif %}
   ty_directories
 {%- if resume.is_some() %}

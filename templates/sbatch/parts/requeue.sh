@@ -1,7 +1,16 @@
 # --- Started again by Slurm
 
-# Slurm knows no limit, and nobody else may be there who stops it.
-ty_count_restarts() {
+# Slurm knows no limit, nor whether the training was done when it took the job back; and nobody else may be there who stops
+# it.
+ty_check_restart() {
+  local ty_line=''
+  ((ty_restart > 0)) || return 0
+  { read -r ty_line <"$ty_run_dir/exits/$((ty_attempt - 1)).json"; } 2>/dev/null
+  if [[ $ty_line == *"\"token\":\"$ty_token\","*',"event":"ended",'*',"exit_code":0,"reason":null,'* ]]; then
+    ty_code=0 ty_message='the training was done before Slurm started the job again'
+    ty_say "$ty_message"
+    exit 0
+  fi
   ((ty_restart > {{ requeue.max_restarts }})) || return 0
   ty_message='restarted more than {{ requeue.max_restarts }} times'
   ty_say "$ty_message"
@@ -10,9 +19,10 @@ ty_count_restarts() {
 }
 {%- if requeue.by_script %}
 
-# The script itself asks for the next start, so that a training goes on from job to job also while no daemon lives: as the
-# last thing after a training that has saved and wants to be brought back,
+# The script itself asks for the next start, so that a training goes on from job to job also while no daemon lives. This is
+# the last thing it does. What ended with 0 is done.
 ty_come_back() {
+  ((ty_code != 0)) || return 0
   [[ -z $ty_asker ]] || ! wait "$ty_asker" || return 0
   if ty_has_saved{% if requeue.at_limit %} || ty_is_at_limit{% endif %}; then ty_ask_back; fi
 }
@@ -30,7 +40,7 @@ ty_has_saved() {
 }
 {%- if requeue.at_limit %}
 
-# and as soon as the time limit ends one: soon after that the script is killed with it.
+# A training that its time limit ends may take all the time until the script is killed with it, so that is asked at once.
 ty_tell_limit() {
   [[ $ty_signal == TERM && -z $ty_asker ]] || return 0
   (

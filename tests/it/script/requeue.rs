@@ -136,3 +136,17 @@ fn a_start_too_many_trains_nothing() {
     world.set("SLURM_RESTART_COUNT", "2");
     assert_eq!(world.run().code, Some(0));
 }
+
+#[test]
+fn what_was_done_when_slurm_took_it_back_is_not_trained_again() {
+    for (training, trains) in [("exit 0", false), ("exit 1", true)] {
+        let mut world = comes_back(training);
+        drop(world.run());
+        world.set("SLURM_RESTART_COUNT", "1");
+        let again = world.run_again();
+        assert_eq!(world.in_run("logs/2.out").exists(), trains, "{training} {again:?}");
+        assert_eq!(again.code, Some(i32::from(trains)), "{training} {again:?}");
+        let event = world.last_event();
+        assert_eq!((event.attempt, event.exit_code), (2, again.code), "{training}");
+    }
+}
