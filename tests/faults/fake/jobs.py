@@ -6,6 +6,7 @@ A job's life is drawn when it is submitted: how long it waits, and whether somet
 import contextlib
 import dataclasses
 import os
+import pathlib
 import signal
 import subprocess
 import threading
@@ -22,11 +23,12 @@ NODE = "n1"
 
 @dataclasses.dataclass
 class Fate:
-    """What becomes of a job. Without `end` its script ends it; else it is ended so, `after` seconds of running."""
+    """What becomes of a job. Without `end` its script ends it; else it is ended so, `after` seconds of running, or, where
+    that is None, as soon as its script has told its end."""
 
     wait: float = 0.0
     end: str = ""
-    after: float = 1.0
+    after: float | None = 1.0
     # It comes back into the queue under the same id.
     requeued: bool = False
 
@@ -162,11 +164,16 @@ class Job:
             if self.asked_to_end.is_set():
                 self.kill(process)
                 return f"CANCELLED by {self.cancelled_by}", process.returncode
-            if self.fate.end and time.monotonic() - started >= self.fate.after:
+            if self.fate.end and self.is_due(time.monotonic() - started):
                 self.kill(process)
                 return self.fate.end, process.returncode
-            time.sleep(0.02)
+            time.sleep(0.005)
         return ("COMPLETED" if process.returncode == 0 else "FAILED"), process.returncode
+
+    def is_due(self, ran):
+        if self.fate.after is not None:
+            return ran >= self.fate.after
+        return any(pathlib.Path(self.directory, "exits").glob("*.json"))
 
     def kill(self, process):
         """As slurmd does: all its processes are asked, and then killed."""

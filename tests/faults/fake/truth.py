@@ -9,6 +9,9 @@ import pathlib
 
 from lib.world import FINAL
 
+# Ends that come from outside, and do not count where the training had ended before.
+FROM_OUTSIDE = ("NODE_FAIL", "TIMEOUT", "PREEMPTED")
+
 # Why a run may have failed although none of its jobs did: it never had one, or the fake refused it.
 NO_JOB = ("rejected",)
 
@@ -32,6 +35,14 @@ def may_train(row, job):
     return job.is_live and claim(row, job) in (None, f"test:{job.id}")
 
 
+def is_done(row, job):
+    """Whether a job was ended from outside after its training had ended well, as its script told."""
+    return job.state in FROM_OUTSIDE and any(
+        told["token"] == job.token and told["exit_code"] == 0 and not told["reason"]
+        for told in map(json.loads, map(pathlib.Path.read_text, pathlib.Path(row["run_dir"], "exits").glob("*.json")))
+    )
+
+
 def lies(world, slurm):
     """What is recorded and not true, as sentences."""
     rows = records(world)
@@ -46,7 +57,8 @@ def lies(world, slurm):
                 problems.append(f"{shown}, and a job of it lives: {words}")
             if state in ("running", "finishing") and not any(job.has_started for job in jobs):
                 problems.append(f"{shown}, and none of its jobs has started: {words}")
-            if state == "completed" and not any(start.state == "COMPLETED" for start in ended):
+            completed = any(start.state == "COMPLETED" for start in ended) or any(is_done(row, job) for job in jobs)
+            if state == "completed" and not completed:
                 problems.append(f"{shown}, and none of its jobs completed: {words}")
             if state == "failed" and row["reason"] not in NO_JOB and not (ended and failed(jobs)):
                 problems.append(f"{shown}, and none of its jobs failed: {words}")
