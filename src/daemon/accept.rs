@@ -11,10 +11,11 @@ use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::gather::{Gathered, Given, gather};
 use crate::daemon::nodes;
 use crate::daemon::world::World;
-use crate::domain::admit::takes_no_room;
+use crate::domain::admit::Limits;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::problem::{Problem, Sources};
+use crate::domain::quota::Demand;
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::Choice;
@@ -252,7 +253,8 @@ async fn make_run_dir(
 async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, StoreError> {
     let (run, resolved, run_dir) = (new.id, new.resolved.clone(), new.run_dir.clone());
     let cluster = resolved.compute.target.cluster();
-    let starts_at_once = takes_no_room(cluster) && resolved.environment.requirements.is_none();
+    let is_counted = Limits::of(&world.site.site).count(&Demand::of(&new.owner, &resolved));
+    let starts_at_once = !is_counted && resolved.environment.requirements.is_none();
     let scheduler = world.schedulers.get(cluster).filter(|_| starts_at_once);
     if scheduler.is_some() {
         let avoided = nodes::avoided(world, &Run::accepted(run), &resolved).await?;

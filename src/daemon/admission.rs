@@ -8,8 +8,9 @@ use jiff::Timestamp;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::nodes;
 use crate::daemon::world::World;
-use crate::domain::admit::{Admission, Limits, Live, Waiting, admit};
+use crate::domain::admit::{Admission, Limits, Waiting, admit};
 use crate::domain::ids::JobName;
+use crate::domain::quota::Demand;
 use crate::domain::run::{Call, Event, State, step};
 use crate::fault::point;
 use crate::ports::Hands;
@@ -34,23 +35,18 @@ pub(super) async fn admit_waiting(
             let row = rows.get(&waiting.run)?;
             Some(Waiting {
                 run: waiting.run,
-                owner: waiting.owner.clone(),
-                cluster: row.resolved.compute.target.cluster().to_owned(),
+                demand: Demand::of(&waiting.owner, &row.resolved),
                 waits_for: waiting.waits_for.clone(),
                 refused: refusal(world, row, now),
             })
         })
         .collect();
-    let live: Vec<Live> = rows
+    let live: Vec<Demand> = rows
         .values()
-        .filter(|row| !matches!(row.run.state, State::Preparing | State::Pending { .. }))
-        .map(|row| Live {
-            run: row.run.id,
-            owner: row.owner.clone(),
-            cluster: row.resolved.compute.target.cluster().to_owned(),
-        })
+        .filter(|row| row.run.state.depends_on_scheduler())
+        .map(|row| Demand::of(&row.owner, &row.resolved))
         .collect();
-    let limits = Limits { local_running_max: world.site.site.local_running_max() };
+    let limits = Limits::of(&world.site.site);
     for (run, admission) in admit(&waiting, &live, &limits) {
         let Some(row) = rows.get(&run) else { continue };
         match admission {

@@ -1,43 +1,49 @@
 //! Who may start: the second pure decider, for all waiting runs together.
 //!
 //! [`crate::domain::run::decide`] knows one run; what depends on the others is decided here. Runs are looked at in turn
-//! ([`in_turn`]), and each passes the same gates ([`Room::why_not`]). What one is given is taken from the room before the
-//! next is looked at; one that has to wait does not hold up those behind it.
+//! ([`Turns`]), and each passes the same gates ([`Room::why_not`]). What one is given is taken from the room before the
+//! next is looked at; one that has to wait does not hold up those behind it, unless it waits for nodes of a quota.
 //!
 //! To add a rule: what it counts goes into [`Room`], its limit into [`Limits`], and its gate into [`Room::why_not`].
-//! Quotas and sweep slots count runs in [`Live`] and in what was just given; fairness between users is another order in
-//! [`in_turn`]; a budget is a gate that gives a [`Hold`], which is recorded in the transaction that records the intent.
-//! [`takes_no_room`] tells of which runs no rule counts anything.
+//! Sweep slots count submissions that are live and what was just given; a budget is a gate that gives a [`Hold`], which is
+//! recorded in the transaction that records the intent. [`Limits::count`] tells whether any rule counts a run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::ids::RunId;
-use crate::domain::site::LOCAL;
+use crate::domain::quota::{Counted, Demand, Quotas};
+use crate::domain::site::{LOCAL, Site};
 
 /// A run in `pending`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     pub run: RunId,
-    pub owner: String,
-    /// Where it is to run; the local target counts as a cluster.
-    pub cluster: String,
+    pub demand: Demand,
     /// Runs of the same name that must be final first and are not yet.
     pub waits_for: Vec<RunId>,
     /// The scheduler's words, while it is too soon to ask it again after a refusal that passes.
     pub refused: Option<String>,
 }
 
-/// A run whose submission is under way, from its intent to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
-    pub run: RunId,
-    pub owner: String,
-    pub cluster: String,
-}
-
 /// What the site allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Local runs that may run at once.
     pub local_running_max: u32,
+    pub quotas: Quotas,
+}
+
+impl Limits {
+    pub fn of(site: &Site) -> Self {
+        Self { local_running_max: site.local_running_max(), quotas: Quotas::of(site) }
+    }
+
+    /// Whether a run takes something that is given out here. Where none of them counts it, only runs it was queued behind
+    /// can hold it up: it need not be looked at beside the others.
+    #[must_use]
+    pub fn count(&self, demand: &Demand) -> bool {
+        demand.cluster == LOCAL || self.quotas.count(demand)
+    }
 }
 
 /// What is set aside when a run starts, and captured or released when it ends.
@@ -56,58 +62,116 @@ pub enum Admission {
     Wait { why: String },
 }
 
-/// Answers every waiting run, in the order in which they may start.
+/// Answers every waiting run, in the order in which they may start. `live` are the submissions under way, from the intent
+/// to the end.
 #[must_use]
-pub fn admit(waiting: &[Waiting], live: &[Live], limits: &Limits) -> Vec<(RunId, Admission)> {
+pub fn admit(waiting: &[Waiting], live: &[Demand], limits: &Limits) -> Vec<(RunId, Admission)> {
     let mut room = Room::left_by(live, limits);
-    in_turn(waiting)
-        .into_iter()
-        .map(|waiting| {
-            let admission = match room.why_not(waiting) {
-                Some(why) => Admission::Wait { why },
-                None => Admission::Start { hold: room.give(waiting) },
-            };
-            (waiting.run, admission)
-        })
-        .collect()
+    let mut turns = Turns::of(waiting, live);
+    let mut answers = Vec::with_capacity(waiting.len());
+    while let Some(waiting) = turns.next() {
+        let admission = match room.why_not(waiting) {
+            Some(why) => Admission::Wait { why },
+            None => {
+                turns.started(waiting);
+                Admission::Start { hold: room.give(waiting) }
+            }
+        };
+        answers.push((waiting.run, admission));
+    }
+    answers
 }
 
-/// Whether a run of the cluster takes nothing that is given out here, so that only runs it was queued behind can hold it up:
-/// it need not be looked at beside the others.
-#[must_use]
-pub fn takes_no_room(cluster: &str) -> bool {
-    cluster != LOCAL
+/// Whose turn it is: of the users who wait for a class, the one with the fewest submissions of it, and of two with as many
+/// the one who came first. So a user with a hundred runs does not keep one with a single run out of what they share, and
+/// each user's own runs are served as they came.
+struct Turns<'a> {
+    queues: BTreeMap<Line<'a>, VecDeque<&'a Waiting>>,
+    submitted: BTreeMap<Line<'a>, usize>,
+    /// One for each line that still waits: its submissions, the first run of it, and itself.
+    heads: BTreeSet<(usize, RunId, Line<'a>)>,
 }
 
-/// First come, first served.
-fn in_turn(waiting: &[Waiting]) -> Vec<&Waiting> {
-    let mut waiting: Vec<&Waiting> = waiting.iter().collect();
-    waiting.sort_by_key(|waiting| waiting.run);
-    waiting
+/// A user and a class.
+type Line<'a> = (&'a str, &'a str);
+
+impl<'a> Turns<'a> {
+    fn of(waiting: &'a [Waiting], live: &'a [Demand]) -> Self {
+        let mut sorted: Vec<&Waiting> = waiting.iter().collect();
+        sorted.sort_by_key(|waiting| waiting.run);
+        let (mut queues, mut submitted) = (BTreeMap::<_, VecDeque<_>>::new(), BTreeMap::new());
+        for waiting in sorted {
+            queues.entry(line(&waiting.demand)).or_default().push_back(waiting);
+        }
+        for demand in live {
+            *submitted.entry(line(demand)).or_default() += 1;
+        }
+        let mut turns = Self { queues, submitted, heads: BTreeSet::new() };
+        let lines: Vec<Line<'a>> = turns.queues.keys().copied().collect();
+        lines.into_iter().for_each(|line| turns.stand(line));
+        turns
+    }
+
+    /// Puts the first of a line among those whose turn it may be.
+    fn stand(&mut self, line: Line<'a>) {
+        let first = self.queues.get(&line).and_then(|queue| queue.front());
+        let count = self.submitted.get(&line).copied().unwrap_or_default();
+        self.heads.extend(first.map(|first| (count, first.run, line)));
+    }
+
+    fn next(&mut self) -> Option<&'a Waiting> {
+        let (_, _, line) = self.heads.pop_first()?;
+        let waiting = self.queues.get_mut(&line)?.pop_front()?;
+        self.stand(line);
+        Some(waiting)
+    }
+
+    fn started(&mut self, waiting: &'a Waiting) {
+        let line = line(&waiting.demand);
+        let count = self.submitted.entry(line).or_default();
+        let before = *count;
+        *count += 1;
+        if let Some(next) = self.queues.get(&line).and_then(|queue| queue.front()) {
+            self.heads.remove(&(before, next.run, line));
+            self.stand(line);
+        }
+    }
+}
+
+fn line(demand: &Demand) -> Line<'_> {
+    (&demand.owner, &demand.class)
 }
 
 /// What is left to give.
 struct Room<'a> {
     limits: &'a Limits,
     local_running: usize,
+    counted: Counted,
 }
 
 impl<'a> Room<'a> {
-    fn left_by(live: &[Live], limits: &'a Limits) -> Self {
-        let local_running = live.iter().filter(|live| live.cluster == LOCAL).count();
-        Self { limits, local_running }
+    fn left_by(live: &[Demand], limits: &'a Limits) -> Self {
+        let mut room = Self { limits, local_running: 0, counted: Counted::default() };
+        live.iter().for_each(|demand| room.take(demand));
+        room
+    }
+
+    fn take(&mut self, demand: &Demand) {
+        self.local_running += usize::from(demand.cluster == LOCAL);
+        self.counted.add(demand);
     }
 
     /// The first gate that is closed to the run, in words.
-    fn why_not(&self, waiting: &Waiting) -> Option<String> {
+    fn why_not(&mut self, waiting: &Waiting) -> Option<String> {
         Self::others_first(waiting)
             .or_else(|| waiting.refused.clone())
             .or_else(|| self.no_local_slot(waiting))
+            .or_else(|| self.counted.why_not(&waiting.demand, &self.limits.quotas))
     }
 
     /// Takes what the run needs.
     fn give(&mut self, waiting: &Waiting) -> Hold {
-        self.local_running += usize::from(waiting.cluster == LOCAL);
+        self.take(&waiting.demand);
         Hold::None
     }
 
@@ -122,7 +186,7 @@ impl<'a> Room<'a> {
 
     fn no_local_slot(&self, waiting: &Waiting) -> Option<String> {
         let most = usize::try_from(self.limits.local_running_max).unwrap_or(usize::MAX);
-        (waiting.cluster == LOCAL && self.local_running >= most).then(|| {
+        (waiting.demand.cluster == LOCAL && self.local_running >= most).then(|| {
             let runs = if self.local_running == 1 { "run is" } else { "runs are" };
             format!(
                 "{} local {runs} running, the most that this site allows at once",
@@ -133,98 +197,4 @@ impl<'a> Room<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn waiting(run: i64, cluster: &str, waits_for: &[i64]) -> Waiting {
-        let waits_for = waits_for.iter().copied().map(RunId).collect();
-        Waiting {
-            run: RunId(run),
-            owner: "anna".into(),
-            cluster: cluster.into(),
-            waits_for,
-            refused: None,
-        }
-    }
-
-    fn live(cluster: &str, count: i64) -> Vec<Live> {
-        let run = |run| Live { run: RunId(run), owner: "bert".into(), cluster: cluster.into() };
-        (1..=count).map(run).collect()
-    }
-
-    /// The answers as `run: start` or `run: why`.
-    #[track_caller]
-    fn check(waiting: &[Waiting], live: &[Live], local_running_max: u32, expected: &[&str]) {
-        let answers = admit(waiting, live, &Limits { local_running_max });
-        let shown: Vec<String> = answers
-            .into_iter()
-            .map(|(run, admission)| match admission {
-                Admission::Start { hold: Hold::None } => format!("{run}: start"),
-                Admission::Wait { why } => format!("{run}: {why}"),
-            })
-            .collect();
-        assert_eq!(shown, expected);
-    }
-
-    #[test]
-    fn nobody_waits_and_nobody_is_admitted() {
-        check(&[], &[], 16, &[]);
-        check(&[], &live("local", 99), 0, &[]);
-    }
-
-    #[test]
-    fn a_run_waits_for_the_runs_it_was_queued_behind() {
-        check(&[waiting(42, "local", &[])], &[], 16, &["42: start"]);
-        check(&[waiting(42, "main", &[41])], &[], 16, &["42: waits for run 41"]);
-        let two = [waiting(42, "local", &[41, 40])];
-        check(&two, &[], 16, &["42: waits for run 40 and another one"]);
-        let three = [waiting(42, "local", &[39, 40, 41])];
-        check(&three, &[], 16, &["42: waits for run 39 and 2 others"]);
-    }
-
-    #[test]
-    fn a_run_that_was_refused_for_now_keeps_the_schedulers_words() {
-        let refused =
-            |words: &str| Waiting { refused: Some(words.into()), ..waiting(42, "main", &[]) };
-        check(
-            &[refused("QOSMaxSubmitJobPerUserLimit")],
-            &[],
-            16,
-            &["42: QOSMaxSubmitJobPerUserLimit"],
-        );
-        let behind = Waiting { waits_for: vec![RunId(41)], ..refused("no") };
-        check(&[behind, waiting(43, "main", &[])], &[], 16, &["42: waits for run 41", "43: start"]);
-    }
-
-    #[test]
-    fn local_runs_wait_for_a_slot_and_others_do_not() {
-        let all = [waiting(50, "local", &[]), waiting(51, "main", &[]), waiting(52, "local", &[])];
-        check(&all, &[], 16, &["50: start", "51: start", "52: start"]);
-        let full = "16 local runs are running, the most that this site allows at once";
-        let (first, last) = (format!("50: {full}"), format!("52: {full}"));
-        check(&all, &live("local", 15), 16, &["50: start", "51: start", &last]);
-        check(&all, &live("local", 16), 16, &[&first, "51: start", &last]);
-        check(&all, &live("main", 99), 16, &["50: start", "51: start", "52: start"]);
-        let over = "17 local runs are running, the most that this site allows at once";
-        let only = [waiting(50, "local", &[])];
-        check(&only, &live("local", 17), 16, &[&format!("50: {over}")]);
-        let one = "50: 1 local run is running, the most that this site allows at once";
-        check(&only, &live("local", 1), 1, &[one]);
-    }
-
-    #[test]
-    fn the_first_comes_first_and_a_blocked_one_blocks_nobody() {
-        let all =
-            [waiting(44, "local", &[]), waiting(42, "local", &[41]), waiting(43, "local", &[])];
-        check(
-            &all,
-            &live("local", 1),
-            2,
-            &[
-                "42: waits for run 41",
-                "43: start",
-                "44: 2 local runs are running, the most that this site allows at once",
-            ],
-        );
-    }
-}
+mod tests;

@@ -22,6 +22,7 @@ pub mod inbox;
 pub mod inputs;
 pub mod manifest;
 
+pub mod quota;
 pub mod rank_log;
 pub mod request;
 pub mod requirements;

@@ -1,6 +1,7 @@
 //! Where a run executes and how its processes are spread.
 
 use crate::domain::problem::{At, Problem};
+use crate::domain::quota::{Demand, Quotas};
 use crate::domain::resolve::program::is_python;
 use crate::domain::resolve::{Choice, Resolver};
 use crate::domain::resolved::{Compute, Distributed, Program, Target};
@@ -241,6 +242,15 @@ impl<'a> Resolver<'a> {
                 chosen.name
             )));
         }
+        let demand = Demand {
+            owner: self.context.asker.user.clone(),
+            project: self.spec.project.as_ref().map(|project| project.value.clone()),
+            cluster: chosen.target.cluster().to_owned(),
+            class: chosen.name.clone(),
+            nodes: count,
+        };
+        let never = Quotas::of(self.context.site).never(&demand);
+        self.problems.extend(never.map(problem));
     }
 
     fn time_limit(&mut self, chosen: &Chosen<'_>) -> Option<TimeLimit> {

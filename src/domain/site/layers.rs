@@ -69,6 +69,7 @@ const PROTECTED: &[&str] = &[
     "period",
     "on_exhausted",
     "max_running",
+    "max_running_nodes",
     "max_nodes",
     "max_time",
     "poll_burst",

@@ -172,6 +172,10 @@ keys! {
         default_time: At<TimeLimit>,
         /// Charge units per node-hour.
         rate: At<f64>,
+        /// How many runs may be submitted at once; more wait.
+        max_running: ClassQuota,
+        /// How many nodes the runs that are submitted may come to; more wait.
+        max_running_nodes: ClassQuota,
         preemptible: At<bool>,
         local_scratch: At<String>,
         environment: Named<At<ArgValue>>,
@@ -188,7 +192,16 @@ keys! {
         directives: Vec<At<String>>,
         srun_args: Vec<At<String>>,
     }
-    later { "max_running" }
+    later {}
+}
+
+keys! {
+    /// A limit for each user, and one for each project.
+    pub struct ClassQuota {
+        user: At<NonZeroU32>,
+        project: At<NonZeroU32>,
+    }
+    later {}
 }
 
 keys! {
@@ -204,8 +217,12 @@ keys! {
         accounts: Named<At<String>>,
         /// Users and groups (`group:NAME`); nobody else may name the project.
         members: At<Vec<At<String>>>,
+        /// How many of its runs, of whatever class, may be submitted at once; more wait.
+        max_running: At<NonZeroU32>,
+        /// How many nodes its runs that are submitted may come to; more wait.
+        max_running_nodes: At<NonZeroU32>,
     }
-    later { "budget", "period", "on_exhausted", "max_running" }
+    later { "budget", "period", "on_exhausted" }
 }
 
 keys! {
@@ -297,6 +314,16 @@ pub const CLASS_PREFIX: &str = "class:";
 
 /// How many local runs run at once when the site does not say.
 pub const LOCAL_RUNNING_MAX: u32 = 16;
+
+impl ClassQuota {
+    pub fn of_user(&self) -> Option<u32> {
+        self.user.as_ref().map(|most| most.value.get())
+    }
+
+    pub fn of_project(&self) -> Option<u32> {
+        self.project.as_ref().map(|most| most.value.get())
+    }
+}
 
 impl Site {
     pub fn class(&self, name: &str) -> Option<&Class> {

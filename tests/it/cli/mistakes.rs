@@ -95,9 +95,7 @@ fn a_broken_text_and_an_empty_one_are_told() {
 fn mistakes_in_the_site_file_are_told_at_their_lines() {
     let mut env = TestEnv::new();
     env.bash_spec("fine", "exit 0\n");
-    env.use_site(
-        "[site]\nrun_rot = \"/x\"\n[class.a]\ncluster = \"main\"\nmax_running = { user = 4 }\n",
-    );
+    env.use_site("[site]\nrun_rot = \"/x\"\n[class.a]\ncluster = \"main\"\nmax_running = 4\n");
     assert_told!(env, env.line("check fine.toml"));
     for line in ["submit fine.toml", "classes", "site show", "render fine.toml", "list"] {
         // `list` does not read the site file itself; the daemon that it starts does, and says the same.

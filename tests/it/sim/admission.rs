@@ -1,8 +1,9 @@
 //! What the first driver starts in a pass: src/daemon/admission.rs, in memory.
 
-use trainyard::domain::admit::{Admission, Limits, Live, Waiting, admit};
+use trainyard::domain::admit::{Admission, Limits, Waiting, admit};
 use trainyard::domain::bad_nodes::Avoided;
 use trainyard::domain::ids::{RunId, SubmissionId, Token};
+use trainyard::domain::quota::{Demand, Quotas};
 use trainyard::domain::run::{Call, Event, State, step};
 use trainyard::domain::site::LOCAL;
 
@@ -18,21 +19,28 @@ impl World {
             |run: RunId| self.rows.iter().any(|row| row.run.id == run && row.run.state.is_final());
         let (mut waiting, mut live) = (Vec::new(), Vec::new());
         for row in self.rows.iter().filter(|row| !row.run.state.is_final()) {
-            let (run, owner) = (row.run.id, "anna".to_owned());
-            let cluster = self.model.cluster.clone();
+            let run = row.run.id;
+            let demand = Demand {
+                owner: "anna".to_owned(),
+                project: None,
+                cluster: self.model.cluster.clone(),
+                class: "gpu".to_owned(),
+                nodes: 1,
+            };
             if let State::Pending { why, .. } = &row.run.state {
                 let is_held_off = row.run.is_held_off(&row.policy, now);
                 let refused = is_held_off.then(|| why.clone().unwrap_or_default());
                 let waits_for = row.waits_for.filter(|run| !is_over(*run)).into_iter().collect();
-                waiting.push(Waiting { run, owner, cluster, waits_for, refused });
-            } else {
-                live.push(Live { run, owner, cluster });
+                waiting.push(Waiting { run, demand, waits_for, refused });
+            } else if row.run.state.depends_on_scheduler() {
+                live.push(demand);
             }
         }
         if waiting.is_empty() {
             return Ok(());
         }
-        let limits = Limits { local_running_max: self.local_running_max };
+        let limits =
+            Limits { local_running_max: self.local_running_max, quotas: Quotas::default() };
         for (run, admission) in admit(&waiting, &live, &limits) {
             let Some(n) = self.rows.iter().position(|row| row.run.id == run) else { continue };
             match admission {

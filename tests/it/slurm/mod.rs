@@ -20,6 +20,7 @@ mod names;
 mod once;
 mod phases;
 mod poison;
+mod quotas;
 mod records;
 mod refused;
 mod requeue;
