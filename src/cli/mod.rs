@@ -40,6 +40,7 @@ mod site;
 mod spec_args;
 mod submit;
 mod text;
+mod usage;
 mod util;
 mod wait;
 
@@ -167,6 +168,8 @@ pub enum Verb {
     Delete(delete::Args),
     /// Show in what two runs differ
     Diff(diff::Args),
+    /// Sum what runs took: node-hours, charges, and what of it was lost
+    Usage(usage::Args),
     /// List hardware classes
     Classes(classes::Args),
     /// Look at data: the site's catalogue, and what data has been
@@ -227,6 +230,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Resume(args) => resume::run(context, &args),
         Verb::Delete(args) => delete::run(context, &args),
         Verb::Diff(args) => diff::run(context, &args),
+        Verb::Usage(args) => usage::run(context, &args),
         Verb::Classes(args) => classes::run(context, &args),
         Verb::Dataset(command) => dataset::run(context, &command),
         Verb::Site(command) => site::run(context, &command),

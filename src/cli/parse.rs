@@ -9,7 +9,7 @@ use crate::cli::Cli;
 
 /// Verbs of later versions.
 pub const LATER: &[&str] =
-    &["estimate", "hold", "release", "sweep", "usage", "budget", "ledger", "schedule"];
+    &["estimate", "hold", "release", "sweep", "budget", "ledger", "schedule"];
 
 /// Parses the command line; the error prints itself and knows its exit code.
 ///

@@ -47,5 +47,5 @@ pub use retention::retention_plan;
 pub use secrets::{SecretsError, take_secrets_again};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};
 pub use state_dir::{StateDir, StateDirError};
-pub use views::{list_views, run_view};
+pub use views::{list_views, run_view, usage};
 pub use world::{Paths, World, WorldParts};

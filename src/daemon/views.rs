@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
+use crate::domain::usage::{By, Tally, Usage};
 use crate::domain::view::{MetricView, Recorded, RunView};
 use crate::store::{Filter, StoreError, WholeRun};
 
@@ -26,6 +27,23 @@ pub async fn list_views(world: &World, filter: Filter) -> Result<Vec<RunView>, S
     let runs = world.store.list(filter).await?;
     let without_attempts = |run| RunView { attempts: None, ..view(&run, now) };
     Ok(runs.into_iter().map(without_attempts).collect())
+}
+
+/// What the runs of a filter took in its period. They are read a page at a time, so that others are served between two.
+pub async fn usage(world: &World, by: By, filter: Filter) -> Result<Usage, StoreError> {
+    let now = world.clock.now();
+    let mut tally = Tally::new(by, filter.ran.unwrap_or_default());
+    let mut before = filter.before;
+    loop {
+        let page = world.store.list(Filter { before, ..filter.clone() }).await?;
+        for run in &page {
+            tally.add(&view(run, now));
+        }
+        match page.last() {
+            Some(last) => before = Some(last.row.run.id),
+            None => return Ok(tally.report()),
+        }
+    }
 }
 
 fn view(run: &WholeRun, now: Timestamp) -> RunView {

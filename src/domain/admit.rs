@@ -70,12 +70,11 @@ pub fn admit(waiting: &[Waiting], live: &[Demand], limits: &Limits) -> Vec<(RunI
     let mut turns = Turns::of(waiting, live);
     let mut answers = Vec::with_capacity(waiting.len());
     while let Some(waiting) = turns.next() {
-        let admission = match room.why_not(waiting) {
-            Some(why) => Admission::Wait { why },
-            None => {
-                turns.started(waiting);
-                Admission::Start { hold: room.give(waiting) }
-            }
+        let admission = if let Some(why) = room.why_not(waiting) {
+            Admission::Wait { why }
+        } else {
+            turns.started(waiting);
+            Admission::Start { hold: room.give(waiting) }
         };
         answers.push((waiting.run, admission));
     }
@@ -108,7 +107,9 @@ impl<'a> Turns<'a> {
         }
         let mut turns = Self { queues, submitted, heads: BTreeSet::new() };
         let lines: Vec<Line<'a>> = turns.queues.keys().copied().collect();
-        lines.into_iter().for_each(|line| turns.stand(line));
+        for line in lines {
+            turns.stand(line);
+        }
         turns
     }
 
@@ -152,7 +153,9 @@ struct Room<'a> {
 impl<'a> Room<'a> {
     fn left_by(live: &[Demand], limits: &'a Limits) -> Self {
         let mut room = Self { limits, local_running: 0, counted: Counted::default() };
-        live.iter().for_each(|demand| room.take(demand));
+        for demand in live {
+            room.take(demand);
+        }
         room
     }
 

@@ -39,6 +39,7 @@ pub mod checkpoint;
 pub mod diagnosis;
 pub mod metrics;
 pub mod run;
+pub mod usage;
 pub mod view;
 
 pub mod nodelist;

@@ -16,10 +16,10 @@ use crate::domain::environment::EnvironmentRecord;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Attempt, Run};
+use crate::domain::run::{Attempt, AttemptState, Run};
 
 /// The unit of charges: the class's rate is units per node-hour.
-const CHARGE_UNIT: &str = "unit";
+pub const CHARGE_UNIT: &str = "unit";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunView {
@@ -166,6 +166,10 @@ pub struct AttemptView {
     pub elapsed_seconds: f64,
     pub node_hours: f64,
     pub charge: Option<f64>,
+    /// Of an attempt that failed or was started again: its node-hours since the newest complete checkpoint, or since its
+    /// start.
+    #[serde(default)]
+    pub lost_node_hours: f64,
     pub resumed_from_step: Option<i64>,
     /// The checkpoint that it went on from; none on a fresh start.
     #[serde(default)]
@@ -198,6 +202,13 @@ pub struct Recorded<'a> {
     pub metrics: &'a BTreeMap<String, MetricView>,
     /// By attempt.
     pub environments: &'a BTreeMap<u32, EnvironmentRecord>,
+}
+
+impl AttemptView {
+    /// Whether it failed, or was ended so that the run had to start again.
+    pub fn has_failed(&self) -> bool {
+        ["failed", "requeued"].contains(&self.state.as_str())
+    }
 }
 
 impl RunView {
@@ -299,6 +310,17 @@ fn is_running(attempt: &Attempt) -> bool {
     attempt.started_at.is_some() && attempt.ended_at.is_none()
 }
 
+/// Which part of an attempt is lost: all since the newest complete checkpoint of one that failed or was started again.
+fn lost_part(attempt: &Attempt) -> f64 {
+    let has_failed = matches!(attempt.state, AttemptState::Failed | AttemptState::Requeued);
+    let span = attempt.started_at.zip(attempt.ended_at).filter(|_| has_failed);
+    let Some((started, ended)) = span.filter(|(started, ended)| started < ended) else {
+        return 0.0;
+    };
+    let saved = attempt.saved_at.unwrap_or(started).clamp(started, ended);
+    seconds(saved, ended) / seconds(started, ended)
+}
+
 fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> AttemptView {
     let resolved = recorded.resolved;
     let elapsed_seconds =
@@ -336,6 +358,7 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         elapsed_seconds,
         node_hours,
         charge: resolved.compute.rate.map(|rate| rate * node_hours),
+        lost_node_hours: node_hours * lost_part(attempt),
         resumed_from_step: began.and_then(|began| began.step),
         resumed_from: began.and_then(|began| began.from.clone()),
         data_drift: attempt.data_drift.clone(),

@@ -11,6 +11,7 @@ use crate::domain::ids::RunId;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::run::Attempt;
+use crate::domain::usage::Period;
 use crate::store::environments::environments;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::metrics::{self, MetricPoint};
@@ -25,6 +26,8 @@ pub struct Filter {
     /// With `*` and `?`.
     pub name_glob: Option<String>,
     pub since: Option<Timestamp>,
+    /// Only runs that may have run in it.
+    pub ran: Option<Period>,
     /// Only runs with a lower number: how a long list is read on.
     pub before: Option<RunId>,
     pub limit: u32,
@@ -101,6 +104,16 @@ fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreEr
     }
     if let Some(since) = filter.since {
         bind(&mut sql, " AND created_at >= ?", Value::Integer(since.as_millisecond()));
+    }
+    if let Some(Period { since, until }) = filter.ran {
+        sql.push_str(" AND started_at IS NOT NULL");
+        if let Some(since) = since {
+            let at = Value::Integer(since.as_millisecond());
+            bind(&mut sql, " AND (ended_at IS NULL OR ended_at >= ?)", at);
+        }
+        if let Some(until) = until {
+            bind(&mut sql, " AND started_at < ?", Value::Integer(until.as_millisecond()));
+        }
     }
     if let Some(before) = filter.before {
         bind(&mut sql, " AND id < ?", Value::Integer(before.0));

@@ -12,6 +12,7 @@ mod nodes;
 mod reference;
 mod resume;
 mod runs;
+mod usage;
 
 use std::sync::Arc;
 
@@ -52,6 +53,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/usage", get(usage::report))
         .route("/store/gc", post(kept::gc))
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/checkpoints", get(checkpoints::catalogue))

@@ -89,6 +89,7 @@ pub(super) async fn list(
         project: query.project,
         name_glob: query.name,
         since,
+        ran: None,
         before: query.before.map(RunId),
         limit: query.limit.unwrap_or(LIMIT_DEFAULT).min(LIST_MAX),
     };

@@ -130,6 +130,7 @@ impl Attempt {
             failed_nodes: Vec::new(),
             data_drift: None,
             began: None,
+            saved_at: None,
             shown: None,
         }
     }

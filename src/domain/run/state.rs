@@ -227,6 +227,9 @@ pub struct Attempt {
     /// Where its training began, once its script has told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Began>,
+    /// When the newest complete checkpoint was written that was there when it was last looked for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_at: Option<Timestamp>,
     /// What the scheduler showed when it was last taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shown: Option<Digest>,

@@ -104,6 +104,11 @@ fn has_saved(run: &Run, saved: &Saved) -> Decision {
         return decision;
     }
     decision.run.saved = Some(saved.clone());
+    if let Some(attempt) =
+        decision.run.attempt.as_mut().filter(|attempt| attempt.ended_at.is_none())
+    {
+        attempt.saved_at = saved.newest.as_ref().and_then(|newest| newest.modified);
+    }
     match saved.news(run.saved.as_ref()) {
         Some(news) => decision.note("checkpoint", news),
         None => decision,

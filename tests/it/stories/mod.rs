@@ -10,4 +10,5 @@ pub(crate) mod requirements;
 mod retention;
 pub(crate) mod secrets;
 mod torch;
+mod usage;
 mod warnings;
