@@ -29,6 +29,7 @@ mod retention;
 mod secrets;
 mod serve;
 mod state_dir;
+mod stirs;
 mod ticker;
 mod views;
 mod watch;

@@ -1,7 +1,8 @@
 //! Looking at what live runs save, so that it is known while they run.
 //!
 //! All looks together ask file systems a few things a second, however many runs are live: what one has cost is waited off
-//! before the next. A look at a directory that has not changed costs one question.
+//! before the next. A look at a directory that has not changed costs one question; where the file system tells of changes
+//! itself ([`Stirs`]), a look comes with them, and one that nobody asked for only now and then.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,11 +13,12 @@ use tracing::debug;
 
 use crate::daemon::checkpoints::{mount, walk};
 use crate::daemon::collect::{is_past, reports};
+use crate::daemon::stirs::Stirs;
 use crate::daemon::world::World;
 use crate::domain::checkpoint::{Saved, Walked, newest};
 use crate::domain::ids::RunId;
 use crate::ports::{Hands, Silence};
-use crate::store::{LiveRuns, RunRow};
+use crate::store::{LiveRuns, RunRow, network_name};
 
 /// All looks together ask one thing in so long, on average: 20 a second.
 const CALL: SignedDuration = SignedDuration::from_millis(50);
@@ -24,6 +26,10 @@ const CALL: SignedDuration = SignedDuration::from_millis(50);
 const AHEAD: SignedDuration = SignedDuration::from_secs(1);
 /// Between two looks at one run.
 const INTERVAL: SignedDuration = SignedDuration::from_secs(5);
+/// Where something is known to have changed.
+const STIRRED_INTERVAL: SignedDuration = SignedDuration::from_secs(1);
+/// Where a change would be told.
+const HEARD_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// Until all is looked at again where no name has changed: a file may be written over.
 const WHOLE_AGAIN: SignedDuration = SignedDuration::from_mins(10);
 /// A directory that changed so lately may have changed after it was listed; clocks of file servers differ.
@@ -34,7 +40,10 @@ const TOLD_EVERY: SignedDuration = SignedDuration::from_secs(15);
 const CALLS_EXPECTED: usize = 10;
 
 #[derive(Default)]
-pub(super) struct Watching(Mutex<Known>);
+pub(super) struct Watching {
+    known: Mutex<Known>,
+    stirs: Stirs,
+}
 
 #[derive(Default)]
 struct Known {
@@ -57,6 +66,10 @@ struct Watched {
     places: Vec<(PathBuf, Option<Timestamp>)>,
     /// Something may change without changing those.
     is_restless: bool,
+    /// The file system tells when one of those changes.
+    is_heard: bool,
+    /// It has told so since the last look.
+    is_stirred: bool,
     /// What is not recorded yet.
     news: Option<Saved>,
     told_at: Option<Timestamp>,
@@ -68,11 +81,14 @@ impl Known {
         if self.paid_at(now).duration_since(now) >= AHEAD {
             return Vec::new();
         }
-        let looked = |run: &RunId| self.runs.get(run).and_then(|watched| watched.looked_at);
+        let is_due = |watched: &Watched| {
+            watched.looked_at.is_none_or(|last| is_past(last, watched.interval(), now))
+        };
         let mut waiting: Vec<(Option<Timestamp>, &(RunId, PathBuf))> = runs
             .iter()
-            .map(|run| (looked(&run.0), run))
-            .filter(|(last, _)| last.is_none_or(|last| is_past(last, INTERVAL, now)))
+            .map(|run| (self.runs.get(&run.0), run))
+            .filter(|(watched, _)| watched.is_none_or(is_due))
+            .map(|(watched, run)| (watched.and_then(|watched| watched.looked_at), run))
             .collect();
         waiting.sort_by_key(|(last, (run, _))| (*last, *run));
         let mut due = Vec::new();
@@ -85,9 +101,10 @@ impl Known {
             }
             let watched = self.runs.entry(*run).or_default();
             watched.looked_at = Some(now);
-            let (calls, watched) = (watched.expected(), Watched { news: None, ..watched.clone() });
+            let (calls, asked) = (watched.expected(), Watched { news: None, ..watched.clone() });
+            watched.is_stirred = false;
             self.pay(calls, now);
-            due.push((*run, watched));
+            due.push((*run, asked));
         }
         due
     }
@@ -114,17 +131,26 @@ impl Known {
         // A look that found nothing changed says nothing of what was seen before.
         let is_whole = shown.whole_at != known.whole_at;
         let news = if is_whole { shown.news.clone() } else { known.news.take() };
-        let (told_at, looked_at) = (known.told_at, known.looked_at);
-        *known = Watched { looked_at, news, told_at, ..shown };
+        let (told_at, looked_at, is_stirred) = (known.told_at, known.looked_at, known.is_stirred);
+        *known = Watched { looked_at, is_stirred, news, told_at, ..shown };
         self.pay(more, now);
     }
 }
 
 impl Watched {
+    /// Until the next look.
+    fn interval(&self) -> SignedDuration {
+        match (self.is_stirred, self.is_heard && !self.is_restless) {
+            (true, _) => STIRRED_INTERVAL,
+            (false, true) => HEARD_INTERVAL,
+            (false, false) => INTERVAL,
+        }
+    }
+
     fn expected(&self) -> usize {
         match self.calls {
             None => CALLS_EXPECTED,
-            Some(_) if !self.is_restless => self.places.len().max(1),
+            Some(_) if !self.is_restless && !self.is_stirred => self.places.len().max(1),
             Some(calls) => calls,
         }
     }
@@ -132,7 +158,7 @@ impl Watched {
 
 impl Watching {
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a run has saved is recorded by somebody else.
@@ -162,9 +188,14 @@ pub(super) fn begin(world: &Arc<World>, live: &LiveRuns) {
     let watched = live.values().filter(|row| row.resolved.checkpoint.is_some() && reports(row));
     let runs: Vec<(RunId, PathBuf)> = watched.map(|row| (row.run.id, mount(row))).collect();
     let now = world.clock.now();
+    world.watching.stirs.retain(|run| live.contains_key(&run));
+    let stirred = world.watching.stirs.take();
     let due = {
         let known = &mut *world.watching.lock();
         known.runs.retain(|run, _| live.contains_key(run));
+        for (_, watched) in known.runs.iter_mut().filter(|(run, _)| stirred.contains(*run)) {
+            watched.is_stirred = true;
+        }
         known.due(&runs, now)
     };
     for (run, watched) in due {
@@ -182,8 +213,10 @@ pub(super) fn begin(world: &Arc<World>, live: &LiveRuns) {
 
 async fn look(world: &World, row: &RunRow, watched: Watched) -> Result<Watched, Silence> {
     let now = world.clock.now();
-    let is_whole_due =
-        watched.is_restless || watched.whole_at.is_none_or(|at| is_past(at, WHOLE_AGAIN, now));
+    // What stirred may have been written over, under the name that it had.
+    let is_whole_due = watched.is_restless
+        || watched.is_stirred
+        || watched.whole_at.is_none_or(|at| is_past(at, WHOLE_AGAIN, now));
     let mut calls = 0;
     if !is_whole_due {
         let places = watched.places.iter().map(|(place, _)| place.clone()).collect();
@@ -204,6 +237,7 @@ async fn look(world: &World, row: &RunRow, watched: Watched) -> Result<Watched, 
     let saved = Saved::of(&walked.found, branch);
     let Walked { places, calls: walking, .. } = walked;
     calls += walking + places.len();
+    let is_heard = hears(world, row, &places).await?;
     let places = times(world, row, places).await?;
     let is_late = |at: &Timestamp| now.duration_since(*at) < LATELY;
     let is_restless = is_at_work || places.iter().any(|(_, at)| at.as_ref().is_some_and(is_late));
@@ -212,9 +246,18 @@ async fn look(world: &World, row: &RunRow, watched: Watched) -> Result<Watched, 
         calls: Some(calls),
         places,
         is_restless,
+        is_heard,
         news: Some(saved).filter(|saved| row.run.saved.as_ref() != Some(saved)),
         ..watched
     })
+}
+
+/// Listens to directories, where their file system is this machine's own. It is asked about each time: a run may move.
+async fn hears(world: &World, row: &RunRow, places: &[PathBuf]) -> Result<bool, Silence> {
+    let asked = places.to_vec();
+    let is_local = move |_: &dyn Hands| Ok(asked.iter().all(|place| network_name(place).is_none()));
+    let is_local = world.with_hands(&mount(row), is_local).await?;
+    Ok(world.watching.stirs.listen(row.run.id, if is_local { places } else { &[] }))
 }
 
 /// When the names of directories last changed.
@@ -267,6 +310,31 @@ mod tests {
         assert!(calls * 10 >= budget * 7, "{calls} calls of {budget}");
         let (fewest, most) = (looks.values().min().unwrap(), looks.values().max().unwrap());
         assert!(looks.len() == 1_000 && most - fewest <= 1, "{fewest} to {most}");
+    }
+
+    #[test]
+    fn where_changes_are_told_looks_come_with_them_and_else_now_and_then() {
+        let mut known = Known::default();
+        let at = |second: i64| Timestamp::from_second(1_790_000_000 + second).unwrap();
+        let runs = [(RunId(1), PathBuf::from("/a"))];
+        let mut look = |stirs: bool, is_restless: bool, second: i64| {
+            if let Some(watched) = known.runs.get_mut(&RunId(1)) {
+                watched.is_stirred |= stirs;
+            }
+            let due = known.due(&runs, at(second));
+            let (_, asked) = due.into_iter().next()?;
+            let shown = Watched { is_heard: true, is_restless, calls: Some(2), ..asked.clone() };
+            known.looked(RunId(1), Path::new("/a"), Some(shown), at(second));
+            Some(asked.is_stirred)
+        };
+        assert_eq!(look(false, false, 0), Some(false));
+        assert_eq!(look(false, false, 55), None);
+        assert_eq!(look(false, false, 61), Some(false));
+        assert_eq!(look(true, true, 63), Some(true));
+        // While something is being written, what is told is not all there is.
+        assert_eq!(look(false, true, 65), None);
+        assert_eq!(look(false, false, 69), Some(false));
+        assert_eq!(look(false, false, 80), None);
     }
 
     #[test]

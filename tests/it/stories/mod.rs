@@ -12,3 +12,4 @@ pub(crate) mod secrets;
 mod torch;
 mod usage;
 mod warnings;
+mod watching;
