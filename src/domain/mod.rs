@@ -35,6 +35,7 @@ pub mod word;
 
 pub mod bad_nodes;
 pub mod build_job;
+pub mod charge;
 pub mod checkpoint;
 pub mod diagnosis;
 pub mod metrics;

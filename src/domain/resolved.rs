@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::charge::Terms;
 use crate::domain::checkpoint::{Format, Retention};
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
@@ -152,6 +153,9 @@ pub struct Compute {
     pub options: Vec<SbatchOption>,
     /// Charge units per node-hour, where the class has a rate.
     pub rate: Option<f64>,
+    /// How that becomes a charge.
+    #[serde(default)]
+    pub terms: Terms,
     /// A path on the node, in which the job id may be named as the shell would.
     pub local_scratch: Option<String>,
 }

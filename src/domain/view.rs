@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::bad_nodes::BadNode;
+use crate::domain::charge::{self, seconds};
 use crate::domain::checkpoint::SavedView;
 use crate::domain::dataset::DatasetView;
 use crate::domain::environment::EnvironmentRecord;
@@ -165,6 +166,8 @@ pub struct AttemptView {
     pub queue_seconds: Option<f64>,
     pub elapsed_seconds: f64,
     pub node_hours: f64,
+    #[serde(default)]
+    pub gpu_hours: f64,
     pub charge: Option<f64>,
     /// Of an attempt that failed or was started again: its node-hours since the newest complete checkpoint, or since its
     /// start.
@@ -219,7 +222,7 @@ impl RunView {
             recorded.attempts.iter().map(|a| attempt_view(a, &recorded, now)).collect();
         let sum =
             |value: fn(&AttemptView) -> f64| attempts.iter().map(value).fold(0.0, |a, b| a + b);
-        let node_hours = sum(|attempt| attempt.node_hours);
+        let charges: Vec<f64> = attempts.iter().filter_map(|attempt| attempt.charge).collect();
         let (reason, message) = run.state.reason_and_message();
         let distributed = &resolved.distributed;
         Self {
@@ -254,9 +257,9 @@ impl RunView {
                 .map(|(from, to)| seconds(from, to)),
             waiting_seconds: sum(|attempt| attempt.queue_seconds.unwrap_or(0.0)),
             elapsed_seconds: sum(|attempt| attempt.elapsed_seconds),
-            node_hours,
-            gpu_hours: node_hours * f64::from(resolved.compute.gpus_per_node),
-            charge: resolved.compute.rate.map(|rate| rate * node_hours),
+            node_hours: sum(|attempt| attempt.node_hours),
+            gpu_hours: sum(|attempt| attempt.gpu_hours),
+            charge: charge::rate(&resolved.compute, now).map(|_| charges.iter().sum()),
             charge_unit: CHARGE_UNIT.to_owned(),
             charge_estimated: recorded.attempts.iter().any(is_running),
             self_reported: recorded.attempts.iter().any(|attempt| attempt.self_reported),
@@ -323,10 +326,7 @@ fn lost_part(attempt: &Attempt) -> f64 {
 
 fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> AttemptView {
     let resolved = recorded.resolved;
-    let elapsed_seconds =
-        attempt.started_at.map_or(0.0, |started| seconds(started, attempt.ended_at.unwrap_or(now)));
-    let nodes = f64::from(resolved.compute.nodes);
-    let node_hours = nodes * elapsed_seconds / 3600.0;
+    let used = charge::used(attempt, resolved, now);
     let began = attempt.began.as_ref();
     let eligible = attempt.eligible_at.unwrap_or(attempt.submitted_at);
     AttemptView {
@@ -355,18 +355,14 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         started_at: attempt.started_at,
         ended_at: attempt.ended_at,
         queue_seconds: attempt.started_at.map(|started| seconds(eligible, started)),
-        elapsed_seconds,
-        node_hours,
-        charge: resolved.compute.rate.map(|rate| rate * node_hours),
-        lost_node_hours: node_hours * lost_part(attempt),
+        elapsed_seconds: used.elapsed_seconds,
+        node_hours: used.node_hours,
+        gpu_hours: used.gpu_hours,
+        charge: used.charge,
+        lost_node_hours: used.node_hours * lost_part(attempt),
         resumed_from_step: began.and_then(|began| began.step),
         resumed_from: began.and_then(|began| began.from.clone()),
         data_drift: attempt.data_drift.clone(),
         environment: recorded.environments.get(&attempt.n).cloned(),
     }
-}
-
-/// Seconds from one moment to another, never negative: clocks are stepped.
-fn seconds(from: Timestamp, to: Timestamp) -> f64 {
-    to.duration_since(from).as_secs_f64().max(0.0)
 }

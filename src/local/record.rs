@@ -143,6 +143,7 @@ impl Record {
                 time_limit_seconds: self.time_limit.map(|limit| limit.0),
                 ..Granted::default()
             },
+            elapsed_seconds: None,
             digest: None,
         }
     }

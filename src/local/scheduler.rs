@@ -327,6 +327,7 @@ fn unreadable(job: JobKey, asked: &Asked) -> Sighting {
         ended_at: None,
         nodes: Vec::new(),
         granted: Granted::default(),
+        elapsed_seconds: None,
         digest: None,
     }
 }

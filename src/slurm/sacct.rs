@@ -46,6 +46,8 @@ pub struct Record {
     pub eligible_at: Option<Timestamp>,
     pub started_at: Option<Timestamp>,
     pub ended_at: Option<Timestamp>,
+    /// Without the time in which it was suspended.
+    pub elapsed_seconds: Option<u64>,
     pub tres: String,
     pub nodes: String,
     pub partition: Option<String>,
@@ -130,6 +132,7 @@ fn record(line: &str, mark: &str) -> Option<Record> {
         eligible_at: fields::time(eligible),
         started_at: fields::time(started),
         ended_at: fields::time(ended),
+        elapsed_seconds: elapsed.parse().ok(),
         tres: tres.to_owned(),
         nodes: nodes.to_owned(),
         partition: fields::text(partition),

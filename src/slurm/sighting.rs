@@ -120,6 +120,8 @@ impl Seer<'_> {
             cpus: tres.cpus,
             memory: tres.memory,
             gpus: tres.gpus,
+            nodes: tres.nodes,
+            billing: tres.billing,
         };
         Sighting {
             job: row.key(self.cluster),
@@ -137,6 +139,7 @@ impl Seer<'_> {
             } else {
                 granted
             },
+            elapsed_seconds: None,
             phase,
             digest: None,
         }
@@ -173,7 +176,10 @@ impl Seer<'_> {
                 cpus: tres.cpus,
                 memory: tres.memory,
                 gpus: tres.gpus,
+                nodes: tres.nodes,
+                billing: tres.billing,
             },
+            elapsed_seconds: record.elapsed_seconds.filter(|_| is_over(&phase)),
             phase,
             digest: None,
         }

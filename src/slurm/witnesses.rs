@@ -128,6 +128,7 @@ mod tests {
             ended_at: None,
             nodes: Vec::new(),
             granted: Granted::default(),
+            elapsed_seconds: None,
             digest: None,
         }
     }

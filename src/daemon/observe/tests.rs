@@ -39,6 +39,7 @@ fn a_job_that_was_seen_is_not_urgent_although_it_may_be_forgotten() {
         ended_at: None,
         nodes: Vec::new(),
         granted: Granted::default(),
+        elapsed_seconds: None,
         digest: None,
     };
     let (submission, avoided) = (SubmissionId(1), Avoided::default());

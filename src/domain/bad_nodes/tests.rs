@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::*;
+use crate::domain::charge::Terms;
 use crate::domain::resolved::{SbatchOption, Target};
 
 fn t(seconds: i64) -> Timestamp {
@@ -130,6 +131,7 @@ fn asks(nodes: u32, gpus: u32, options: &[&str]) -> Compute {
         time_limit: None,
         options: options.iter().map(|option| SbatchOption::parse(option).unwrap()).collect(),
         rate: None,
+        terms: Terms::default(),
         local_scratch: None,
     }
 }

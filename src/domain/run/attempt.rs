@@ -118,6 +118,7 @@ impl Attempt {
             signal: None,
             nodes: Vec::new(),
             granted: Granted::default(),
+            elapsed_seconds: None,
             notices: String::new(),
             submitted_at,
             eligible_at: None,
@@ -153,6 +154,7 @@ pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
         attempt.nodes.clone_from(&sighting.nodes);
     }
     attempt.granted = sighting.granted.or(&attempt.granted);
+    attempt.elapsed_seconds = sighting.elapsed_seconds.or(attempt.elapsed_seconds);
     attempt.submitted_at = sighting.submitted_at.unwrap_or(attempt.submitted_at);
     attempt.eligible_at = sighting.eligible_at.or(attempt.eligible_at);
     // Slurm shows an expected start of a waiting job, and an expected end of a running one.

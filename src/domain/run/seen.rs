@@ -130,6 +130,8 @@ pub struct Sighting {
     pub ended_at: Option<Timestamp>,
     pub nodes: Vec<String>,
     pub granted: Granted,
+    /// How long it ran, without the time in which it was suspended; once it is over, and only from accounting.
+    pub elapsed_seconds: Option<u64>,
     /// Stands for all of it, where the scheduler can tell at once that it shows the same again.
     pub digest: Option<Digest>,
 }
@@ -222,6 +224,11 @@ pub struct Granted {
     pub memory: Option<u64>,
     /// Over all nodes.
     pub gpus: Option<u64>,
+    #[serde(default)]
+    pub nodes: Option<u64>,
+    /// Slurm's own measure of all of it.
+    #[serde(default)]
+    pub billing: Option<u64>,
 }
 
 impl Granted {
@@ -238,6 +245,8 @@ impl Granted {
             cpus: self.cpus.or(known.cpus),
             memory: self.memory.or(known.memory),
             gpus: self.gpus.or(known.gpus),
+            nodes: self.nodes.or(known.nodes),
+            billing: self.billing.or(known.billing),
         }
     }
 }

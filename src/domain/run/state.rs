@@ -203,6 +203,9 @@ pub struct Attempt {
     pub signal: Option<i32>,
     pub nodes: Vec<String>,
     pub granted: Granted,
+    /// How long it ran, as accounting says, which leaves out the time in which it was suspended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elapsed_seconds: Option<u64>,
     /// What sbatch said while accepting.
     pub notices: String,
     pub submitted_at: Timestamp,

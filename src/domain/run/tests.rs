@@ -75,6 +75,7 @@ fn sighting(phase: Phase) -> Box<Sighting> {
         ended_at,
         nodes: if started_at.is_some() { vec!["n1".into()] } else { Vec::new() },
         granted: Granted::default(),
+        elapsed_seconds: None,
         digest: None,
     })
 }

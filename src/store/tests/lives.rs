@@ -25,6 +25,7 @@ fn sighting(n: u64, token: Token, phase: Phase) -> Event {
         ended_at: is_over.then(|| t(at + 20)),
         nodes: vec!["n1".into()],
         granted: Granted::default(),
+        elapsed_seconds: None,
         digest: None,
     }))
 }

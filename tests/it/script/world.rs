@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use trainyard::domain::charge::Terms;
 use trainyard::domain::code::SourceKind;
 use trainyard::domain::inbox::{ScriptEvent, ScriptEventKind};
 use trainyard::domain::resolved::{
@@ -57,6 +58,7 @@ pub(super) fn spec() -> Resolved {
             time_limit: None,
             options: Vec::new(),
             rate: None,
+            terms: Terms::default(),
             local_scratch: None,
         },
         distributed: Distributed {

@@ -136,6 +136,7 @@ impl Model {
             ended_at: job.ended.map(|(.., ended)| at(ended)),
             nodes: Vec::new(),
             granted: Granted::default(),
+            elapsed_seconds: None,
             phase,
             digest: None,
         };
@@ -215,6 +216,7 @@ impl Model {
             ended_at: end.map(|(.., ended)| at(ended)),
             nodes: Vec::new(),
             granted: Granted::default(),
+            elapsed_seconds: None,
             phase,
             digest: None,
         }

@@ -1,0 +1,224 @@
+//! What runs use and what that costs.
+//!
+//! An attempt uses the nodes that it was given, for as long as it ran, in the share of them that was its own:
+//! node-hours = nodes × elapsed ÷ 3600 × share. What it costs follows from the [`Terms`] of its class, which are kept with
+//! the run as they were when it was submitted: a price that changes later changes nothing of the past.
+
+#[cfg(test)]
+mod tests;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::keys::choice;
+use crate::domain::resolved::{Compute, Resolved};
+use crate::domain::run::Attempt;
+use crate::domain::units::Seconds;
+
+const HOUR: f64 = 3600.0;
+
+choice! {
+    /// What is counted and multiplied with the rate.
+    #[derive(Default)]
+    pub enum Formula {
+        /// Nodes, in the share of them that was allocated.
+        #[default]
+        NodeHours = "node_hours",
+        /// GPUs.
+        GpuHours = "gpu_hours",
+        /// CPUs, as Slurm counts them.
+        CoreHours = "core_hours",
+        /// Slurm's own `billing`, which its `TRESBillingWeights` make.
+        Billing = "billing",
+    }
+    later {}
+}
+
+/// What a class costs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Terms {
+    #[serde(default)]
+    pub by: Formula,
+    /// Rates that begin at a moment, oldest first; before the first of them [`Compute::rate`] counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rates: Vec<DatedRate>,
+    /// What an attempt that started costs at least.
+    #[serde(default)]
+    pub minimum: f64,
+    /// Time is charged in whole multiples of this, up; none: to the second.
+    #[serde(default)]
+    pub round_up_to: Option<Seconds>,
+    /// Whether the time counts in which Slurm had suspended the job.
+    #[serde(default)]
+    pub suspended: bool,
+    /// Whether nobody else is on its nodes.
+    #[serde(default)]
+    pub exclusive: bool,
+    /// What the class has on each node.
+    #[serde(default)]
+    pub node: Size,
+}
+
+/// A rate, and since when it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DatedRate {
+    pub from: Timestamp,
+    pub rate: f64,
+}
+
+/// CPUs, memory and GPUs; none where they are not known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    pub cpus: Option<u64>,
+    /// MiB.
+    pub memory: Option<u64>,
+    pub gpus: Option<u64>,
+}
+
+impl Size {
+    /// The parts of it, in one order.
+    fn parts(self) -> [Option<f64>; 3] {
+        [self.cpus, self.memory, self.gpus].map(|part| part.map(float))
+    }
+}
+
+/// What an attempt has used.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Used {
+    /// Without the time in which it was suspended, as far as that is known.
+    pub elapsed_seconds: f64,
+    pub suspended_seconds: f64,
+    pub node_hours: f64,
+    pub gpu_hours: f64,
+    /// None where its class has no rate.
+    pub charge: Option<f64>,
+}
+
+/// What an attempt has used until `now`, or its end.
+pub fn used(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> Used {
+    in_compute(attempt, &resolved.compute, now)
+}
+
+fn in_compute(attempt: &Attempt, compute: &Compute, now: Timestamp) -> Used {
+    let Some(started_at) = attempt.started_at else {
+        // What never started costs nothing.
+        let charge = rate(compute, now).map(|_| 0.0);
+        return Used { charge, ..Used::default() };
+    };
+    let clock = seconds(started_at, attempt.ended_at.unwrap_or(now));
+    let elapsed_seconds = attempt.elapsed_seconds.map_or(clock, float);
+    let suspended_seconds = (clock - elapsed_seconds).max(0.0);
+    let share = Share::of(attempt, compute);
+    Used {
+        elapsed_seconds,
+        suspended_seconds,
+        node_hours: share.node_hours(elapsed_seconds),
+        gpu_hours: share.gpus * elapsed_seconds / HOUR,
+        charge: share.charge(elapsed_seconds, suspended_seconds, started_at, compute),
+    }
+}
+
+/// What a start of that many seconds would cost at most; none where the class has no rate.
+pub fn of_start(resolved: &Resolved, seconds: u64, at: Timestamp) -> Option<f64> {
+    of_compute(&resolved.compute, seconds, at)
+}
+
+fn of_compute(compute: &Compute, seconds: u64, at: Timestamp) -> Option<f64> {
+    Share::asked(compute).charge(float(seconds), 0.0, at, compute)
+}
+
+/// What of its nodes is an attempt's own.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    nodes: f64,
+    /// Of each of them, from 0 to 1.
+    part: f64,
+    gpus: f64,
+    cpus: f64,
+    billing: f64,
+}
+
+impl Share {
+    /// As it was granted; what is not known of that is as it was asked.
+    fn of(attempt: &Attempt, compute: &Compute) -> Self {
+        let asked = Self::asked(compute);
+        let granted = &attempt.granted;
+        // The script names only its first node.
+        let named = u64::try_from(attempt.nodes.len()).unwrap_or(u64::MAX);
+        let nodes = granted.nodes.map_or_else(|| asked.nodes.max(float(named)), float);
+        let given = Size { cpus: granted.cpus, memory: granted.memory, gpus: granted.gpus };
+        let of_class = compute.terms.node.parts().map(|part| part.map(|part| part * nodes));
+        let part = if compute.terms.exclusive { 1.0 } else { largest(given.parts(), of_class) };
+        let cpus = granted.cpus.map_or(asked.cpus, float);
+        Self {
+            nodes,
+            part,
+            gpus: granted.gpus.map_or(float(compute.gpus_per_node.into()) * nodes, float),
+            cpus,
+            // Slurm's own rule where no weights are set.
+            billing: granted.billing.map_or(cpus, float),
+        }
+    }
+
+    /// At most, as it is asked: nothing says yet which nodes it will be given.
+    fn asked(compute: &Compute) -> Self {
+        let nodes = f64::from(compute.nodes);
+        let cpus = compute.terms.node.cpus.map_or(1.0, float) * nodes;
+        let gpus = f64::from(compute.gpus_per_node) * nodes;
+        Self { nodes, part: 1.0, gpus, cpus, billing: cpus }
+    }
+
+    fn node_hours(self, seconds: f64) -> f64 {
+        self.nodes * self.part * seconds / HOUR
+    }
+
+    fn charge(
+        self,
+        elapsed: f64,
+        suspended: f64,
+        started_at: Timestamp,
+        compute: &Compute,
+    ) -> Option<f64> {
+        let terms = &compute.terms;
+        let seconds = elapsed + if terms.suspended { suspended } else { 0.0 };
+        let seconds = match terms.round_up_to.map(|unit| float(unit.0)) {
+            Some(unit) if unit > 0.0 => (seconds / unit).ceil() * unit,
+            Some(_) | None => seconds,
+        };
+        let hours = match terms.by {
+            Formula::NodeHours => self.node_hours(seconds),
+            Formula::GpuHours => self.gpus * seconds / HOUR,
+            Formula::CoreHours => self.cpus * seconds / HOUR,
+            Formula::Billing => self.billing * seconds / HOUR,
+        };
+        Some((rate(compute, started_at)? * hours).max(terms.minimum))
+    }
+}
+
+/// The largest fraction of what there is that was given; 1 where nothing is known.
+fn largest(given: [Option<f64>; 3], there_is: [Option<f64>; 3]) -> f64 {
+    let fractions = given.into_iter().zip(there_is).filter_map(|(given, there_is)| {
+        let there_is = there_is.filter(|there_is| *there_is > 0.0)?;
+        Some(given? / there_is)
+    });
+    fractions.reduce(f64::max).unwrap_or(1.0).min(1.0)
+}
+
+/// The rate of a start at that moment.
+pub fn rate(compute: &Compute, at: Timestamp) -> Option<f64> {
+    let begun = compute.terms.rates.iter().rev().find(|dated| dated.from <= at);
+    begun.map(|dated| dated.rate).or(compute.rate)
+}
+
+/// Seconds from one moment to another, never negative: clocks are stepped.
+pub fn seconds(from: Timestamp, to: Timestamp) -> f64 {
+    to.duration_since(from).as_secs_f64().max(0.0)
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to 2^53, which no cluster has of anything"
+)]
+fn float(number: u64) -> f64 {
+    number as f64
+}
