@@ -64,6 +64,7 @@ pub struct Asked {
     pub job: Option<JobKey>,
     /// When the intent was recorded: no job of it is older.
     pub intent_at: Timestamp,
+    pub wants: Wants,
     /// News is expected: asked about sooner, as far as the scheduler may be asked.
     pub eager: bool,
     /// It was accepted, and was never seen since: there is little to ask about in its first seconds.
@@ -76,6 +77,15 @@ pub struct Asked {
     pub submitted_at: Option<Timestamp>,
     /// What was shown last, where the same again would be no news.
     pub shown: Option<Digest>,
+}
+
+/// What a scheduler is asked about a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wants {
+    /// Where its jobs stand.
+    News,
+    /// What accounting keeps of its starts, all of which are over; where it says nothing nobody knows more.
+    Accounts,
 }
 
 /// A call of sbatch whose answer nobody waits for any more: the daemon ended before it came.
@@ -149,6 +159,11 @@ pub trait Scheduler: Send + Sync {
 
     /// The age at which an accepted job cannot be forgotten any more.
     fn settled_after(&self) -> Seconds;
+
+    /// Whether somebody keeps accounts of jobs that are over, as far as is known.
+    fn keeps_accounts(&self) -> bool {
+        false
+    }
 
     /// How long a job may be absent from good answers before that is news.
     fn absent_grace(&self) -> Seconds;

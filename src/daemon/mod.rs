@@ -5,6 +5,7 @@
 //! want is a wish in the database.
 
 mod accept;
+mod accounts;
 mod admission;
 mod builds;
 mod calls;

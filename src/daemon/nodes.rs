@@ -12,6 +12,7 @@ use tracing::info;
 use crate::daemon::reconcile::tell;
 use crate::daemon::world::World;
 use crate::domain::bad_nodes::{Avoided, BadNode, Failure, Health, Node, Unwell, excluded, of_run};
+use crate::domain::hardware::Hardware;
 use crate::domain::ids::RunId;
 use crate::domain::nodelist::{NodeName, joined};
 use crate::domain::resolved::{Resolved, Target};
@@ -97,6 +98,26 @@ fn may_be_a_nodes(run: &Run, look: &Look) -> bool {
     let is_nodes =
         matches!(shown.phase, Phase::Ended { end: JobEnd::NodeFailure | JobEnd::BootFailure, .. });
     run.is_end_of_attempt(look) && (is_nodes || shown.restart > run.known_restart())
+}
+
+/// Looks what the nodes are that attempts are shown on for the first time: all of a cluster at once, and once for each start.
+pub(super) async fn see_hardware(world: &World, live: &LiveRuns, seen: &mut HashMap<RunId, Seen>) {
+    for (id, seen) in seen.iter_mut() {
+        let Some(row) = live.get(id) else { continue };
+        let known = row.run.attempt.as_ref().filter(|attempt| attempt.hardware.is_some());
+        let Look::Job(shown) = &seen.look else { continue };
+        let all = seen.earlier.iter().chain(std::iter::once(&**shown)).map(|shown| &shown.nodes);
+        let is_new = |nodes: &&Vec<String>| {
+            !nodes.is_empty() && known.is_none_or(|known| known.nodes != **nodes)
+        };
+        let cluster = row.resolved.compute.target.cluster();
+        for names in all.filter(is_new) {
+            let Ok(nodes) = world.nodes.recent(world, cluster).await else { continue };
+            let asked = (cluster, row.resolved.compute.class.as_str());
+            let hardware = Hardware::of(names, &nodes, &world.site.site, asked);
+            seen.hardware.extend(hardware.map(|hardware| (names.clone(), hardware)));
+        }
+    }
 }
 
 /// Since when failures count.

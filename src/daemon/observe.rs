@@ -11,19 +11,20 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::debug;
 
+use crate::daemon::accounts::{Due, Told};
 use crate::daemon::builds::{self, look_at_builds};
 use crate::daemon::checkpoints::see_saved;
 use crate::daemon::claims::settle_claims;
 use crate::daemon::looks::Answered;
 use crate::daemon::markers::look_up_marker;
-use crate::daemon::nodes::see_failed_nodes;
+use crate::daemon::nodes::{see_failed_nodes, see_hardware};
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, Token};
 use crate::domain::run::{
     Answer, Call, Look, Run, Seen, Sighting, State, Submission, Wish, are_of_others, has_others,
     is_end_of_anybody, sort_out, unheard_end,
 };
-use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence};
+use crate::ports::{Asked, Hands, LookAnswer, Orphan, Silence, Wants};
 use crate::store::{BuildJob, CallRecord, LiveRuns, RunRow, StoreError};
 
 /// Events of one inbox that are taken in one pass; the rest waits for the next.
@@ -36,6 +37,8 @@ pub(super) struct Observed {
     pub(super) seen: HashMap<RunId, Seen>,
     /// Inbox files to remove once what they say is recorded, by run root.
     pub(super) taken: BTreeMap<PathBuf, Vec<PathBuf>>,
+    /// What accounting said of runs that are over.
+    pub(super) accounts: Vec<Told>,
     /// How long the schedulers were waited for.
     pub(super) waited: Duration,
 }
@@ -47,12 +50,13 @@ const CATALOGUES_AT_ONCE: usize = 32;
 pub(super) async fn observe(
     world: &Arc<World>,
     live: &LiveRuns,
-    builds: &[BuildJob],
+    (builds, due): (&[BuildJob], &Due),
     wishes: Vec<(RunId, Wish)>,
 ) -> Result<Observed, StoreError> {
     let mut observed = Observed::default();
-    look(world, live, builds, &mut observed).await;
+    look(world, live, (builds, due), &mut observed).await;
     see_failed_nodes(world, live, &mut observed.seen).await;
+    see_hardware(world, live, &mut observed.seen).await;
     // Beside one another: each may lie on a mount of its own that hangs.
     let ended = observed.seen.iter_mut().filter_map(|(id, seen)| Some((live.get(id)?, seen)));
     stream::iter(ended)
@@ -97,8 +101,12 @@ fn submitted_at(run: &Run) -> Option<Timestamp> {
     shown.map(|attempt| attempt.submitted_at)
 }
 
-/// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
-async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed: &mut Observed) {
+/// What the schedulers are asked, by cluster.
+fn questions<'a>(
+    world: &'a World,
+    live: &'a LiveRuns,
+    (builds, due): (&'a [BuildJob], &'a Due),
+) -> BTreeMap<&'a str, Vec<Asked>> {
     let mut by_cluster: BTreeMap<&str, Vec<Asked>> = BTreeMap::new();
     for row in live.values().filter(|row| row.run.state.depends_on_scheduler()) {
         let Some(submission) = &row.run.submission else { continue };
@@ -111,6 +119,7 @@ async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed
             token: submission.token.clone(),
             job: submission.job.clone(),
             intent_at: submission.intent_at,
+            wants: Wants::News,
             eager: expects_news(&row.run),
             unseen: row.run.is_unseen(),
             provisional: row.run.is_provisional(),
@@ -123,8 +132,22 @@ async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed
     for (build, asked) in builds::asked(world, builds) {
         by_cluster.entry(&build.cluster).or_default().push(asked);
     }
+    for (account, asked) in due.asked() {
+        by_cluster.entry(&account.cluster).or_default().push(asked);
+    }
+    by_cluster
+}
+
+/// Takes what the schedulers have answered, each for itself: one that is silent holds up nobody.
+async fn look(
+    world: &Arc<World>,
+    live: &LiveRuns,
+    (builds, due): (&[BuildJob], &Due),
+    observed: &mut Observed,
+) {
+    let questions = questions(world, live, (builds, due));
     let since = Instant::now();
-    let answers = world.looks.all(world, by_cluster).await;
+    let answers = world.looks.all(world, questions).await;
     observed.waited = since.elapsed();
     for answered in answers {
         let Answered { cluster, asked, asked_at, answer } = answered;
@@ -144,6 +167,10 @@ async fn look(world: &Arc<World>, live: &LiveRuns, builds: &[BuildJob], observed
                 let jobs = found.remove(build.token.as_str()).unwrap_or_default();
                 builds::saw(world, build, jobs);
             }
+        }
+        for account in due.of_cluster(&cluster, &asked) {
+            let records = found.remove(account.token.as_str()).unwrap_or_default();
+            observed.accounts.push((account.clone(), records));
         }
         let is_news = |submission: &Submission| {
             let is_asked = submission.cluster == cluster && asked.contains(&submission.id);

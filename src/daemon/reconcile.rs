@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, error, info, instrument, warn};
 
+use crate::daemon::accounts;
 use crate::daemon::admission::admit_waiting;
 use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::environments::{collect_environment, collect_last};
@@ -29,8 +30,11 @@ pub struct PassReport {
     pub live: usize,
     pub decided: usize,
     pub submitted: usize,
-    /// Runs that are over and still have secrets or checkpoints to remove, and builds that are jobs.
+    /// Runs that are over and still have secrets or checkpoints to remove, or that accounting is asked about, and builds
+    /// that are jobs.
     pub left: usize,
+    /// Until accounting is to be asked about runs that are over.
+    pub again_in: Option<Duration>,
 }
 
 /// Looks at everything once. Takes no input; what fails is left for the next pass.
@@ -40,15 +44,17 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let _deciding = world.deciding.lock().await;
     let live = world.store.live().await?;
     let builds = world.store.build_jobs().await?;
+    let to_account = accounts::Due::of(world).await?;
     laps.recall = laps.lap();
-    let mut report = PassReport { live: live.len(), ..PassReport::default() };
+    let again_in = to_account.next_in;
+    let mut report = PassReport { live: live.len(), again_in, ..PassReport::default() };
     world.watch_roots_of(&live);
-    if live.is_empty() && builds.is_empty() {
+    if live.is_empty() && builds.is_empty() && to_account.accounts.is_empty() {
         report.left = remove_secrets(world).await? + retention::begin(world, &live).await?;
         return Ok(report);
     }
     let wishes = world.store.open_wishes().await?;
-    let observed = observe(world, &live, &builds, wishes).await?;
+    let observed = observe(world, &live, (&builds, &to_account), wishes).await?;
     (laps.look, laps.wait) = (laps.lap(), observed.waited);
     let mut news = Vec::new();
     for row in live.values() {
@@ -62,6 +68,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         }
     }
     laps.record += carry_out(world, news).await?;
+    accounts::record(world, observed.accounts).await?;
     point("events_recorded");
     inboxes::clear(world, observed.taken).await;
     laps.settle = laps.lap();
@@ -69,7 +76,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     keep_away(world).await?;
     inboxes::sweep(world, &live).await?;
     // A build that nobody waits for is looked at until its job is over.
-    report.left = remove_secrets(world).await? + builds.len();
+    report.left = remove_secrets(world).await? + builds.len() + to_account.accounts.len();
     report.left += retention::begin(world, &live).await?;
     watch::begin(world, &live);
     // Last: metrics never hold up a decision.

@@ -112,7 +112,7 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     let mut report = PassReport::default();
     world.tasks.close();
     for _ in 0..PASSES_MAX {
-        let PassReport { live, decided, submitted, left } = pass(&world).await?;
+        let PassReport { live, decided, submitted, left, .. } = pass(&world).await?;
         let builds = world.builds.are_under_way();
         (report.live, report.left) = (live, left);
         report.decided += decided;

@@ -49,6 +49,10 @@ pub(super) async fn run(
             None => tokio::time::Instant::now() + Duration::from_hours(1),
         };
         let due = if report.left > 0 { due.min(tokio::time::Instant::now() + AGAIN) } else { due };
+        let due = match report.again_in {
+            Some(again_in) => due.min(tokio::time::Instant::now() + again_in),
+            None => due,
+        };
         tokio::select! {
             () = world.nudge.notified() => {}
             // The first live run: from now on there is something to look at.

@@ -147,8 +147,12 @@ impl Share {
         let named = u64::try_from(attempt.nodes.len()).unwrap_or(u64::MAX);
         let nodes = granted.nodes.map_or_else(|| asked.nodes.max(float(named)), float);
         let given = Size { cpus: granted.cpus, memory: granted.memory, gpus: granted.gpus };
-        let of_class = compute.terms.node.parts().map(|part| part.map(|part| part * nodes));
-        let part = if compute.terms.exclusive { 1.0 } else { largest(given.parts(), of_class) };
+        // Their own size is better known than that of the class, which may be less than a node.
+        let there_is = match &attempt.hardware {
+            Some(hardware) => hardware.size.parts(),
+            None => compute.terms.node.parts().map(|part| part.map(|part| part * nodes)),
+        };
+        let part = if compute.terms.exclusive { 1.0 } else { largest(given.parts(), there_is) };
         let cpus = granted.cpus.map_or(asked.cpus, float);
         Self {
             nodes,

@@ -17,6 +17,7 @@ pub mod spec;
 pub mod code;
 pub mod dataset;
 pub mod environment;
+pub mod hardware;
 pub mod ids;
 pub mod inbox;
 pub mod inputs;

@@ -13,7 +13,8 @@ use crate::domain::bad_nodes::BadNode;
 use crate::domain::charge::{self, seconds};
 use crate::domain::checkpoint::SavedView;
 use crate::domain::dataset::DatasetView;
-use crate::domain::environment::EnvironmentRecord;
+use crate::domain::environment::{EnvironmentRecord, NodeRecord};
+use crate::domain::hardware::MIXED;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
@@ -150,7 +151,10 @@ pub struct AttemptView {
     /// Those of them that are to blame for its end.
     #[serde(default)]
     pub failed_nodes: Vec<String>,
+    /// What it got: a class of the site, or words for what its nodes are; `mixed` where they are not all of one kind.
     pub hardware_class: Option<String>,
+    #[serde(default)]
+    pub requested_class: String,
     pub partition: Option<String>,
     pub qos: Option<String>,
     pub account: Option<String>,
@@ -165,6 +169,9 @@ pub struct AttemptView {
     pub ended_at: Option<Timestamp>,
     pub queue_seconds: Option<f64>,
     pub elapsed_seconds: f64,
+    /// Accounting has told how long it ran; before that, and where there is none, it is from its start to its end.
+    #[serde(default)]
+    pub accounted: bool,
     pub node_hours: f64,
     #[serde(default)]
     pub gpu_hours: f64,
@@ -326,6 +333,7 @@ fn lost_part(attempt: &Attempt) -> f64 {
 
 fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> AttemptView {
     let resolved = recorded.resolved;
+    let environment = recorded.environments.get(&attempt.n);
     let used = charge::used(attempt, resolved, now);
     let began = attempt.began.as_ref();
     let eligible = attempt.eligible_at.unwrap_or(attempt.submitted_at);
@@ -341,7 +349,8 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         signal: attempt.signal,
         nodes: attempt.nodes.clone(),
         failed_nodes: attempt.failed_nodes.iter().map(ToString::to_string).collect(),
-        hardware_class: attempt.started_at.map(|_| resolved.compute.class.clone()),
+        hardware_class: hardware_class(attempt, resolved, environment),
+        requested_class: resolved.compute.class.clone(),
         partition: attempt.granted.partition.clone(),
         qos: attempt.granted.qos.clone(),
         account: attempt.granted.account.clone(),
@@ -356,6 +365,7 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         ended_at: attempt.ended_at,
         queue_seconds: attempt.started_at.map(|started| seconds(eligible, started)),
         elapsed_seconds: used.elapsed_seconds,
+        accounted: attempt.elapsed_seconds.is_some(),
         node_hours: used.node_hours,
         gpu_hours: used.gpu_hours,
         charge: used.charge,
@@ -363,6 +373,25 @@ fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> A
         resumed_from_step: began.and_then(|began| began.step),
         resumed_from: began.and_then(|began| began.from.clone()),
         data_drift: attempt.data_drift.clone(),
-        environment: recorded.environments.get(&attempt.n).cloned(),
+        environment: environment.cloned(),
     }
+}
+
+/// What an attempt got: as the scheduler says, else what was asked for, unless its nodes tell of different GPUs.
+fn hardware_class(
+    attempt: &Attempt,
+    resolved: &Resolved,
+    environment: Option<&EnvironmentRecord>,
+) -> Option<String> {
+    if let Some(hardware) = &attempt.hardware {
+        return Some(hardware.class.clone());
+    }
+    let gpus = |node: &NodeRecord| -> Vec<String> {
+        node.gpus.iter().map(|gpu| gpu.name.clone()).collect()
+    };
+    let mut nodes = environment.iter().flat_map(|record| &record.nodes).map(gpus);
+    let first = nodes.next();
+    let is_mixed = nodes.any(|other| first.as_ref() != Some(&other));
+    let asked = || if is_mixed { MIXED } else { &resolved.compute.class };
+    attempt.started_at.map(|_| asked().to_owned())
 }

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::run::{Digest, Sighting};
-use crate::ports::{Asked, LookAnswer, Silence};
+use crate::ports::{Asked, LookAnswer, Silence, Wants};
 use crate::slurm::identity::Ours;
 use crate::slurm::sacct::{JOBS_PER_CALL, Record, Which};
 use crate::slurm::sighting::Seer;
@@ -37,6 +37,8 @@ pub(super) struct Queue<'a> {
     /// Nothing can be concluded about them yet.
     unsure: Vec<SubmissionId>,
     silence: Option<Silence>,
+    /// Over: only accounting is asked about them.
+    over: Vec<&'a Asked>,
 }
 
 /// What squeue printed of one submission.
@@ -81,6 +83,10 @@ impl<'a> Queue<'a> {
             queue.doubt = Some(silence("no line of its answer is a row".to_owned()));
         }
         for asked in asked {
+            if asked.wants == Wants::Accounts {
+                queue.over.push(asked);
+                continue;
+            }
             let shown = by_token.remove(asked.token.as_str()).unwrap_or_default();
             queue.sort_in(asked, &shown, seer);
         }
@@ -137,7 +143,7 @@ impl<'a> Queue<'a> {
 
     /// What accounting is to be asked: one call for known jobs, one for all doubts.
     pub(super) fn questions(&self, user: &str, now: Timestamp) -> Vec<Which> {
-        let missing = self.missing.iter().filter_map(|asked| asked.job.as_ref());
+        let missing = self.missing.iter().chain(&self.over).filter_map(|asked| asked.job.as_ref());
         let grown = self.grown.iter().flat_map(|(_, found)| found).map(|sighting| &sighting.job);
         let known: Vec<JobKey> = missing.chain(grown).cloned().collect();
         let mut questions: Vec<Which> =
@@ -176,6 +182,9 @@ impl<'a> Queue<'a> {
             }
             self.shown.extend(told);
         }
+        for asked in &self.over {
+            self.shown.extend(seer.in_accounts(asked, &records.of_submission(asked)));
+        }
         for (asked, found) in std::mem::take(&mut self.grown) {
             let records = records.of_submission(asked);
             let told: Vec<Sighting> =
@@ -194,7 +203,7 @@ impl<'a> Queue<'a> {
 
     /// Accounting is silent.
     pub(super) fn without(mut self, silence: Silence, now: Timestamp) -> LookAnswer {
-        self.unsure.extend(self.missing.iter().map(|asked| asked.submission));
+        self.unsure.extend(self.missing.iter().chain(&self.over).map(|asked| asked.submission));
         for (asked, found) in std::mem::take(&mut self.grown) {
             if found.iter().all(|sighting| is_old(sighting, now)) {
                 self.shown.extend(found);
@@ -270,6 +279,7 @@ mod tests {
             token: Token::from_bits(n.into()),
             job: None,
             intent_at: t(0),
+            wants: Wants::News,
             eager: false,
             unseen: false,
             provisional: false,

@@ -91,7 +91,8 @@ pub fn args(which: &Which, nonce: &str) -> Vec<String> {
     args
 }
 
-fn id(key: &JobKey) -> String {
+/// A job, as Slurm's commands are told it.
+pub(super) fn id(key: &JobKey) -> String {
     match key.array_task {
         Some(task) => format!("{}_{task}", key.job),
         None => key.job.to_string(),

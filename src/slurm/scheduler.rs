@@ -279,7 +279,7 @@ impl Scheduler for SlurmScheduler {
         grace: bool,
     ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
-            let id = id_of(job);
+            let id = sacct::id(job);
             if self.is_still_of(job, &id, token).await? {
                 let warn = ["--batch", "--signal=USR1"].map(str::to_owned);
                 let args = warn.into_iter().filter(|_| grace).chain([id]).collect();
@@ -305,7 +305,7 @@ impl Scheduler for SlurmScheduler {
         nodes: &'a [NodeName],
     ) -> BoxFuture<'a, Result<(), Silence>> {
         Box::pin(async move {
-            let id = id_of(job);
+            let id = sacct::id(job);
             if self.is_still_of(job, &id, token).await? {
                 let args = nodes::exclusion(&id, nodes);
                 return self.commands.ask(Query::Scontrol, args).await.map(drop);
@@ -324,18 +324,14 @@ impl Scheduler for SlurmScheduler {
         Seconds(SETTLED_SECONDS.into())
     }
 
+    fn keeps_accounts(&self) -> bool {
+        self.known_config().is_none_or(|config| config.has_accounting)
+    }
+
     fn absent_grace(&self) -> Seconds {
         const LEAST: Seconds = Seconds(15 * 60);
         let age = self.known_config().unwrap_or_default().min_job_age;
         age.map_or(LEAST, |age| LEAST.max(Seconds(age.0.saturating_mul(3))))
-    }
-}
-
-/// A job, as Slurm's commands are told it.
-fn id_of(job: &JobKey) -> String {
-    match job.array_task {
-        Some(task) => format!("{}_{task}", job.job),
-        None => job.job.to_string(),
     }
 }
 

@@ -218,6 +218,7 @@ pub(super) fn numbered(of_job: &[Record], known: Option<(Timestamp, u32)>) -> Ve
 mod tests {
     use super::*;
     use crate::domain::ids::{SubmissionId, Token};
+    use crate::ports::Wants;
     use crate::slurm::sacct::parse;
 
     const SEER: Seer<'_> =
@@ -234,6 +235,7 @@ mod tests {
             token: Token::from_bits(1),
             job: Some("main:7".parse().unwrap()),
             intent_at: t(0),
+            wants: Wants::News,
             eager: false,
             unseen: false,
             provisional: false,

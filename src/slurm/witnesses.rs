@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use crate::domain::ids::SubmissionId;
     use crate::domain::run::{Granted, JobEnd};
+    use crate::ports::Wants;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_795_239_000 + second).unwrap()
@@ -140,6 +141,7 @@ mod tests {
             token: Token::from_bits(1),
             job: job.map(|job| job.parse().unwrap()),
             intent_at: at(95),
+            wants: Wants::News,
             eager: false,
             unseen,
             provisional: true,

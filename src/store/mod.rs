@@ -4,6 +4,7 @@
 //! is the handle, and each noun has a file with its statements. All values are bound, never spelled into SQL.
 
 mod acceptance;
+mod accounts;
 mod bad_nodes;
 mod build_jobs;
 mod environments;
@@ -23,6 +24,7 @@ mod wishes;
 mod writer;
 
 pub use acceptance::{Acceptance, Keyed, NewRun};
+pub use accounts::Account;
 pub use build_jobs::{BuildJob, NewBuildJob};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};

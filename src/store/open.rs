@@ -25,6 +25,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/010-build-job.sql")),
     M::up(include_str!("migrations/011-bad-node.sql")),
     M::up(include_str!("migrations/012-retention.sql")),
+    M::up(include_str!("migrations/013-accounts.sql")),
 ];
 
 /// How changes reach the disk.

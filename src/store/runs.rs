@@ -10,6 +10,7 @@ use crate::domain::inputs::Inputs;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
 use crate::fault::point;
+use crate::store::accounts;
 use crate::store::bad_nodes;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
@@ -287,10 +288,18 @@ pub(super) fn write(
     for note in &decision.notes {
         events::insert(tx, run.id, note, now)?;
     }
-    if ended_at.is_some() { retention::is_over(tx, run.id) } else { Ok(()) }
+    if ended_at.is_some() {
+        retention::is_over(tx, run.id)?;
+        accounts::is_over(tx, run, now)?;
+    }
+    Ok(())
 }
 
-fn write_attempt(tx: &Transaction<'_>, run: RunId, attempt: &Attempt) -> Result<(), StoreError> {
+pub(super) fn write_attempt(
+    tx: &Transaction<'_>,
+    run: RunId,
+    attempt: &Attempt,
+) -> Result<(), StoreError> {
     let record = to_json(attempt, "an attempt")?;
     change(
         tx,

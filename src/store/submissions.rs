@@ -275,7 +275,7 @@ fn write_answer(
     change(tx, "record an answer", sql, values)
 }
 
-fn machine(tx: &Transaction<'_>, run: RunId) -> Result<Run, StoreError> {
+pub(super) fn machine(tx: &Transaction<'_>, run: RunId) -> Result<Run, StoreError> {
     tx.prepare_cached("SELECT machine FROM run WHERE id = ?1")
         .and_then(|mut statement| statement.query_row([run.0], |row| json(row, 0)))
         .during("find a run")

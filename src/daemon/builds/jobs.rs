@@ -16,7 +16,7 @@ use crate::domain::build_job::{End, Next, Patience, Shown, alive, next};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::run::{Answer, JobEnd, Sighting};
 use crate::domain::units::Seconds;
-use crate::ports::{Asked, Scheduler, SubmitOrder};
+use crate::ports::{Asked, Scheduler, SubmitOrder, Wants};
 use crate::store::{BuildJob, Calling, NewBuildJob, RunRow, StoreError};
 
 /// Until a file that a job of another machine wrote is sure to be seen here.
@@ -58,6 +58,7 @@ pub(in crate::daemon) fn asked<'a>(
         let asked = Asked {
             submission: build.submission,
             token: build.token.clone(),
+            wants: Wants::News,
             eager: job.is_none(),
             job,
             intent_at: build.intent_at,

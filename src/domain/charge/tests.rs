@@ -42,6 +42,7 @@ fn attempt() -> Attempt {
         nodes: vec!["n1".into(), "n2".into()],
         granted: granted(64, 1_024_000, 8),
         elapsed_seconds: Some(3600),
+        hardware: None,
         notices: String::new(),
         submitted_at: t(0),
         eligible_at: None,

@@ -99,7 +99,7 @@ impl Attempt {
         *self = Self::new(n, submission, restart, job.clone(), submitted_at);
     }
 
-    fn new(
+    pub(super) fn new(
         n: u32,
         submission: SubmissionId,
         restart: u32,
@@ -119,6 +119,7 @@ impl Attempt {
             nodes: Vec::new(),
             granted: Granted::default(),
             elapsed_seconds: None,
+            hardware: None,
             notices: String::new(),
             submitted_at,
             eligible_at: None,

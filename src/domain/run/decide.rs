@@ -59,7 +59,17 @@ pub fn decide(run: &Run, seen: &Seen, policy: &Policy, now: Timestamp) -> Decisi
     if total.run.is_due(policy, now) {
         apply(&mut total, Event::TimerDue);
     }
-    name_failed(total, run, &seen.unwell_nodes)
+    name_hardware(name_failed(total, run, &seen.unwell_nodes), seen)
+}
+
+/// Says what the nodes of the attempts are that are shown on them for the first time.
+fn name_hardware(mut decision: Decision, seen: &Seen) -> Decision {
+    for attempt in decision.closed.iter_mut().chain(&mut decision.run.attempt) {
+        if let Some(hardware) = seen.hardware.get(&attempt.nodes) {
+            attempt.hardware.get_or_insert_with(|| hardware.clone());
+        }
+    }
+    decision
 }
 
 /// What was told about the run, in the order it must have happened; and what its script said in starts that the scheduler

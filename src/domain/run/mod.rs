@@ -4,6 +4,7 @@
 //! state × event table of docs/ARCHITECTURE.md. Both are pure and total: safe to call at any time, any number of times,
 //! on anything the scheduler may have said.
 
+mod accounted;
 mod attempt;
 mod call;
 mod claim;
@@ -25,6 +26,7 @@ mod timers;
 mod warned;
 mod wishes;
 
+pub use accounted::settle;
 pub use claim::Claim;
 pub use decide::decide;
 pub use decision::{Act, Decision, Note};

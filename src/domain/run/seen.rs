@@ -1,10 +1,13 @@
 //! What can be seen of a run in one pass, and the events it comes to.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::bad_nodes::{Avoided, Unwell};
 use crate::domain::checkpoint::{Branch, Saved};
+use crate::domain::hardware::Hardware;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
@@ -36,6 +39,8 @@ pub struct Seen {
     pub saved: Option<Saved>,
     /// The nodes of the cluster that are not well; asked for where one may have ended an attempt.
     pub unwell_nodes: Unwell,
+    /// What nodes are that attempts run on whose hardware is not known yet, by their names.
+    pub hardware: BTreeMap<Vec<String>, Hardware>,
     pub wishes: Vec<Wish>,
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::checkpoint::{Branch, Mark, Saved};
+use crate::domain::hardware::Hardware;
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::nodelist::NodeName;
@@ -206,6 +207,9 @@ pub struct Attempt {
     /// How long it ran, as accounting says, which leaves out the time in which it was suspended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub elapsed_seconds: Option<u64>,
+    /// None where the scheduler could not say what its nodes are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hardware: Option<Hardware>,
     /// What sbatch said while accepting.
     pub notices: String,
     pub submitted_at: Timestamp,

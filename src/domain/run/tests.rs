@@ -1,6 +1,7 @@
 //! The machine, tried: the table cell by cell, the rules that need more than one event, whole lives, and what must
 //! hold after any sequence of events.
 
+mod accounted;
 mod calls;
 mod doubt;
 mod jobs;

@@ -12,7 +12,7 @@ const RUN: &str = "id name token owner project state reason message created_at s
     self_reported progress metrics checkpoints sweep point parameters run_dir spec_digest code datasets";
 const ATTEMPT: &str = "attempt job_id array_task_id restart_count state slurm_state reason exit_code signal nodes \
     hardware_class partition qos account time_limit_seconds cpus memory gpus notices submitted_at eligible_at \
-    started_at ended_at queue_seconds elapsed_seconds node_hours charge resumed_from_step";
+    started_at ended_at queue_seconds elapsed_seconds accounted node_hours gpu_hours charge resumed_from_step";
 
 #[track_caller]
 fn check_keys(object: &Value, keys: &str) {

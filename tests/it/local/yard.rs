@@ -17,6 +17,7 @@ use trainyard::hands::InProcess;
 use trainyard::local::{LocalScheduler, Record, SUPERVISOR_VERB, Spool};
 use trainyard::ports::{
     Asked, Clock, Hands, LookAnswer, NewRunDir, Output, Program, Scheduler, Silence, SubmitOrder,
+    Wants,
 };
 
 pub(super) const PROGRAM: &str = env!("CARGO_BIN_EXE_trainyard");
@@ -150,6 +151,7 @@ impl Yard {
             token,
             job: Some(key.clone()),
             intent_at,
+            wants: Wants::News,
             eager: false,
             unseen: false,
             provisional: false,

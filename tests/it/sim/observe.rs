@@ -10,7 +10,7 @@ use trainyard::domain::run::{
     Answer, Call, Look, Phase, Revocation, Run, Seen, Sighting, State, Submission, are_of_others,
     has_others, is_end_of_anybody, sort_out, unheard_end,
 };
-use trainyard::ports::{Asked, LookAnswer};
+use trainyard::ports::{Asked, LookAnswer, Wants};
 
 use crate::sim::chance::{Draw, Fault};
 use crate::sim::core::{CallRecord, Looked, World};
@@ -49,6 +49,7 @@ impl World {
                 token: submission.token.clone(),
                 job: submission.job.clone(),
                 intent_at: submission.intent_at,
+                wants: Wants::News,
                 eager: false,
                 unseen: false,
                 provisional: row.run.submission.as_ref().is_some_and(|known| known.provisional),

@@ -2,6 +2,7 @@
 
 mod alone;
 mod builds;
+mod charges;
 mod cluster;
 mod cluster_keys;
 mod code;

@@ -191,6 +191,7 @@ fn seen_of(run: &Run, draft: &Draft) -> Seen {
     Seen {
         saved: None,
         unwell_nodes: Unwell::new(),
+        hardware: std::collections::BTreeMap::new(),
         preparation: None,
         earlier: starts.map(start).collect(),
         twins: Vec::new(),
