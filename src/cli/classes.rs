@@ -1,5 +1,6 @@
 //! `classes`: the hardware classes of the site.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::cli::context::{Context, slurm_is_silent};
@@ -25,6 +26,7 @@ struct ClassView {
     max_nodes: Option<u32>,
     max_time_seconds: Option<u64>,
     default_time_seconds: Option<u64>,
+    /// What counts now.
     rate: Option<f64>,
     is_default: bool,
     /// Not known without Slurm.
@@ -37,7 +39,7 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     if let Some(why) = &loaded.silence {
         context.say(&one_line(&slurm_is_silent(why)));
     }
-    let classes = views(&loaded.site);
+    let classes = views(&loaded.site, context.surroundings.clock.now());
     if context.global.json {
         context.output().json(&classes)?;
         return Ok(Exit::Done);
@@ -58,7 +60,7 @@ const HEADER: &[Column] = &[
     Column::Whole("RATE"),
 ];
 
-fn views(site: &Site) -> Vec<ClassView> {
+fn views(site: &Site, now: Timestamp) -> Vec<ClassView> {
     let default = site
         .site
         .as_ref()
@@ -66,17 +68,17 @@ fn views(site: &Site) -> Vec<ClassView> {
         .map(|class| class.value.as_str());
     let defined = site.class.iter().flat_map(|classes| &classes.0);
     let mut views: Vec<ClassView> = defined
-        .map(|(name, class)| view(site, &name.value, class, default == Some(&name.value)))
+        .map(|(name, class)| view(site, (&name.value, class), default == Some(&name.value), now))
         .collect();
     let alone = views.is_empty() && default.is_none();
     views.push(ClassView {
         max_nodes: Some(1),
-        ..view(site, LOCAL, &Class::default(), alone || default == Some(LOCAL))
+        ..view(site, (LOCAL, &Class::default()), alone || default == Some(LOCAL), now)
     });
     views
 }
 
-fn view(site: &Site, name: &str, class: &Class, is_default: bool) -> ClassView {
+fn view(site: &Site, (name, class): (&str, &Class), is_default: bool, now: Timestamp) -> ClassView {
     let only_cluster = || site.cluster.iter().flat_map(Named::names).next();
     let cluster = class.cluster.as_ref().map(|cluster| cluster.value.as_str());
     let cluster =
@@ -97,7 +99,7 @@ fn view(site: &Site, name: &str, class: &Class, is_default: bool) -> ClassView {
         max_nodes: class.max_nodes.as_ref().map(|nodes| nodes.value.get()),
         max_time_seconds: class.max_time.as_ref().map(|limit| limit.value.0.0),
         default_time_seconds: class.default_time.as_ref().map(|limit| limit.value.0.0),
-        rate: class.rate.as_ref().map(|rate| rate.value),
+        rate: class.rate.as_ref().and_then(|rates| rates.value.at(now)),
         is_default,
         nodes_up: None,
         median_wait_seconds: None,

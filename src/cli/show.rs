@@ -227,7 +227,10 @@ fn used(run: &RunView) -> String {
         hours if hours > 0.0 && hours < LEAST => format!("under {LEAST}"),
         hours => format!("{hours:.4}"),
     };
-    format!("{used}{}{estimated}", charge.unwrap_or_default())
+    let per_hour = run.charge_rate_per_hour.map(|rate| format!(", {rate:.4} an hour"));
+    let projected = run.charge_projected.map(|charge| format!(", {charge:.4} at its time limit"));
+    let outlook = [charge, per_hour, projected].into_iter().flatten().collect::<String>();
+    format!("{used}{outlook}{estimated}")
 }
 
 fn progress(run: &RunView) -> Option<String> {

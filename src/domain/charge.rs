@@ -112,7 +112,7 @@ fn in_compute(attempt: &Attempt, compute: &Compute, now: Timestamp) -> Used {
     Used {
         elapsed_seconds,
         suspended_seconds,
-        node_hours: share.node_hours(elapsed_seconds),
+        node_hours: share.nodes * share.part * elapsed_seconds / HOUR,
         gpu_hours: share.gpus * elapsed_seconds / HOUR,
         charge: share.charge(elapsed_seconds, suspended_seconds, started_at, compute),
     }
@@ -125,6 +125,35 @@ pub fn of_start(resolved: &Resolved, seconds: u64, at: Timestamp) -> Option<f64>
 
 fn of_compute(compute: &Compute, seconds: u64, at: Timestamp) -> Option<f64> {
     Share::asked(compute).charge(float(seconds), 0.0, at, compute)
+}
+
+/// What an attempt that runs will have cost.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Outlook {
+    pub per_hour: f64,
+    /// If it runs to its time limit; none without one.
+    pub at_limit: Option<f64>,
+}
+
+/// What an attempt that runs will have cost; none for one that does not, or whose class has no rate.
+pub fn outlook(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> Option<Outlook> {
+    outlook_in(attempt, &resolved.compute, now)
+}
+
+fn outlook_in(attempt: &Attempt, compute: &Compute, now: Timestamp) -> Option<Outlook> {
+    let started_at = attempt.started_at.filter(|_| attempt.ended_at.is_none())?;
+    let share = Share::of(attempt, compute);
+    let asked = || compute.time_limit.map(|limit| limit.0.0);
+    let limit = attempt.granted.time_limit_seconds.or_else(asked).map(float);
+    // Slurm lets some run on past their limit.
+    let charge = |limit: f64| {
+        let seconds = limit.max(seconds(started_at, now));
+        share.charge(seconds, 0.0, started_at, compute)
+    };
+    Some(Outlook {
+        per_hour: share.hourly(compute) * rate(compute, started_at)?,
+        at_limit: limit.and_then(charge),
+    })
 }
 
 /// What of its nodes is an attempt's own.
@@ -172,10 +201,6 @@ impl Share {
         Self { nodes, part: 1.0, gpus, cpus, billing: cpus }
     }
 
-    fn node_hours(self, seconds: f64) -> f64 {
-        self.nodes * self.part * seconds / HOUR
-    }
-
     fn charge(
         self,
         elapsed: f64,
@@ -189,13 +214,18 @@ impl Share {
             Some(unit) if unit > 0.0 => (seconds / unit).ceil() * unit,
             Some(_) | None => seconds,
         };
-        let hours = match terms.by {
-            Formula::NodeHours => self.node_hours(seconds),
-            Formula::GpuHours => self.gpus * seconds / HOUR,
-            Formula::CoreHours => self.cpus * seconds / HOUR,
-            Formula::Billing => self.billing * seconds / HOUR,
-        };
+        let hours = self.hourly(compute) * seconds / HOUR;
         Some((rate(compute, started_at)? * hours).max(terms.minimum))
+    }
+
+    /// What is multiplied with the rate for each hour.
+    fn hourly(self, compute: &Compute) -> f64 {
+        match compute.terms.by {
+            Formula::NodeHours => self.nodes * self.part,
+            Formula::GpuHours => self.gpus,
+            Formula::CoreHours => self.cpus,
+            Formula::Billing => self.billing,
+        }
     }
 }
 

@@ -3,6 +3,10 @@
 //! Sums are taken over all attempts, requeued ones included; whatever depends on an attempt that is still running is
 //! computed at the time of asking and marked as an estimate.
 
+mod attempt;
+
+pub use attempt::AttemptView;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -13,12 +17,12 @@ use crate::domain::bad_nodes::BadNode;
 use crate::domain::charge::{self, seconds};
 use crate::domain::checkpoint::SavedView;
 use crate::domain::dataset::DatasetView;
-use crate::domain::environment::{EnvironmentRecord, NodeRecord};
-use crate::domain::hardware::MIXED;
+use crate::domain::environment::EnvironmentRecord;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Attempt, AttemptState, Run};
+use crate::domain::run::{Attempt, Run};
+use crate::domain::view::attempt::attempt_view;
 
 /// The unit of charges: the class's rate is units per node-hour.
 pub const CHARGE_UNIT: &str = "unit";
@@ -54,12 +58,21 @@ pub struct RunView {
     pub strategy: Option<String>,
     pub queue_seconds: Option<f64>,
     pub waiting_seconds: f64,
+    /// How long Slurm held it back before starting it again.
+    #[serde(default)]
+    pub requeue_hold_seconds: f64,
     pub elapsed_seconds: f64,
     pub node_hours: f64,
     pub gpu_hours: f64,
     pub charge: Option<f64>,
     pub charge_unit: String,
     pub charge_estimated: bool,
+    /// While it runs.
+    #[serde(default)]
+    pub charge_rate_per_hour: Option<f64>,
+    /// While it runs: what it will have cost in all at its time limit.
+    #[serde(default)]
+    pub charge_projected: Option<f64>,
     pub self_reported: bool,
     pub progress: ProgressView,
     pub metrics: BTreeMap<String, MetricView>,
@@ -91,6 +104,18 @@ pub struct ProgressView {
     pub epoch: Option<f64>,
     pub epochs: Option<f64>,
     pub fraction: Option<f64>,
+}
+
+impl From<Progress> for ProgressView {
+    fn from(progress: Progress) -> Self {
+        Self {
+            step: progress.step,
+            steps: progress.steps,
+            epoch: progress.epoch,
+            epochs: progress.epochs,
+            fraction: progress.fraction(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -136,62 +161,6 @@ impl CodeView {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct AttemptView {
-    pub attempt: u32,
-    pub job_id: u64,
-    pub array_task_id: Option<u32>,
-    pub restart_count: u32,
-    pub state: String,
-    pub slurm_state: Option<String>,
-    pub reason: Option<String>,
-    pub exit_code: Option<i32>,
-    pub signal: Option<i32>,
-    pub nodes: Vec<String>,
-    /// Those of them that are to blame for its end.
-    #[serde(default)]
-    pub failed_nodes: Vec<String>,
-    /// What it got: a class of the site, or words for what its nodes are; `mixed` where they are not all of one kind.
-    pub hardware_class: Option<String>,
-    #[serde(default)]
-    pub requested_class: String,
-    pub partition: Option<String>,
-    pub qos: Option<String>,
-    pub account: Option<String>,
-    pub time_limit_seconds: Option<u64>,
-    pub cpus: Option<u64>,
-    pub memory: Option<u64>,
-    pub gpus: Option<u64>,
-    pub notices: String,
-    pub submitted_at: Timestamp,
-    pub eligible_at: Option<Timestamp>,
-    pub started_at: Option<Timestamp>,
-    pub ended_at: Option<Timestamp>,
-    pub queue_seconds: Option<f64>,
-    pub elapsed_seconds: f64,
-    /// Accounting has told how long it ran; before that, and where there is none, it is from its start to its end.
-    #[serde(default)]
-    pub accounted: bool,
-    pub node_hours: f64,
-    #[serde(default)]
-    pub gpu_hours: f64,
-    pub charge: Option<f64>,
-    /// Of an attempt that failed or was started again: its node-hours since the newest complete checkpoint, or since its
-    /// start.
-    #[serde(default)]
-    pub lost_node_hours: f64,
-    pub resumed_from_step: Option<i64>,
-    /// The checkpoint that it went on from; none on a fresh start.
-    #[serde(default)]
-    pub resumed_from: Option<String>,
-    /// What its script found of data that is not what it was when the run was submitted.
-    #[serde(default)]
-    pub data_drift: Option<String>,
-    /// What it really got where it started; none until its script has told.
-    #[serde(default)]
-    pub environment: Option<EnvironmentRecord>,
-}
-
 /// What a view is made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Recorded<'a> {
@@ -214,13 +183,6 @@ pub struct Recorded<'a> {
     pub environments: &'a BTreeMap<u32, EnvironmentRecord>,
 }
 
-impl AttemptView {
-    /// Whether it failed, or was ended so that the run had to start again.
-    pub fn has_failed(&self) -> bool {
-        ["failed", "requeued"].contains(&self.state.as_str())
-    }
-}
-
 impl RunView {
     /// The run as it stands at `now`; with its attempts for `show`, without for `list`.
     pub fn of(recorded: Recorded<'_>, now: Timestamp) -> Self {
@@ -229,7 +191,10 @@ impl RunView {
             recorded.attempts.iter().map(|a| attempt_view(a, &recorded, now)).collect();
         let sum =
             |value: fn(&AttemptView) -> f64| attempts.iter().map(value).fold(0.0, |a, b| a + b);
-        let charges: Vec<f64> = attempts.iter().filter_map(|attempt| attempt.charge).collect();
+        let charge = sum(|attempt| attempt.charge.unwrap_or(0.0));
+        let newest = recorded.attempts.last();
+        let outlook = newest.and_then(|attempt| charge::outlook(attempt, resolved, now));
+        let of_newest = attempts.last().and_then(|attempt| attempt.charge).unwrap_or(0.0);
         let (reason, message) = run.state.reason_and_message();
         let distributed = &resolved.distributed;
         Self {
@@ -263,20 +228,19 @@ impl RunView {
                 .zip(recorded.started_at)
                 .map(|(from, to)| seconds(from, to)),
             waiting_seconds: sum(|attempt| attempt.queue_seconds.unwrap_or(0.0)),
+            requeue_hold_seconds: sum(|attempt| attempt.requeue_hold_seconds.unwrap_or(0.0)),
             elapsed_seconds: sum(|attempt| attempt.elapsed_seconds),
             node_hours: sum(|attempt| attempt.node_hours),
             gpu_hours: sum(|attempt| attempt.gpu_hours),
-            charge: charge::rate(&resolved.compute, now).map(|_| charges.iter().sum()),
+            charge: charge::rate(&resolved.compute, now).map(|_| charge),
             charge_unit: CHARGE_UNIT.to_owned(),
             charge_estimated: recorded.attempts.iter().any(is_running),
+            charge_rate_per_hour: outlook.map(|outlook| outlook.per_hour),
+            charge_projected: outlook
+                .and_then(|outlook| outlook.at_limit)
+                .map(|at_limit| charge - of_newest + at_limit),
             self_reported: recorded.attempts.iter().any(|attempt| attempt.self_reported),
-            progress: ProgressView {
-                step: progress.step,
-                steps: progress.steps,
-                epoch: progress.epoch,
-                epochs: progress.epochs,
-                fraction: progress.fraction(),
-            },
+            progress: progress.into(),
             metrics: recorded.metrics.clone(),
             checkpoints: run.saved.as_ref().map(SavedView::from),
             sweep: None,
@@ -318,80 +282,4 @@ impl RunView {
 /// Whether an attempt's elapsed time still grows.
 fn is_running(attempt: &Attempt) -> bool {
     attempt.started_at.is_some() && attempt.ended_at.is_none()
-}
-
-/// Which part of an attempt is lost: all since the newest complete checkpoint of one that failed or was started again.
-fn lost_part(attempt: &Attempt) -> f64 {
-    let has_failed = matches!(attempt.state, AttemptState::Failed | AttemptState::Requeued);
-    let span = attempt.started_at.zip(attempt.ended_at).filter(|_| has_failed);
-    let Some((started, ended)) = span.filter(|(started, ended)| started < ended) else {
-        return 0.0;
-    };
-    let saved = attempt.saved_at.unwrap_or(started).clamp(started, ended);
-    seconds(saved, ended) / seconds(started, ended)
-}
-
-fn attempt_view(attempt: &Attempt, recorded: &Recorded<'_>, now: Timestamp) -> AttemptView {
-    let resolved = recorded.resolved;
-    let environment = recorded.environments.get(&attempt.n);
-    let used = charge::used(attempt, resolved, now);
-    let began = attempt.began.as_ref();
-    let eligible = attempt.eligible_at.unwrap_or(attempt.submitted_at);
-    AttemptView {
-        attempt: attempt.n,
-        job_id: attempt.job.job,
-        array_task_id: attempt.job.array_task,
-        restart_count: attempt.restart,
-        state: attempt.state.as_str().to_owned(),
-        slurm_state: attempt.slurm_state.clone(),
-        reason: attempt.reason.map(|reason| reason.to_string()),
-        exit_code: attempt.exit_code,
-        signal: attempt.signal,
-        nodes: attempt.nodes.clone(),
-        failed_nodes: attempt.failed_nodes.iter().map(ToString::to_string).collect(),
-        hardware_class: hardware_class(attempt, resolved, environment),
-        requested_class: resolved.compute.class.clone(),
-        partition: attempt.granted.partition.clone(),
-        qos: attempt.granted.qos.clone(),
-        account: attempt.granted.account.clone(),
-        time_limit_seconds: attempt.granted.time_limit_seconds,
-        cpus: attempt.granted.cpus,
-        memory: attempt.granted.memory,
-        gpus: attempt.granted.gpus,
-        notices: attempt.notices.clone(),
-        submitted_at: attempt.submitted_at,
-        eligible_at: attempt.eligible_at,
-        started_at: attempt.started_at,
-        ended_at: attempt.ended_at,
-        queue_seconds: attempt.started_at.map(|started| seconds(eligible, started)),
-        elapsed_seconds: used.elapsed_seconds,
-        accounted: attempt.elapsed_seconds.is_some(),
-        node_hours: used.node_hours,
-        gpu_hours: used.gpu_hours,
-        charge: used.charge,
-        lost_node_hours: used.node_hours * lost_part(attempt),
-        resumed_from_step: began.and_then(|began| began.step),
-        resumed_from: began.and_then(|began| began.from.clone()),
-        data_drift: attempt.data_drift.clone(),
-        environment: environment.cloned(),
-    }
-}
-
-/// What an attempt got: as the scheduler says, else what was asked for, unless its nodes tell of different GPUs.
-fn hardware_class(
-    attempt: &Attempt,
-    resolved: &Resolved,
-    environment: Option<&EnvironmentRecord>,
-) -> Option<String> {
-    if let Some(hardware) = &attempt.hardware {
-        return Some(hardware.class.clone());
-    }
-    let gpus = |node: &NodeRecord| -> Vec<String> {
-        node.gpus.iter().map(|gpu| gpu.name.clone()).collect()
-    };
-    let mut nodes = environment.iter().flat_map(|record| &record.nodes).map(gpus);
-    let first = nodes.next();
-    let is_mixed = nodes.any(|other| first.as_ref() != Some(&other));
-    let asked = || if is_mixed { MIXED } else { &resolved.compute.class };
-    attempt.started_at.map(|_| asked().to_owned())
 }

@@ -362,6 +362,15 @@ mod tests {
     }
 
     #[test]
+    fn of_what_is_over_accounting_alone_is_asked() {
+        let job = "main:1".parse().ok();
+        let over = [Asked { job, wants: Wants::Accounts, ..asked(1, None) }];
+        let shown = row(1, "COMPLETED", 10, "n1");
+        assert_eq!(Queue::of(&over, &SEER, &shown, "n0nce").questions("anna", t(9)).len(), 1);
+        assert_eq!(told(&over, &shown), "-");
+    }
+
+    #[test]
     fn a_second_job_of_a_submission_makes_both_of_them_news() {
         let running = row(1, "RUNNING", 10, "n1");
         let twin = running.replace("1|n0nce|1|", "9|n0nce|9|");

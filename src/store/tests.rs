@@ -1,5 +1,6 @@
 //! Runs through the database: what is recorded is what is read.
 
+mod accounts;
 mod bad_nodes;
 mod lives;
 mod opening;

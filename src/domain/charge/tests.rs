@@ -122,3 +122,64 @@ fn a_class_without_a_rate_costs_nothing_that_is_known() {
     assert_eq!(of_compute(&free, 3600, t(0)), None);
     assert_eq!(of_compute(&compute(), 3600, t(0)), Some(6.0));
 }
+
+fn priced(terms: Terms) -> Compute {
+    Compute { terms: Terms { node: compute().terms.node, ..terms }, ..compute() }
+}
+
+#[test]
+fn a_site_counts_what_it_likes() {
+    let by = |by| priced(Terms { by, ..Terms::default() });
+    let some = Attempt { granted: granted(16, 10_240, 2), ..attempt() };
+    check(&some, &by(Formula::GpuHours), (0.5, 6.0));
+    check(&some, &by(Formula::CoreHours), (0.5, 48.0));
+    check(&some, &by(Formula::Billing), (0.5, 300.0));
+    // Before Slurm has told: what was asked for, and of its billing what Slurm counts without weights.
+    let unknown = Attempt { granted: Granted::default(), ..attempt() };
+    check(&unknown, &by(Formula::GpuHours), (2.0, 24.0));
+    check(&unknown, &by(Formula::Billing), (2.0, 192.0));
+    assert_eq!(of_compute(&by(Formula::GpuHours), 1800, t(0)), Some(12.0));
+}
+
+#[test]
+fn time_is_rounded_up_and_a_start_costs_its_minimum() {
+    let ran = |elapsed: u64| Attempt { elapsed_seconds: Some(elapsed), ..attempt() };
+    let rounded = priced(Terms { round_up_to: Some(Seconds(600)), ..Terms::default() });
+    check(&ran(600), &rounded, (1.0 / 3.0, 1.0));
+    check(&ran(601), &rounded, (1202.0 / 3600.0, 2.0));
+    check(&ran(0), &rounded, (0.0, 0.0));
+    let least = priced(Terms { minimum: 0.25, ..Terms::default() });
+    check(&ran(1), &least, (2.0 / 3600.0, 0.25));
+    check(&ran(3600), &least, (2.0, 6.0));
+    assert_eq!(of_compute(&least, 0, t(0)), Some(0.25));
+    let queued = Attempt { started_at: None, ..attempt() };
+    assert_eq!(in_compute(&queued, &least, t(9)).charge, Some(0.0), "it has not started");
+    let suspended = priced(Terms { suspended: true, ..Terms::default() });
+    check(&ran(3000), &suspended, (3000.0 * 2.0 / 3600.0, 6.0));
+}
+
+#[test]
+fn the_rate_is_that_of_the_start() {
+    let rates = vec![DatedRate { from: t(10), rate: 5.0 }, DatedRate { from: t(20), rate: 7.0 }];
+    let dated = priced(Terms { rates, ..Terms::default() });
+    let started = |second| Attempt { started_at: Some(t(second)), ..attempt() };
+    check(&started(9), &dated, (2.0, 6.0));
+    check(&started(10), &dated, (2.0, 10.0));
+    check(&started(20), &dated, (2.0, 14.0));
+    let later = Compute { rate: None, ..dated };
+    assert_eq!(in_compute(&started(9), &later, t(9999)).charge, None);
+}
+
+#[test]
+fn what_runs_has_an_outlook() {
+    let mut running = Attempt { ended_at: None, elapsed_seconds: None, ..attempt() };
+    let outlook = |attempt: &Attempt, now| outlook_in(attempt, &compute(), now);
+    assert_eq!(outlook(&running, t(100)), Some(Outlook { per_hour: 6.0, at_limit: None }));
+    running.granted.time_limit_seconds = Some(7200);
+    assert_eq!(outlook(&running, t(100)), Some(Outlook { per_hour: 6.0, at_limit: Some(12.0) }));
+    let over = outlook(&running, t(10 + 10_800)).unwrap();
+    assert_eq!(over.at_limit, Some(18.0), "it is past its limit");
+    assert_eq!(outlook(&attempt(), t(100)), None);
+    let free = Compute { rate: None, ..compute() };
+    assert_eq!(outlook_in(&running, &free, t(100)), None);
+}

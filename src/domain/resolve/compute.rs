@@ -1,6 +1,6 @@
 //! Where a run executes and how its processes are spread.
 
-use crate::domain::charge::{Size, Terms};
+use crate::domain::charge::Terms;
 use crate::domain::problem::{At, Problem};
 use crate::domain::quota::{Demand, Quotas};
 use crate::domain::resolve::program::is_python;
@@ -205,13 +205,21 @@ impl<'a> Resolver<'a> {
             gpus_per_node: self.gpus_per_node(chosen.class),
             time_limit,
             options,
-            rate: chosen.class.and_then(|class| class.rate.as_ref()).map(|rate| rate.value),
-            terms: terms(chosen),
+            rate: chosen.class.and_then(|class| class.rate.as_ref()?.value.first),
+            terms: self.terms(chosen),
             local_scratch: chosen
                 .class
                 .and_then(|class| class.local_scratch.as_ref())
                 .map(|path| path.value.clone()),
         }
+    }
+
+    /// What the class costs, as the site says now.
+    fn terms(&self, chosen: &Chosen<'_>) -> Terms {
+        let Some(class) = chosen.class else { return Terms::default() };
+        let terms = self.context.site.terms(class);
+        // A rehearsal on this machine counts as one node.
+        Terms { exclusive: terms.exclusive || chosen.target == Target::Local, ..terms }
     }
 
     fn check_nodes(&mut self, chosen: &Chosen<'_>) {
@@ -279,22 +287,5 @@ impl<'a> Resolver<'a> {
             self.problems.push(problem.help("add `time_limit = \"12h\"` to `[compute]`"));
         }
         limit
-    }
-}
-
-/// What the class costs, as the site says now.
-fn terms(chosen: &Chosen<'_>) -> Terms {
-    let Some(class) = chosen.class else { return Terms::default() };
-    let gpus = class.gpus_per_node.as_ref().map(|gpus| u64::from(gpus.value));
-    let is_exclusive = class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value);
-    Terms {
-        // A rehearsal on this machine counts as one node.
-        exclusive: is_exclusive || chosen.target == Target::Local,
-        node: Size {
-            cpus: class.cpus_per_node.as_ref().map(|cpus| cpus.value.get().into()),
-            memory: class.memory_per_node.as_ref().map(|memory| memory.value.0),
-            gpus,
-        },
-        ..Terms::default()
     }
 }

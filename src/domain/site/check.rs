@@ -42,6 +42,12 @@ impl Site {
             let message = format!("`bad_node_expiry` is at most {EXPIRY_MAX}");
             problems.push(Problem::at(expiry.place, message));
         }
+        let of_site = self.site.as_ref().and_then(|general| general.charge.as_ref());
+        let of_classes = self.class.iter().flat_map(|classes| &classes.0);
+        let of_classes = of_classes.filter_map(|(_, class)| class.charge.as_ref());
+        for charge in of_site.into_iter().chain(of_classes) {
+            charge.check(problems);
+        }
         check_directives(self.script.as_ref(), problems);
         if let Some(build) = &self.build {
             build.check(self, problems);

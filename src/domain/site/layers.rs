@@ -64,6 +64,7 @@ const PROTECTED: &[&str] = &[
     "admins",
     "allow_override",
     "rate",
+    "charge",
     "members",
     "budget",
     "period",
@@ -75,13 +76,32 @@ const PROTECTED: &[&str] = &[
     "poll_burst",
 ];
 
+/// What decides, beside its rate, what a class costs: where administrators set the rate, this stands as well, though they say
+/// nothing of it.
+const PRICED: &[&str] = &["charge", "exclusive"];
+
+/// Whether a key that administrators have left out is theirs all the same.
+fn is_theirs(system: &Table, path: &str, word: &str) -> bool {
+    let is_priced = PRICED.contains(&word) && system.get("rate").is_some();
+    is_priced || (path, word) == ("site", "charge")
+}
+
 fn refuse_loosening(system: &Table, user: &Table, path: &str, problems: &mut Vec<Problem>) {
+    // What `/etc` says nothing of.
+    let nothing = Node::Table(Table::default());
     for (key, node) in &user.0 {
-        let Some(ours) = system.get(&key.value) else { continue };
         let full = join(path, &key.value);
         let word = key.value.as_str();
-        let refused = PROTECTED.contains(&word)
-            || (word == "poll_interval" && is_shorter(&node.value, &ours.value));
+        let is_site = path.is_empty() && word == "site" && !system.0.is_empty();
+        let ours = system.get(word).map(|ours| &ours.value).or(is_site.then_some(&nothing));
+        let refused = match ours {
+            None => is_theirs(system, path, word),
+            Some(_) if PROTECTED.contains(&word) => true,
+            Some(ours) => {
+                let is_priced = PRICED.contains(&word) && system.get("rate").is_some();
+                is_priced || word == "poll_interval" && is_shorter(&node.value, ours)
+            }
+        };
         if refused {
             problems.push(
                 Problem::at(
@@ -90,7 +110,7 @@ fn refuse_loosening(system: &Table, user: &Table, path: &str, problems: &mut Vec
                 )
                 .help("remove it; an administrator can lift this with `allow_override = true`"),
             );
-        } else if let (Node::Table(ours), Node::Table(theirs)) = (&ours.value, &node.value) {
+        } else if let (Some(Node::Table(ours)), Node::Table(theirs)) = (ours, &node.value) {
             refuse_loosening(ours, theirs, &full, problems);
         }
     }

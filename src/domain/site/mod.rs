@@ -1,11 +1,13 @@
 //! The site config: what a sysadmin writes. Its layers are laid over each other in [`layers`], and what one key alone
 //! cannot tell is checked in [`check`](Site).
 
+mod charge;
 mod check;
 mod layers;
 #[cfg(test)]
 mod tests;
 
+pub use charge::{Charge, Dated, Rates, Since};
 pub use layers::{Layer, LayerKind, effective};
 
 use std::num::NonZeroU32;
@@ -55,6 +57,8 @@ keys! {
         umask: At<Mode>,
         /// How long a node that failed under a run is remembered: at most 30 days, `0s`: not at all. Default: 24h.
         bad_node_expiry: Interval,
+        /// What is charged, beside the rates, where a class says nothing else.
+        charge: Charge,
         /// Lets a user's file override what /etc defines; counts only in a file that root owns.
         allow_override: At<bool>,
     }
@@ -170,8 +174,10 @@ keys! {
         max_nodes: At<NonZeroU32>,
         max_time: At<TimeLimit>,
         default_time: At<TimeLimit>,
-        /// Charge units per node-hour.
-        rate: At<f64>,
+        /// Charge units for each hour of a node, or of what `charge.by` says: one number, or a list of rates, each with the
+        /// date from which it counts: `[{ rate = 1.0 }, { from = "2026-01-01", rate = 1.2 }]`.
+        rate: At<Rates>,
+        charge: Charge,
         /// How many runs may be submitted at once; more wait.
         max_running: ClassQuota,
         /// How many nodes the runs that are submitted may come to; more wait.

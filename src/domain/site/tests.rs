@@ -39,6 +39,14 @@ fn a_users_file_may_add_and_slow_down_but_not_loosen() {
             "`site.admins` is set by the administrators and cannot be changed here",
         ]
     );
+    let priced =
+        "[class.a]\ncharge.by = 'core_hours'\nexclusive = false\n[site.charge]\nminimum = 0\n";
+    let refused = ["class.a.charge", "class.a.exclusive", "site.charge"]
+        .map(|key| format!("`{key}` is set by the administrators and cannot be changed here"));
+    assert_eq!(told(vec![system(), user(priced)]), refused);
+    let short = layer(LayerKind::System { root_owned: true }, 0, "[class.a]\nrate = 1.0\n");
+    assert_eq!(told(vec![short, user(priced)])[..3], refused);
+    assert!(!told(vec![user(priced)]).iter().any(|told| refused.contains(told)));
     let lifted = format!("{ETC}allow_override = true\n");
     let root = layer(LayerKind::System { root_owned: true }, 0, &lifted);
     assert_eq!(told(vec![root, user("[class.a]\nrate = 0\n")]), Vec::<String>::new());

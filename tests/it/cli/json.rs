@@ -8,11 +8,11 @@ use crate::env::TestEnv;
 /// The keys of a run, as they are promised.
 const RUN: &str = "id name token owner project state reason message created_at submitted_at started_at ended_at \
     stale_since target cluster class nodes gpus_per_node processes_per_node world_size launcher strategy \
-    queue_seconds waiting_seconds elapsed_seconds node_hours gpu_hours charge charge_unit charge_estimated \
+    queue_seconds waiting_seconds elapsed_seconds node_hours gpu_hours charge charge_unit charge_estimated charge_rate_per_hour charge_projected requeue_hold_seconds \
     self_reported progress metrics checkpoints sweep point parameters run_dir spec_digest code datasets";
 const ATTEMPT: &str = "attempt job_id array_task_id restart_count state slurm_state reason exit_code signal nodes \
     hardware_class partition qos account time_limit_seconds cpus memory gpus notices submitted_at eligible_at \
-    started_at ended_at queue_seconds elapsed_seconds accounted node_hours gpu_hours charge resumed_from_step";
+    started_at ended_at queue_seconds submit_wait_seconds requeue_hold_seconds requested_class elapsed_seconds accounted node_hours gpu_hours charge resumed_from_step";
 
 #[track_caller]
 fn check_keys(object: &Value, keys: &str) {

@@ -180,6 +180,10 @@ fn node_seconds(record: &Record, fate: Fate) -> f64 {
     if is_exclusive { whole } else { whole * (of("cpu") / 8.0).max(of("mem") / 8000.0) }
 }
 
+fn float(seconds: i64) -> f64 {
+    seconds.to_string().parse().unwrap()
+}
+
 #[test]
 fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
     let part = "[class.part]\ncluster = 'test'\npartition = 'main'\ncpus_per_node = 8\nmemory_per_node = '8000M'\n\
@@ -193,16 +197,24 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
         // Slurm takes a minute or two for it.
         fates.iter_mut().skip(8).step_by(20).for_each(|fate| *fate = Fate::TimeLimit);
     }
-    let runs: Vec<(i64, Fate)> =
-        fates.iter().enumerate().map(|(n, fate)| (submit(&cluster, *fate, n), *fate)).collect();
-    let mut open: Vec<Open> = runs
-        .iter()
-        .map(|(run, fate)| Open { run: *run, fate: *fate, done: 0, since: Instant::now() })
-        .collect();
-    wait_until("every run has met its fate", || {
-        open.retain_mut(|open| open.meet(&cluster));
-        open.is_empty()
-    });
+    let mut runs: Vec<(i64, Fate)> = Vec::new();
+    for some in fates.chunks(RUNS) {
+        let submitted =
+            some.iter().enumerate().map(|(n, fate)| (submit(&cluster, *fate, n), *fate));
+        let submitted: Vec<(i64, Fate)> = submitted.collect();
+        let open = |(run, fate): &(i64, Fate)| Open {
+            run: *run,
+            fate: *fate,
+            done: 0,
+            since: Instant::now(),
+        };
+        let mut open: Vec<Open> = submitted.iter().map(open).collect();
+        wait_until("every run has met its fate", || {
+            open.retain_mut(|open| open.meet(&cluster));
+            open.is_empty()
+        });
+        runs.extend(submitted);
+    }
     let ids: Vec<String> = runs.iter().map(|(run, _)| run.to_string()).collect();
     drop(cluster.env.line(&format!("wait {} --timeout 10m", ids.join(" "))));
     let is_accounted = |shown: &Value| {
@@ -234,6 +246,12 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
                 "{record:?} {attempt:#}"
             );
             assert_eq!(seconds(&attempt["submitted_at"]), record.submit, "{record:?} {attempt:#}");
+            let submit = seconds(&attempt["submitted_at"]);
+            let wait = record.start.filter(|_| queued.is_some()).map(|start| start - float(submit));
+            assert_eq!(attempt["submit_wait_seconds"].as_f64(), wait, "{record:?} {attempt:#}");
+            let is_requeued = attempt["restart_count"] != 0;
+            let hold = record.eligible.filter(|_| is_requeued).map(|at| at - float(submit));
+            assert_eq!(attempt["requeue_hold_seconds"].as_f64(), hold, "{record:?} {attempt:#}");
         }
         let expected: f64 = records.iter().map(|record| node_seconds(record, *fate)).sum();
         let told = shown["node_hours"].as_f64().unwrap() * 3600.0;
