@@ -106,9 +106,9 @@ impl Tally {
             let is_first = known.is_empty();
             let sum = self.sums.entry(key.clone()).or_default();
             sum.runs += u64::from(!known.contains(&key));
-            sum.add(run, attempt);
+            sum.add(attempt);
             self.total.runs += u64::from(is_first);
-            self.total.add(run, attempt);
+            self.total.add(attempt);
             known.push(key);
         }
     }
@@ -139,10 +139,10 @@ impl Tally {
 }
 
 impl Sum {
-    fn add(&mut self, run: &RunView, attempt: &AttemptView) {
+    fn add(&mut self, attempt: &AttemptView) {
         self.attempts += 1;
         self.node_hours += attempt.node_hours;
-        self.gpu_hours += attempt.node_hours * f64::from(run.gpus_per_node);
+        self.gpu_hours += attempt.gpu_hours;
         self.charge = match (self.charge, attempt.charge) {
             (None, None) => None,
             (sum, charge) => Some(sum.unwrap_or_default() + charge.unwrap_or_default()),

@@ -180,8 +180,29 @@ fn node_seconds(record: &Record, fate: Fate) -> f64 {
     if is_exclusive { whole } else { whole * (of("cpu") / 8.0).max(of("mem") / 8000.0) }
 }
 
-fn float(seconds: i64) -> f64 {
-    seconds.to_string().parse().unwrap()
+/// An attempt beside the record of its start.
+#[track_caller]
+fn agree(attempt: &Value, record: &Record) {
+    let number = |key: &str| attempt[key].as_f64();
+    let submit: f64 = record.submit.to_string().parse().unwrap();
+    let start = record.start.filter(|_| !attempt["started_at"].is_null());
+    let hold = record.eligible.filter(|_| attempt["restart_count"] != 0).map(|at| at - submit);
+    let queued = start.map(|start| (start - record.eligible.unwrap()).max(0.0));
+    assert_eq!(seconds(&attempt["submitted_at"]), record.submit, "{record:?} {attempt:#}");
+    assert_eq!(number("queue_seconds"), queued, "{record:?} {attempt:#}");
+    let wait = start.map(|start| start - submit);
+    assert_eq!(number("submit_wait_seconds"), wait, "{record:?} {attempt:#}");
+    assert_eq!(number("requeue_hold_seconds"), hold, "{record:?} {attempt:#}");
+    assert_eq!(number("elapsed_seconds"), Some(record.elapsed), "{record:?} {attempt:#}");
+    // Two nodes have other GPUs than the two others.
+    let mut kinds: Vec<bool> = attempt["nodes"].as_array().unwrap().iter().map(is_fast).collect();
+    kinds.dedup();
+    let got = if kinds.len() > 1 { "mixed" } else { attempt["requested_class"].as_str().unwrap() };
+    assert!(start.is_none() || attempt["hardware_class"] == got, "{record:?} {attempt:#}");
+}
+
+fn is_fast(node: &Value) -> bool {
+    ["n1", "n2"].contains(&node.as_str().unwrap())
 }
 
 #[test]
@@ -232,27 +253,7 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
         let records = &accounts[&job_of(shown)];
         let attempts = shown["attempts"].as_array().unwrap();
         assert_eq!(attempts.len(), records.len(), "{fate:?} {records:?} {shown:#}");
-        for (attempt, record) in attempts.iter().zip(records) {
-            let queued = record.start.filter(|_| !attempt["started_at"].is_null());
-            let queued = queued.map(|start| (start - record.eligible.unwrap()).max(0.0));
-            assert_eq!(
-                attempt["queue_seconds"].as_f64(),
-                queued,
-                "{fate:?} {record:?} {attempt:#}"
-            );
-            assert_eq!(
-                attempt["elapsed_seconds"].as_f64(),
-                Some(record.elapsed),
-                "{record:?} {attempt:#}"
-            );
-            assert_eq!(seconds(&attempt["submitted_at"]), record.submit, "{record:?} {attempt:#}");
-            let submit = seconds(&attempt["submitted_at"]);
-            let wait = record.start.filter(|_| queued.is_some()).map(|start| start - float(submit));
-            assert_eq!(attempt["submit_wait_seconds"].as_f64(), wait, "{record:?} {attempt:#}");
-            let is_requeued = attempt["restart_count"] != 0;
-            let hold = record.eligible.filter(|_| is_requeued).map(|at| at - float(submit));
-            assert_eq!(attempt["requeue_hold_seconds"].as_f64(), hold, "{record:?} {attempt:#}");
-        }
+        attempts.iter().zip(records).for_each(|(attempt, record)| agree(attempt, record));
         let expected: f64 = records.iter().map(|record| node_seconds(record, *fate)).sum();
         let told = shown["node_hours"].as_f64().unwrap() * 3600.0;
         assert!((told - expected).abs() < 1e-6, "{fate:?} {told} {expected} {records:?} {shown:#}");
