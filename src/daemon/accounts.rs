@@ -30,6 +30,9 @@ const WAITS: [SignedDuration; 9] = [
     SignedDuration::from_hours(96),
 ];
 
+/// Until the next pass while somebody is to be asked about.
+const SOON: Duration = Duration::from_secs(5);
+
 /// What was told of one submission.
 pub(super) type Told = (Account, Vec<Sighting>);
 
@@ -57,6 +60,8 @@ impl Due {
             world.store.accounts_told(*run, (Vec::new(), Vec::new()), (None, now)).await?;
         }
         let next_in = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
+        // The scheduler may have to be asked later, and who is told may be asked again.
+        let next_in = if accounts.is_empty() { next_in } else { Some(SOON) };
         Ok(Self { accounts, next_in })
     }
 
