@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::inputs::{CodeDigest, Inputs, Stored};
 use crate::domain::keys::choice;
+use crate::domain::ledger::{Account, Amount, Balance, Budget, Kind, OnExhausted, wrong};
 use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
-use crate::domain::view::RunView;
-use crate::store::HistoryEvent;
+use crate::domain::view::{CHARGE_UNIT, RunView};
+use crate::store::{HistoryEvent, LedgerEntry};
 
 /// A request body may hold a spec, its `--set` flags and little else.
 pub const BODY_BYTES_MAX: usize = 4 << 20;
@@ -37,6 +38,8 @@ choice! {
         Ambiguous = "ambiguous",
         /// It contradicts what is recorded.
         Conflict = "conflict",
+        /// The project's budget has no room for it.
+        OverBudget = "over_budget",
         /// Only Slurm could say what is meant, and it gives no answer.
         SlurmUnreachable = "slurm_unreachable",
         /// This version has not built it.
@@ -55,6 +58,7 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             Self::BadRequest | Self::Ambiguous => 400,
+            Self::OverBudget => 403,
             Self::NotFound => 404,
             Self::Conflict => 409,
             Self::InvalidSpec => 422,
@@ -94,6 +98,9 @@ pub struct ProblemBody {
 pub struct SubmitAnswer {
     pub run: RunView,
     pub outcome: SubmitOutcome,
+    /// What its owner is told about it.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,6 +118,82 @@ pub enum SubmitOutcome {
 pub struct RunAnswer {
     pub run: RunView,
     pub change: u64,
+}
+
+/// How the budget of a project stands in the period that it is now. Amounts are in charge units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BudgetView {
+    pub project: String,
+    /// `2026-11`, `2026-Q4`, `2026` or `none`.
+    pub period: String,
+    pub budget: f64,
+    /// What starts that are over did cost.
+    pub captured: f64,
+    /// What is set aside for starts that are not over.
+    pub held: f64,
+    /// Less than nothing where starts ran longer than was set aside for them.
+    pub available: f64,
+    pub unit: String,
+    /// How much more is spent and held than the budget has.
+    pub overrun: f64,
+    pub on_exhausted: OnExhausted,
+    /// Why nothing of it is started, where its entries do not come to its balance.
+    pub wrong: Option<String>,
+}
+
+impl BudgetView {
+    pub fn of(budget: &Budget, (account, balance): (&Account, Balance), is_wrong: bool) -> Self {
+        let available = balance.available();
+        Self {
+            project: account.project.clone(),
+            period: account.period.clone(),
+            budget: balance.budget.units(),
+            captured: balance.captured.units(),
+            held: balance.held.units(),
+            available: available.units(),
+            unit: CHARGE_UNIT.to_owned(),
+            overrun: Amount::ZERO.less(available).max(Amount::ZERO).units(),
+            on_exhausted: budget.on_exhausted,
+            wrong: is_wrong.then(|| wrong(account)),
+        }
+    }
+}
+
+/// A line of the ledger. Amounts are in charge units.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EntryView {
+    pub id: i64,
+    pub at: Timestamp,
+    pub project: String,
+    pub period: String,
+    pub kind: Kind,
+    pub amount: f64,
+    pub unit: String,
+    pub run: Option<i64>,
+    pub submission: Option<i64>,
+    pub restart: Option<u32>,
+    pub who: String,
+    pub why: String,
+}
+
+impl From<LedgerEntry> for EntryView {
+    fn from(recorded: LedgerEntry) -> Self {
+        let LedgerEntry { id, at, entry } = recorded;
+        Self {
+            id,
+            at,
+            kind: entry.kind,
+            amount: entry.amount().units(),
+            unit: CHARGE_UNIT.to_owned(),
+            run: entry.of.map(|(run, _)| run.0),
+            submission: entry.of.map(|(_, start)| start.submission.0),
+            restart: entry.of.map(|(_, start)| start.restart),
+            project: entry.account.project,
+            period: entry.account.period,
+            who: entry.who,
+            why: entry.why,
+        }
+    }
 }
 
 /// Nodes that failed and are to be forgotten; all of them where none is named.

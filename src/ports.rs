@@ -167,6 +167,12 @@ pub trait Scheduler: Send + Sync {
 
     /// How long a job may be absent from good answers before that is news.
     fn absent_grace(&self) -> Seconds;
+
+    /// How long beyond its time limit a job may run, as far as that is known.
+    fn ends_late_by(&self) -> Seconds {
+        // The time to end in that a local job has, and Slurm's jobs as it comes.
+        Seconds(30)
+    }
 }
 
 /// A program to run: no shell, a cleared environment, a deadline, and caps on what it may say.

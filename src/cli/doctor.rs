@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde::Serialize;
 
-use crate::api::DaemonStatus;
+use crate::api::{BudgetView, DaemonStatus};
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
@@ -57,7 +57,12 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     findings.extend(slurm(context));
     findings.push(run_root(context));
     findings.extend(clusters(context));
-    findings.push(Context::block_on(async { Ok(daemon(context).await) })?);
+    findings.extend(Context::block_on(async {
+        let client = Client::without_starting(context);
+        let mut told = vec![daemon(&client).await];
+        told.extend(budgets(&client).await);
+        Ok(told)
+    })?);
     findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
     let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
     if context.global.json {
@@ -212,9 +217,8 @@ fn clusters(context: &Context) -> Vec<Finding> {
         .collect()
 }
 
-async fn daemon(context: &Context) -> Finding {
+async fn daemon(client: &Client<'_>) -> Finding {
     const WHAT: &str = "daemon";
-    let client = Client::without_starting(context);
     if !client.is_there() {
         return Finding::fine(WHAT, "none serves now; the first command that needs one starts it");
     }
@@ -231,6 +235,32 @@ async fn daemon(context: &Context) -> Finding {
             Finding::bad(WHAT, error.message, "look into daemon.log in the state directory")
         }
     }
+}
+
+/// Budgets that something is wrong with; and whose runs they count.
+async fn budgets(client: &Client<'_>) -> Vec<Finding> {
+    const WHAT: &str = "budgets";
+    if !client.is_there() {
+        return Vec::new();
+    }
+    let budgets: Vec<BudgetView> = client.get("/budgets").await.unwrap_or_default();
+    let mut findings: Vec<Finding> = budgets
+        .iter()
+        .filter_map(|budget| {
+            let told = budget.wrong.clone()?;
+            let mend = "restore the database from a copy, or find what changed it: `trainyard ledger` shows the entries";
+            Some(Finding::bad(WHAT, told, mend))
+        })
+        .collect();
+    let overrun = budgets.iter().filter(|budget| budget.overrun > 0.0);
+    findings.extend(overrun.map(|budget| {
+        let told = format!("project `{}` is {:.2} over its budget", budget.project, budget.overrun);
+        Finding::note(WHAT, told, "nothing of it starts before its budget has room again")
+    }));
+    if !budgets.is_empty() && findings.is_empty() {
+        findings.push(Finding::fine(WHAT, "they add up; only your own runs are counted here"));
+    }
+    findings
 }
 
 fn bash() -> Finding {

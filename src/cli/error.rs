@@ -25,11 +25,12 @@ exits! {
     NotCompleted = 1, "the run that was waited for did not complete; `doctor` found something wrong; a dataset has no fingerprint";
     Usage = 2, "the command line cannot be understood, asks for something that this version does not support, or names a run ambiguously";
     Invalid = 3, "the spec or the site file is invalid; nothing was submitted";
-    NotFound = 4, "there is no such run, attempt, log or dataset, or no failure of such a node is remembered";
+    NotFound = 4, "there is no such run, attempt, log, dataset or project, or no failure of such a node is remembered";
     NoDaemon = 5, "the daemon cannot be reached, and none can be started";
     Refused = 6, "the scheduler refused the run";
     NoSlurm = 7, "Slurm cannot be reached, and without its answer the command cannot know what is meant; nothing was submitted";
     NotAcknowledged = 8, "the run is accepted, but the scheduler has not acknowledged it yet: its number is printed, and the daemon sees it through";
+    OverBudget = 9, "the project's budget does not allow it; nothing was submitted";
     Conflict = 11, "a conflict with what is recorded: the key belongs to another spec, a run that is over was to be cancelled, a file that is there was to be written, or the daemon goes by another site";
     TimedOut = 12, "waiting timed out; the run goes on";
     Internal = 70, "Trainyard itself failed, or the machine it runs on: a full disk, a directory that cannot be written";
@@ -112,6 +113,7 @@ impl From<ProblemBody> for CliError {
             ErrorCode::BadRequest | ErrorCode::Ambiguous | ErrorCode::NotSupported => Exit::Usage,
             ErrorCode::InvalidSpec => Exit::Invalid,
             ErrorCode::NotFound => Exit::NotFound,
+            ErrorCode::OverBudget => Exit::OverBudget,
             ErrorCode::Conflict => Exit::Conflict,
             ErrorCode::SlurmUnreachable => Exit::NoSlurm,
             ErrorCode::StorageFull | ErrorCode::FilesUnavailable | ErrorCode::Internal => {

@@ -4,6 +4,7 @@
 //! [`dispatch`].
 
 mod bad_nodes;
+mod budget;
 mod cancel;
 mod check;
 mod checkpoints;
@@ -24,6 +25,7 @@ mod first_run;
 mod found;
 mod gc;
 mod init;
+mod ledger;
 mod list;
 mod logs;
 mod metrics;
@@ -170,6 +172,10 @@ pub enum Verb {
     Diff(diff::Args),
     /// Sum what runs took: node-hours, charges, and what of it was lost
     Usage(usage::Args),
+    /// Show what projects may spend, and what is left of it
+    Budget(budget::Args),
+    /// Show what was entered in the ledger of projects, newest first
+    Ledger(ledger::Args),
     /// List hardware classes
     Classes(classes::Args),
     /// Look at data: the site's catalogue, and what data has been
@@ -231,6 +237,8 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Delete(args) => delete::run(context, &args),
         Verb::Diff(args) => diff::run(context, &args),
         Verb::Usage(args) => usage::run(context, &args),
+        Verb::Budget(args) => budget::run(context, &args),
+        Verb::Ledger(args) => ledger::run(context, &args),
         Verb::Classes(args) => classes::run(context, &args),
         Verb::Dataset(command) => dataset::run(context, &command),
         Verb::Site(command) => site::run(context, &command),

@@ -144,7 +144,7 @@ async fn see_through(
     how: &How,
     answer: SubmitAnswer,
 ) -> Result<Exit, CliError> {
-    let SubmitAnswer { run, outcome } = answer;
+    let SubmitAnswer { run, outcome, .. } = answer;
     let json =
         |run: &RunView| if context.global.json { context.output().json(run) } else { Ok(()) };
     if how.wait {
@@ -171,6 +171,9 @@ async fn see_through(
 
 fn announce(context: &Context, answer: &SubmitAnswer) {
     let run = &answer.run;
+    for warning in &answer.warnings {
+        context.say(&format!("warning: {}", one_line(warning)));
+    }
     let (id, name) = (run.id, TerminalText(&run.name));
     let line = match answer.outcome {
         SubmitOutcome::New => {

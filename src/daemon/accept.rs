@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::daemon::budgets;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::gather::{Gathered, Given, gather};
 use crate::daemon::nodes;
@@ -24,7 +25,7 @@ use crate::domain::run::Run;
 use crate::fault::point;
 use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, Silence};
-use crate::store::{Acceptance, Keyed, NewRun, StoreError};
+use crate::store::{Acceptance, Keyed, NewRun, Recorded, StoreError};
 
 /// What a client asks for.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -71,9 +72,13 @@ impl fmt::Display for Destination {
 }
 
 /// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
-    New(RunId),
+    New {
+        run: RunId,
+        /// What its owner is told about its project's budget.
+        warning: Option<String>,
+    },
     /// The run that the key was given to.
     OfKey(RunId),
     /// The active run that `skip` found.
@@ -81,9 +86,9 @@ pub enum Accepted {
 }
 
 impl Accepted {
-    pub fn run(self) -> RunId {
+    pub fn run(&self) -> RunId {
         match self {
-            Self::New(run) | Self::OfKey(run) | Self::Skipped(run) => run,
+            Self::New { run, .. } | Self::OfKey(run) | Self::Skipped(run) => *run,
         }
     }
 }
@@ -102,6 +107,8 @@ pub enum AcceptError {
         "the run is meant for {meant}, and the daemon would put it on {here}; nothing was submitted"
     )]
     Elsewhere { meant: Destination, here: Destination },
+    #[error("{0}; nothing was submitted")]
+    OverBudget(String),
     #[error("Slurm cannot be reached: {0}")]
     SlurmSilent(String),
     #[error("cannot make the run directory")]
@@ -163,7 +170,9 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     let recorded = request.recorded();
     let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &gathered).await?;
     point("run_dir_made");
+    let now = world.clock.now();
     let new = NewRun {
+        asked: budgets::asked(world, &resolved, now),
         id,
         owner,
         key: key.clone(),
@@ -174,13 +183,14 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         run_dir,
         if_active,
         start: None,
-        now: world.clock.now(),
+        now,
     };
     match take_in(world, new).await? {
-        Acceptance::Recorded(_) => {
+        Acceptance::Recorded(Recorded { warning, .. }) => {
             world.changed();
-            Ok(Accepted::New(id))
+            Ok(Accepted::New { run: id, warning })
         }
+        Acceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),
         Acceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),
         Acceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
     }
@@ -263,9 +273,11 @@ async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, Stor
     let under_way = new.start.as_ref().map(|start| UnderWay::begin(world, &start.token));
     let acceptance = record(world, new).await?;
     point("run_recorded");
-    if let (Acceptance::Recorded(Some(intent)), Some(scheduler), Some(under_way)) =
-        (&acceptance, scheduler, under_way)
-    {
+    let intent = match &acceptance {
+        Acceptance::Recorded(recorded) => recorded.intent.as_ref(),
+        Acceptance::KeyTaken(_) | Acceptance::Active(_) | Acceptance::OverBudget(_) => None,
+    };
+    if let (Some(intent), Some(scheduler), Some(under_way)) = (intent, scheduler, under_way) {
         let (name, resolved, run_dir) = (&resolved.name, &resolved, &run_dir);
         let submitted = Submitted { run, name, resolved, run_dir, scheduler };
         calls::begin(under_way, &submitted, intent.clone());
@@ -283,7 +295,7 @@ async fn record(world: &World, new: NewRun) -> Result<Acceptance, StoreError> {
         // It was written, and only the answer was lost.
         Err(error) => match world.store.run(id).await {
             // Where it has an intent, a pass finds that nobody calls sbatch for it.
-            Ok(Some(_)) => return Ok(Acceptance::Recorded(None)),
+            Ok(Some(_)) => return Ok(Acceptance::Recorded(Recorded::default())),
             Ok(None) => Err(error),
             Err(_) => return Err(error),
         },

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::daemon::budgets;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::nodes;
 use crate::daemon::world::World;
-use crate::domain::admit::{Admission, Limits, Waiting, admit};
+use crate::domain::admit::{Admission, Ledger, Limits, Waiting, admit};
 use crate::domain::ids::JobName;
 use crate::domain::quota::Demand;
 use crate::domain::run::{Call, Event, State, step};
@@ -38,6 +39,7 @@ pub(super) async fn admit_waiting(
                 demand: Demand::of(&waiting.owner, &row.resolved),
                 waits_for: waiting.waits_for.clone(),
                 refused: refusal(world, row, now),
+                asked: budgets::asked(world, &row.resolved, now),
             })
         })
         .collect();
@@ -47,13 +49,12 @@ pub(super) async fn admit_waiting(
         .map(|row| Demand::of(&row.owner, &row.resolved))
         .collect();
     let limits = Limits::of(&world.site.site);
-    for (run, admission) in admit(&waiting, &live, &limits) {
+    let is_paid = waiting.iter().any(|waiting| waiting.asked.is_some());
+    let ledger = if is_paid { world.store.ledger().await? } else { Ledger::new() };
+    for (run, admission) in admit(&waiting, &live, &limits, ledger) {
         let Some(row) = rows.get(&run) else { continue };
         match admission {
-            Admission::Start { .. } => {
-                submit(world, row).await?;
-                submitted += 1;
-            }
+            Admission::Start => submitted += usize::from(submit(world, row).await?),
             Admission::Wait { why } => wait(world, row, why).await?,
         }
     }
@@ -82,22 +83,20 @@ async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError
     Ok(())
 }
 
-/// Records the intent to submit, then asks the scheduler.
-async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
+/// Records the intent to submit, then asks the scheduler. Gives whether it came to that.
+async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
     let cluster = row.resolved.compute.target.cluster();
     let Some(scheduler) = world.schedulers.get(cluster) else {
-        return wait(
-            world,
-            row,
-            format!("the cluster `{cluster}` is not in the site config any more"),
-        )
-        .await;
+        let why = format!("the cluster `{cluster}` is not in the site config any more");
+        wait(world, row, why).await?;
+        return Ok(false);
     };
     if let Some(branch) = row.run.branch.clone() {
         let run_dir = row.run_dir.clone();
         let write = move |hands: &dyn Hands| hands.choose_checkpoint(&run_dir, &branch);
         if let Err(silence) = world.with_hands(&row.resolved.run_root, write).await {
-            return wait(world, row, format!("its checkpoint cannot be chosen: {silence}")).await;
+            wait(world, row, format!("its checkpoint cannot be chosen: {silence}")).await?;
+            return Ok(false);
         }
     }
     let avoided = nodes::avoided(world, &row.run, &row.resolved).await?;
@@ -106,11 +105,18 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<(), StoreError> {
     let (run, run_dir, owner) = (row.run.clone(), row.run_dir.clone(), row.owner.clone());
     let intending = Intending { run, run_dir, owner, start };
     point("run_admitted");
-    let (_, intent) = world.store.intend(intending, world.clock.now()).await?;
+    let intent = match world.store.intend(intending, world.clock.now()).await? {
+        Ok((_, intent)) => intent,
+        // Others were let in since it was looked at.
+        Err(refusal) => {
+            wait(world, row, refusal.to_string()).await?;
+            return Ok(false);
+        }
+    };
     point("intent_recorded");
     world.changed();
     calls::begin(under_way, &Submitted::of(row, scheduler), intent);
-    Ok(())
+    Ok(true)
 }
 
 /// Calls sbatch again for runs whose scheduler could not be reached. One of a cluster tries; when it comes through, the

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tracing::{error, info};
 
+use crate::daemon::budgets;
 use crate::daemon::reconcile::tell;
 use crate::daemon::world::World;
 use crate::domain::bad_nodes::{Avoided, excluded};
@@ -51,10 +52,11 @@ impl<'a> Submitted<'a> {
     }
 }
 
-/// Where a run is submitted, as what, and away from which nodes.
+/// Where a run is submitted, as what, away from which nodes, and what is held for it.
 pub(super) fn start(world: &World, resolved: &Resolved, avoided: Avoided) -> Start {
     Start {
         avoided,
+        asked: budgets::asked(world, resolved, world.clock.now()),
         cluster: resolved.compute.target.cluster().to_owned(),
         token: Token::from_bits(world.clock.random_bits()),
         host: world.host.clone(),

@@ -7,6 +7,7 @@
 mod accept;
 mod accounts;
 mod admission;
+mod budgets;
 mod builds;
 mod calls;
 mod capture;
@@ -37,6 +38,7 @@ mod watch;
 mod world;
 
 pub use accept::{AcceptError, Accepted, Destination, SubmitRequest, accept};
+pub use budgets::{budgets, ledger};
 pub use checkpoints::{CatalogueError, ChoiceError, checkpoints, choose};
 pub use data::{fingerprints, take_snapshot};
 pub use explain::{explain_run, log_file};

@@ -9,6 +9,7 @@ use tracing::{debug, error, info, instrument, warn};
 
 use crate::daemon::accounts;
 use crate::daemon::admission::admit_waiting;
+use crate::daemon::budgets;
 use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::environments::{collect_environment, collect_last};
 use crate::daemon::inboxes;
@@ -42,6 +43,7 @@ pub struct PassReport {
 pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let mut laps = Laps::start();
     let _deciding = world.deciding.lock().await;
+    budgets::check(world).await?;
     let live = world.store.live().await?;
     let builds = world.store.build_jobs().await?;
     let to_account = accounts::Due::of(world).await?;
@@ -72,6 +74,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     point("events_recorded");
     inboxes::clear(world, observed.taken).await;
     laps.settle = laps.lap();
+    budgets::hold_restarts(world).await?;
     report.submitted = admit_waiting(world, &live).await?;
     keep_away(world).await?;
     inboxes::sweep(world, &live).await?;
@@ -239,7 +242,7 @@ async fn deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy
 }
 
 /// Does what was decided. What fails here is done again by the next pass.
-async fn perform(world: &World, run: &Run, act: Act) {
+pub(super) async fn perform(world: &World, run: &Run, act: Act) {
     let Act::Cancel { job, token, grace } = act;
     let Some(scheduler) = world.schedulers.get(&job.cluster) else {
         error!(run.id = run.id.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");

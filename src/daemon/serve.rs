@@ -14,6 +14,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::daemon::budgets;
 use crate::daemon::lease::{Holder, Lease, LeaseError};
 use crate::daemon::reconcile::{PassReport, pass};
 use crate::daemon::state_dir::StateDirError;
@@ -74,6 +75,7 @@ pub async fn serve(
     const LOOK_PATIENCE: Duration = Duration::from_millis(500);
     let idle_after = config.idle_after;
     let (world, lease) = build(config, LOOK_PATIENCE)?;
+    budgets::grant(&world).await?;
     let (listener, name) = listen(&world.paths.socket)?;
     let router = crate::web::router(Arc::clone(&world), shutdown.clone());
     let stopping = shutdown.clone();
@@ -107,6 +109,7 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     /// There is no later pass: longer than any command may take.
     const LOOK_PATIENCE: Duration = Duration::from_mins(2);
     let (world, _lease) = build(config, LOOK_PATIENCE)?;
+    budgets::grant(&world).await?;
     /// What one pass submits may let others start in the next; who is left waits for the next call.
     const PASSES_MAX: u32 = 10;
     let mut report = PassReport::default();

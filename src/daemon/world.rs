@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +91,8 @@ pub struct World {
     pub(super) retaining: Retaining,
     pub(super) watching: Watching,
     pub(super) nodes: Nodes,
+    /// The day on which all entries of the ledger were added up last; they are when the database is opened, too.
+    pub(super) books_checked: AtomicI64,
     /// What a build finds around it.
     pub(super) build_environment: Vec<(String, String)>,
     /// This machine, as a submission records it.
@@ -155,6 +158,7 @@ impl World {
             retaining: Retaining::default(),
             watching: Watching::default(),
             nodes: Nodes::default(),
+            books_checked: AtomicI64::default(),
             build_environment,
             host,
             look_patience,

@@ -5,12 +5,14 @@
 //! next is looked at; one that has to wait does not hold up those behind it, unless it waits for nodes of a quota.
 //!
 //! To add a rule: what it counts goes into [`Room`], its limit into [`Limits`], and its gate into [`Room::why_not`].
-//! Sweep slots count submissions that are live and what was just given; a budget is a gate that gives a [`Hold`], which is
-//! recorded in the transaction that records the intent. [`Limits::count`] tells whether any rule counts a run.
+//! Sweep slots count submissions that are live and what was just given. What a budget has to hold for a start ([`Asked`]) is
+//! recorded in the transaction that records the intent, which asks once more: others may have been let in meanwhile.
+//! [`Limits::count`] tells whether any rule counts a run beside others.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::domain::ids::RunId;
+use crate::domain::ledger::{Account, Asked, Standing, may_start};
 use crate::domain::quota::{Counted, Demand, Quotas};
 use crate::domain::site::{LOCAL, Site};
 
@@ -23,6 +25,8 @@ pub struct Waiting {
     pub waits_for: Vec<RunId>,
     /// The scheduler's words, while it is too soon to ask it again after a refusal that passes.
     pub refused: Option<String>,
+    /// What its project's budget has to hold for it.
+    pub asked: Option<Asked>,
 }
 
 /// What the site allows.
@@ -46,18 +50,14 @@ impl Limits {
     }
 }
 
-/// What is set aside when a run starts, and captured or released when it ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
-    /// Nothing: no ledger is kept.
-    None,
-}
+/// How the accounts stand; one that nothing was entered in yet is left out.
+pub type Ledger = BTreeMap<Account, Standing>;
 
 /// The answer to one waiting run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
     /// Its intent is recorded now, with the hold in the same transaction.
-    Start { hold: Hold },
+    Start,
     /// `why` reads after "the run waits because".
     Wait { why: String },
 }
@@ -65,8 +65,13 @@ pub enum Admission {
 /// Answers every waiting run, in the order in which they may start. `live` are the submissions under way, from the intent
 /// to the end.
 #[must_use]
-pub fn admit(waiting: &[Waiting], live: &[Demand], limits: &Limits) -> Vec<(RunId, Admission)> {
-    let mut room = Room::left_by(live, limits);
+pub fn admit(
+    waiting: &[Waiting],
+    live: &[Demand],
+    limits: &Limits,
+    ledger: Ledger,
+) -> Vec<(RunId, Admission)> {
+    let mut room = Room::left_by(live, limits, ledger);
     let mut turns = Turns::of(waiting, live);
     let mut answers = Vec::with_capacity(waiting.len());
     while let Some(waiting) = turns.next() {
@@ -74,7 +79,8 @@ pub fn admit(waiting: &[Waiting], live: &[Demand], limits: &Limits) -> Vec<(RunI
             Admission::Wait { why }
         } else {
             turns.started(waiting);
-            Admission::Start { hold: room.give(waiting) }
+            room.give(waiting);
+            Admission::Start
         };
         answers.push((waiting.run, admission));
     }
@@ -148,11 +154,12 @@ struct Room<'a> {
     limits: &'a Limits,
     local_running: usize,
     counted: Counted,
+    ledger: Ledger,
 }
 
 impl<'a> Room<'a> {
-    fn left_by(live: &[Demand], limits: &'a Limits) -> Self {
-        let mut room = Self { limits, local_running: 0, counted: Counted::default() };
+    fn left_by(live: &[Demand], limits: &'a Limits, ledger: Ledger) -> Self {
+        let mut room = Self { limits, local_running: 0, counted: Counted::default(), ledger };
         for demand in live {
             room.take(demand);
         }
@@ -169,13 +176,23 @@ impl<'a> Room<'a> {
         Self::others_first(waiting)
             .or_else(|| waiting.refused.clone())
             .or_else(|| self.no_local_slot(waiting))
+            .or_else(|| self.no_credit(waiting))
             .or_else(|| self.counted.why_not(&waiting.demand, &self.limits.quotas))
     }
 
     /// Takes what the run needs.
-    fn give(&mut self, waiting: &Waiting) -> Hold {
+    fn give(&mut self, waiting: &Waiting) {
         self.take(&waiting.demand);
-        Hold::None
+        if let Some(asked) = &waiting.asked {
+            let balance = &mut self.ledger.entry(asked.account.clone()).or_default().balance;
+            balance.held = balance.held.plus(asked.amount).unwrap_or(balance.held);
+        }
+    }
+
+    fn no_credit(&self, waiting: &Waiting) -> Option<String> {
+        let asked = waiting.asked.as_ref()?;
+        let standing = self.ledger.get(&asked.account).cloned().unwrap_or_default();
+        may_start(&standing, asked).err().map(|refusal| refusal.to_string())
     }
 
     fn others_first(waiting: &Waiting) -> Option<String> {

@@ -39,6 +39,7 @@ pub mod build_job;
 pub mod charge;
 pub mod checkpoint;
 pub mod diagnosis;
+pub mod ledger;
 pub mod metrics;
 pub mod run;
 pub mod usage;

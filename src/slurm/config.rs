@@ -48,6 +48,21 @@ impl Default for ClusterConfig {
     }
 }
 
+impl ClusterConfig {
+    /// How long a job may be absent from good answers before that is news.
+    pub fn absent_grace(&self) -> Seconds {
+        const LEAST: Seconds = Seconds(15 * 60);
+        let age = self.min_job_age;
+        age.map_or(LEAST, |age| LEAST.max(Seconds(age.0.saturating_mul(3))))
+    }
+
+    /// How long beyond its time limit a job may run. Where no limit ends it there is nothing that could be said.
+    pub fn ends_late_by(&self) -> Seconds {
+        let over = self.over_time_limit.unwrap_or_default();
+        Seconds(over.0.saturating_add(self.kill_wait.0))
+    }
+}
+
 pub fn args() -> Vec<String> {
     ["show", "config"].map(str::to_owned).into()
 }

@@ -19,13 +19,12 @@ use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
 use crate::slurm::identity::Ours;
-use crate::slurm::nodes;
 use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
 use crate::slurm::queue::Queue;
 use crate::slurm::sacct::{self, Record, Which};
 use crate::slurm::sighting::Seer;
-use crate::slurm::squeue;
 use crate::slurm::witnesses::{Missed, Witnesses};
+use crate::slurm::{nodes, squeue};
 
 /// Submits to, looks at and cancels on one cluster. What it keeps in memory is a cache and the bucket of polls; a
 /// restarted daemon needs none of it.
@@ -329,9 +328,11 @@ impl Scheduler for SlurmScheduler {
     }
 
     fn absent_grace(&self) -> Seconds {
-        const LEAST: Seconds = Seconds(15 * 60);
-        let age = self.known_config().unwrap_or_default().min_job_age;
-        age.map_or(LEAST, |age| LEAST.max(Seconds(age.0.saturating_mul(3))))
+        self.known_config().unwrap_or_default().absent_grace()
+    }
+
+    fn ends_late_by(&self) -> Seconds {
+        self.known_config().unwrap_or_default().ends_late_by()
     }
 }
 

@@ -7,11 +7,13 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use crate::domain::ids::RunId;
 use crate::domain::inputs::Inputs;
+use crate::domain::ledger::{Asked, Refusal};
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Note, Run, WishKind};
 use crate::fault::point;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::ledger::{self, Books};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
@@ -32,6 +34,8 @@ pub struct NewRun {
     pub if_active: IfActive,
     /// As what it is submitted at once, where nothing but the owner's active runs can hold it up.
     pub start: Option<Start>,
+    /// What its project's budget has to hold for it, at once or later.
+    pub asked: Option<Asked>,
     pub now: Timestamp,
 }
 
@@ -48,11 +52,21 @@ pub struct Keyed {
 /// others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Acceptance {
-    /// With the intent to submit it, where it starts at once.
-    Recorded(Option<Intent>),
+    Recorded(Recorded),
+    /// Its project's budget has no room for it. In words.
+    OverBudget(String),
     KeyTaken(Keyed),
     /// The newest active run, instead of a new one.
     Active(RunId),
+}
+
+/// A run that was recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// To submit it, where it starts at once.
+    pub intent: Option<Intent>,
+    /// What its owner is told about its project's budget.
+    pub warning: Option<String>,
 }
 
 impl Store {
@@ -68,8 +82,9 @@ impl Store {
         .await
     }
 
-    /// Records an accepted run, unless its key or an active run of its name has the last word.
+    /// Records an accepted run, unless its key, an active run of its name or a budget has the last word.
     pub async fn accept(&self, new: NewRun) -> Result<Acceptance, StoreError> {
+        let books = self.books.clone();
         self.call(move |connection| {
             let tx = begin(connection)?;
             if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
@@ -79,11 +94,15 @@ impl Store {
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
                 return Ok(Acceptance::Active(*newest));
             }
-            let run = insert(&tx, &new)?;
             let others: &[RunId] = match new.if_active {
                 IfActive::Queue | IfActive::Replace => &active,
                 IfActive::Submit | IfActive::Skip => &[],
             };
+            let warning = match room_for(&tx, &books, &new, others)? {
+                Ok(warning) => warning,
+                Err(refusal) => return Ok(Acceptance::OverBudget(refusal)),
+            };
+            let run = insert(&tx, &new)?;
             wait_for(&tx, new.id, others)?;
             if new.if_active == IfActive::Replace {
                 for other in others {
@@ -93,13 +112,15 @@ impl Store {
             let intent = match new.start {
                 Some(start) if others.is_empty() => {
                     let NewRun { run_dir, owner, now, .. } = new;
-                    Some(intend(&tx, Intending { run, run_dir, owner, start }, now)?.1)
+                    let intending = Intending { run, run_dir, owner, start };
+                    // Where the ledger is wrong the run waits.
+                    intend(&tx, &books, intending, now)?.ok().map(|(_, intent)| intent)
                 }
                 Some(_) | None => None,
             };
             point("acceptance_written");
             tx.commit().during("accept a run")?;
-            Ok(Acceptance::Recorded(intent))
+            Ok(Acceptance::Recorded(Recorded { intent, warning }))
         })
         .await
     }
@@ -113,6 +134,21 @@ impl Store {
     pub async fn with_key(&self, owner: String, key: String) -> Result<Option<Keyed>, StoreError> {
         self.call(move |connection| of_key(connection, &owner, Some(&key))).await
     }
+}
+
+/// Whether a budget has room for a new run, once the runs are over that it waits for; then what its owner is told.
+fn room_for(
+    tx: &Transaction<'_>,
+    books: &Books,
+    new: &NewRun,
+    others: &[RunId],
+) -> Result<Result<Option<String>, String>, StoreError> {
+    let Some(asked) = &new.asked else { return Ok(Ok(None)) };
+    Ok(match ledger::let_in(tx, books, asked, others)? {
+        Ok(warning) => Ok(warning),
+        Err(Refusal::Short(why)) => Err(why),
+        Err(Refusal::Wrong(why)) => Ok(Some(why)),
+    })
 }
 
 fn of_key(

@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use rusqlite::{Connection, Params, Transaction};
 use tokio::sync::oneshot;
 
+use crate::store::ledger::Books;
 use crate::store::live::Live;
 use crate::store::open::Journal;
 use crate::store::writer;
@@ -90,6 +91,7 @@ type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 pub struct Store {
     work: mpsc::Sender<Work>,
     pub(super) live: Live,
+    pub(super) books: Books,
     journal: Journal,
 }
 
@@ -104,6 +106,8 @@ impl Store {
         writer::take(&mut connection).map_err(|source| StoreError::opening(path, source))?;
         let live = Live::default();
         live.listen(&connection).map_err(|source| StoreError::opening(path, source))?;
+        let books = Books::default();
+        books.check(&connection, true)?;
         let (work, jobs) = mpsc::channel::<Work>();
         let thread = move || {
             for job in jobs {
@@ -116,7 +120,7 @@ impl Store {
                 source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
             }
         })?;
-        Ok(Self { work, live, journal })
+        Ok(Self { work, live, books, journal })
     }
 
     /// Does something with the database on its thread, in the order of the calls.

@@ -12,7 +12,7 @@ use rusqlite_migration::{M, Migrations};
 
 use crate::store::handle::{During, StoreError};
 
-const MIGRATIONS_SLICE: &[M<'_>] = &[
+pub(super) const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/001-frame.sql")),
     M::up(include_str!("migrations/002-calls.sql")),
     M::up(include_str!("migrations/003-writer.sql")),
@@ -26,6 +26,7 @@ const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/011-bad-node.sql")),
     M::up(include_str!("migrations/012-retention.sql")),
     M::up(include_str!("migrations/013-accounts.sql")),
+    M::up(include_str!("migrations/014-ledger.sql")),
 ];
 
 /// How changes reach the disk.

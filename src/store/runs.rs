@@ -14,6 +14,7 @@ use crate::store::accounts;
 use crate::store::bad_nodes;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::ledger;
 use crate::store::retention;
 use crate::store::wishes;
 use crate::store::writer::begin;
@@ -288,6 +289,7 @@ pub(super) fn write(
     for note in &decision.notes {
         events::insert(tx, run.id, note, now)?;
     }
+    ledger::settle_in(tx, decision, now)?;
     if ended_at.is_some() {
         retention::is_over(tx, run.id)?;
         accounts::is_over(tx, run, now)?;

@@ -8,10 +8,12 @@ use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
+use crate::domain::ledger::{Asked, Refusal, StartId};
 use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::ledger::{self, Books};
 use crate::store::runs::{json, time, to_json, write};
 use crate::store::writer::begin;
 
@@ -42,6 +44,8 @@ pub struct Start {
     pub host: String,
     pub policy: Policy,
     pub avoided: Avoided,
+    /// What its project's budget has to hold for it.
+    pub asked: Option<Asked>,
 }
 
 /// Who calls sbatch, for which cluster and on which machine.
@@ -63,15 +67,17 @@ pub struct CallRecord {
 }
 
 impl Store {
-    /// Records the intent to submit a run: submission, element, hold and the run's state in one durable transaction.
+    /// Records the intent to submit a run: submission, element, hold and the run's state in one durable transaction; or says
+    /// why its project's budget does not let it in, and records nothing.
     pub async fn intend(
         &self,
         intending: Intending,
         now: Timestamp,
-    ) -> Result<(Decision, Intent), StoreError> {
+    ) -> Result<Result<(Decision, Intent), Refusal>, StoreError> {
+        let books = self.books.clone();
         self.call(move |connection| {
             let tx = begin(connection)?;
-            let intended = intend(&tx, intending, now)?;
+            let intended = intend(&tx, &books, intending, now)?;
             point("intent_written");
             tx.commit().during("record an intent")?;
             Ok(intended)
@@ -201,17 +207,27 @@ impl Store {
     }
 }
 
-/// Writes the intent to submit a run: submission, element, hold and the run's state.
+/// Writes the intent to submit a run: submission, element, hold and the run's state. Nothing is written where its project's
+/// budget does not let it in.
 pub(super) fn intend(
     tx: &Transaction<'_>,
+    books: &Books,
     intending: Intending,
     now: Timestamp,
-) -> Result<(Decision, Intent), StoreError> {
+) -> Result<Result<(Decision, Intent), Refusal>, StoreError> {
     let Intending { run, run_dir, owner, start } = intending;
-    let Start { cluster, token, host, policy, avoided } = start;
+    let Start { cluster, token, host, policy, avoided, asked } = start;
+    let told = match &asked {
+        Some(asked) => ledger::let_in(tx, books, asked, &[])?,
+        None => Ok(None),
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
     let attempt_base = run.attempts + 1;
     let job_name = JobName::of(&run_dir, attempt_base, token.clone());
-    let calling = Calling { cluster: cluster.clone(), owner, host };
+    let calling = Calling { cluster: cluster.clone(), owner: owner.clone(), host };
     let submission = insert(tx, &calling, &job_name, now)?;
     change(
         tx,
@@ -219,12 +235,18 @@ pub(super) fn intend(
         "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, 0, ?2, ?3)",
         params![submission.0, run.id.0, attempt_base],
     )?;
-    hold(tx, submission);
+    if let Some(asked) = &asked {
+        let start = StartId { submission, idx: 0, restart: 0 };
+        ledger::hold(tx, asked, ((run.id, start), &owner), now)?;
+    }
     let nodes = avoided.nodes.clone();
     let admitted = Event::Admitted { submission, token, cluster, avoided };
-    let decision = step(&run, &admitted, &policy, now);
+    let mut decision = step(&run, &admitted, &policy, now);
+    if let Some(told) = told {
+        decision = decision.note("budget", told);
+    }
     write(tx, &decision, now)?;
-    Ok((decision, Intent { submission, job_name, avoided: nodes }))
+    Ok(Ok((decision, Intent { submission, job_name, avoided: nodes })))
 }
 
 /// Writes the intent to call sbatch once.
@@ -280,6 +302,3 @@ pub(super) fn machine(tx: &Transaction<'_>, run: RunId) -> Result<Run, StoreErro
         .and_then(|mut statement| statement.query_row([run.0], |row| json(row, 0)))
         .during("find a run")
 }
-
-/// Where the charge of one start is set aside, in the transaction that admits it. Budgets are not built yet: nothing is held.
-fn hold(_tx: &Transaction<'_>, _submission: SubmissionId) {}

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod bad_nodes;
+mod ledger;
 mod lives;
 mod opening;
 mod world;

@@ -92,6 +92,9 @@ impl From<AcceptError> for ApiError {
             AcceptError::CodeGone { .. } => Self::new(ErrorCode::Conflict, told).hint(
                 "its run root deletes what is not used; submit the spec again where its code lies",
             ),
+            AcceptError::OverBudget(_) => Self::new(ErrorCode::OverBudget, told).hint(
+                "ask for fewer nodes or a shorter `time_limit`, or for a larger budget; `trainyard budget` tells how it stands",
+            ),
             AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
             AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")

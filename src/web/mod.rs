@@ -2,6 +2,7 @@
 //!
 //! One file per noun. A handler reads, or records a wish and nudges; it never acts on a job itself.
 
+mod budgets;
 mod checkpoints;
 mod daemon;
 mod datasets;
@@ -46,6 +47,9 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/datasets", get(datasets::history).post(datasets::snapshot))
         .route("/bad-nodes", get(nodes::list))
         .route("/bad-nodes/clear", post(nodes::clear))
+        .route("/budgets", get(budgets::all))
+        .route("/budgets/{project}", get(budgets::one))
+        .route("/ledger", get(budgets::ledger))
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))

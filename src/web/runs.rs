@@ -42,13 +42,18 @@ pub(super) async fn submit(
         }
         accepted => accepted?,
     };
+    let run = view(&app.world, accepted.run()).await?;
+    let mut warnings = Vec::new();
     let outcome = match accepted {
-        Accepted::New(_) => SubmitOutcome::New,
+        Accepted::New { warning, .. } => {
+            warnings.extend(warning);
+            SubmitOutcome::New
+        }
         Accepted::OfKey(_) => SubmitOutcome::OfKey,
         Accepted::Skipped(_) => SubmitOutcome::Skipped,
     };
     let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(SubmitAnswer { run: view(&app.world, accepted.run()).await?, outcome })))
+    Ok((status, Json(SubmitAnswer { run, outcome, warnings })))
 }
 
 #[derive(Debug, Deserialize)]

@@ -68,10 +68,7 @@ fn the_exit_codes_are_those_of_the_code() {
     for (exit, meaning) in Exit::MEANINGS {
         text.push_str(&format!("| {} | {meaning} |\n", *exit as u8));
     }
-    text.push_str(
-        "\n7, 9 and 10 are kept for what is not built yet: Slurm cannot be reached, a budget does not allow it, it is \
-         not permitted.\n",
-    );
+    text.push_str("\n10 is kept for what is not built yet: it is not permitted.\n");
     check_document("exit-codes.md", &text);
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::domain::document::parse;
+use crate::domain::ledger::{Amount, Balance, OnExhausted};
 use crate::domain::problem::SourceId;
 use crate::domain::site::{Layer, LayerKind, effective};
 
@@ -17,7 +18,7 @@ fn demand(cluster: &str) -> Demand {
 
 fn waiting(run: i64, cluster: &str, waits_for: &[i64]) -> Waiting {
     let waits_for = waits_for.iter().copied().map(RunId).collect();
-    Waiting { run: RunId(run), demand: demand(cluster), waits_for, refused: None }
+    Waiting { run: RunId(run), demand: demand(cluster), waits_for, refused: None, asked: None }
 }
 
 fn live(cluster: &str, count: usize) -> Vec<Demand> {
@@ -38,15 +39,15 @@ fn has(owner: &str, project: Option<&str>, nodes: u32) -> Demand {
 /// The answers as `run: start` or `run: why`.
 #[track_caller]
 fn check_with(waiting: &[Waiting], live: &[Demand], limits: &Limits, expected: &[&str]) {
-    let answers = admit(waiting, live, limits);
-    let shown: Vec<String> = answers
-        .into_iter()
-        .map(|(run, admission)| match admission {
-            Admission::Start { hold: Hold::None } => format!("{run}: start"),
-            Admission::Wait { why } => format!("{run}: {why}"),
-        })
-        .collect();
-    assert_eq!(shown, expected);
+    assert_eq!(shown(admit(waiting, live, limits, Ledger::new())), expected);
+}
+
+fn shown(answers: Vec<(RunId, Admission)>) -> Vec<String> {
+    let shown = |(run, admission)| match admission {
+        Admission::Start => format!("{run}: start"),
+        Admission::Wait { why } => format!("{run}: {why}"),
+    };
+    answers.into_iter().map(shown).collect()
 }
 
 #[track_caller]
@@ -207,7 +208,7 @@ fn users_share_what_a_project_may_have() {
     check_quotas(quota, &all, &[], &[&expected[..], &rest].concat());
     // Anna has three already.
     let live = vec![has("anna", Some("nlp"), 1); 3];
-    let answers = admit(&all, &live, &limits(quota.0, quota.1));
+    let answers = admit(&all, &live, &limits(quota.0, quota.1), Ledger::new());
     let first = answers.into_iter().next().map(|(run, _)| run);
     assert_eq!(first, Some(RunId(6)));
 }
@@ -223,4 +224,34 @@ fn only_runs_that_a_limit_counts_are_looked_at_beside_others() {
     assert!(counts("max_running_nodes = { project = 9 }", "", &of_nlp));
     assert!(!counts("", "max_running = 9", &alone));
     assert!(counts("", "max_running = 9", &of_nlp));
+}
+
+#[test]
+fn what_one_is_given_of_a_budget_is_not_left_for_the_next() {
+    let account = Account { project: "nlp".into(), period: "2026".into() };
+    let asked = |units: i64| Asked {
+        account: account.clone(),
+        budget: Amount::of_micros(10_000_000),
+        on_exhausted: OnExhausted::Reject,
+        amount: Amount::of_micros(units * 1_000_000),
+        what: "1 node for 1h".into(),
+    };
+    let asks = |run, units| Waiting { asked: Some(asked(units)), ..waiting(run, "main", &[]) };
+    let spent = Balance { captured: Amount::of_micros(3_000_000), ..Balance::default() };
+    let standing =
+        |is_wrong| Ledger::from([(account.clone(), Standing { balance: spent, is_wrong })]);
+    let all = [asks(1, 4), asks(2, 4), asks(3, 3), waiting(4, "main", &[])];
+    let limits = Limits { local_running_max: 1, quotas: Quotas::default() };
+    assert_eq!(
+        shown(admit(&all, &[], &limits, standing(false))),
+        [
+            "1: start",
+            "2: project `nlp` in 2026 has 3 of 10 charge units left (3 spent, 4 held), and this start may take 4: \
+             1 node for 1h",
+            "3: start",
+            "4: start",
+        ]
+    );
+    let wrong = shown(admit(&all[..1], &[], &limits, standing(true)));
+    assert!(wrong[0].contains("does not add up"), "{wrong:?}");
 }

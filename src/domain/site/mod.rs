@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use crate::domain::bad_nodes;
 use crate::domain::document::Node;
 use crate::domain::keys::{FromNode, Named, choice, keys};
+use crate::domain::ledger::{Amount, Budget, OnExhausted, Period};
 use crate::domain::problem::{At, Problem};
 use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
 use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
@@ -227,8 +228,14 @@ keys! {
         max_running: At<NonZeroU32>,
         /// How many nodes its runs that are submitted may come to; more wait.
         max_running_nodes: At<NonZeroU32>,
+        /// What it may spend in a period, in charge units.
+        budget: At<Amount>,
+        /// For how long a budget is, by the calendar, UTC; what is left does not roll over. Default: `none`, once and for all.
+        period: At<Period>,
+        /// What becomes of a run that the budget has no room for: `reject` (default) or `warn`.
+        on_exhausted: At<OnExhausted>,
     }
-    later { "budget", "period", "on_exhausted" }
+    later {}
 }
 
 keys! {
@@ -338,6 +345,25 @@ impl Site {
 
     pub fn class_names(&self) -> impl Iterator<Item = &str> {
         self.class.iter().flat_map(Named::names)
+    }
+
+    /// The budget of a project, where it has one.
+    pub fn budget(&self, name: &str) -> Option<Budget> {
+        let project = self.project.as_ref()?.get(name)?;
+        Some(Budget {
+            project: name.to_owned(),
+            amount: project.budget.as_ref()?.value,
+            period: project.period.as_ref().map_or(Period::None, |period| period.value),
+            on_exhausted: project
+                .on_exhausted
+                .as_ref()
+                .map_or(OnExhausted::Reject, |said| said.value),
+        })
+    }
+
+    /// All projects that have a budget.
+    pub fn budgets(&self) -> impl Iterator<Item = Budget> {
+        self.project.iter().flat_map(Named::names).filter_map(|name| self.budget(name))
     }
 
     pub fn dataset(&self, name: &str) -> Option<&Dataset> {

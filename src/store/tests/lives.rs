@@ -8,7 +8,7 @@ use crate::domain::run::{
     WishKind, step,
 };
 use crate::store::tests::world::{Yard, job, policy, start, t};
-use crate::store::{Acceptance, Filter, Keyed, NewRun, StoreError};
+use crate::store::{Acceptance, Filter, Keyed, NewRun, Recorded, StoreError};
 
 fn sighting(n: u64, token: Token, phase: Phase) -> Event {
     let is_over = matches!(phase, Phase::Ended { .. });
@@ -51,7 +51,7 @@ async fn an_accepted_run_is_read_as_it_was_written() {
     let yard = Yard::new();
     let new = NewRun { key: Some("k".into()), ..yard.new_run("x").await };
     let (id, resolved) = (new.id, new.resolved.clone());
-    assert_eq!(yard.store.accept(new).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(yard.store.accept(new).await.unwrap(), Acceptance::Recorded(Recorded::default()));
     let row = yard.row(id).await;
     assert_eq!(
         (row.name.as_str(), row.owner.as_str(), row.key.as_deref()),
@@ -81,7 +81,7 @@ async fn a_key_is_given_once_per_owner() {
     assert_eq!(yard.store.accept(other).await.unwrap(), taken);
     assert_eq!(yard.store.run(number).await.unwrap(), None, "nothing was recorded");
     let theirs = NewRun { owner: "bob".into(), ..keyed(yard.new_run("x").await) };
-    assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(yard.store.accept(theirs).await.unwrap(), Acceptance::Recorded(Recorded::default()));
     let found = yard.store.with_key("ada".into(), "k".into()).await.unwrap();
     assert_eq!(found, Some(keyed_run));
 }
@@ -116,11 +116,14 @@ async fn active_runs_of_the_name_are_looked_for_in_the_transaction_that_records(
     assert_eq!(skipped, Acceptance::Active(two));
     let queued = with(IfActive::Queue).await;
     let three = queued.id;
-    assert_eq!(yard.store.accept(queued).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(yard.store.accept(queued).await.unwrap(), Acceptance::Recorded(Recorded::default()));
     assert_eq!(yard.store.open_wishes().await.unwrap(), []);
     let replacing = with(IfActive::Replace).await;
     let four = replacing.id;
-    assert_eq!(yard.store.accept(replacing).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(
+        yard.store.accept(replacing).await.unwrap(),
+        Acceptance::Recorded(Recorded::default())
+    );
 
     let pending = yard.store.pending().await.unwrap();
     let waits = |id| &pending.iter().find(|found| found.run == id).unwrap().waits_for;
@@ -165,7 +168,9 @@ async fn a_run_that_nothing_holds_up_is_accepted_with_its_intent() {
     let yard = Yard::new();
     let first = NewRun { start: Some(start(1)), ..yard.new_run("x").await };
     let id = first.id;
-    let Acceptance::Recorded(Some(intent)) = yard.store.accept(first).await.unwrap() else {
+    let Acceptance::Recorded(Recorded { intent: Some(intent), .. }) =
+        yard.store.accept(first).await.unwrap()
+    else {
         panic!("no intent")
     };
     assert_eq!(intent.job_name.to_string(), format!("{id}-x.1.{}", Token::from_bits(1)));
@@ -178,7 +183,7 @@ async fn a_run_that_nothing_holds_up_is_accepted_with_its_intent() {
     let if_active = IfActive::Queue;
     let behind = NewRun { start: Some(start(2)), if_active, ..yard.new_run("x").await };
     let id = behind.id;
-    assert_eq!(yard.store.accept(behind).await.unwrap(), Acceptance::Recorded(None));
+    assert_eq!(yard.store.accept(behind).await.unwrap(), Acceptance::Recorded(Recorded::default()));
     assert_eq!(yard.row(id).await.run.submission, None);
     let known = yard.store.known_tokens([Token::from_bits(2)].into()).await.unwrap();
     assert!(known.is_empty());

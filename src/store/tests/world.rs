@@ -14,11 +14,11 @@ use crate::domain::resolved::Resolved;
 use crate::domain::run::{Decision, Event, Policy, step};
 use crate::domain::site::effective;
 use crate::domain::units::Seconds;
-use crate::store::{Acceptance, Intending, NewRun, RunRow, Start, Store};
+use crate::store::{Acceptance, Intending, NewRun, Recorded, RunRow, Start, Store};
 
 pub(super) struct Yard {
     pub(super) store: Store,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 pub(super) fn t(seconds: i64) -> Timestamp {
@@ -54,6 +54,7 @@ pub(super) fn start(bits: u128) -> Start {
         host: "here".into(),
         policy: policy(),
         avoided: Avoided::default(),
+        asked: None,
     }
 }
 
@@ -83,7 +84,11 @@ impl Yard {
     pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::start(&dir.path().join("t.db")).unwrap();
-        Self { store, _dir: dir }
+        Self { store, dir }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.dir.path().join("t.db")
     }
 
     pub(super) async fn new_run(&self, name: &str) -> NewRun {
@@ -99,6 +104,7 @@ impl Yard {
             run_dir: PathBuf::from(format!("/runs/{id}-{name}")),
             if_active: IfActive::Submit,
             start: None,
+            asked: None,
             now: t(0),
         }
     }
@@ -107,7 +113,10 @@ impl Yard {
     pub(super) async fn accepted(&self, name: &str) -> RunId {
         let new = self.new_run(name).await;
         let id = new.id;
-        assert_eq!(self.store.accept(new).await.unwrap(), Acceptance::Recorded(None));
+        assert_eq!(
+            self.store.accept(new).await.unwrap(),
+            Acceptance::Recorded(Recorded::default())
+        );
         id
     }
 
@@ -120,7 +129,7 @@ impl Yard {
         let row = self.row(id).await;
         let intending =
             Intending { run: row.run, run_dir: row.run_dir, owner: row.owner, start: start(bits) };
-        self.store.intend(intending, now).await.unwrap().0
+        self.store.intend(intending, now).await.unwrap().unwrap().0
     }
 
     /// Records what an event makes of a run.

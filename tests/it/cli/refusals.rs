@@ -13,8 +13,6 @@ const LATER: &[&str] = &[
     "sweep list",
     "sweep show 1",
     "usage --by sweep",
-    "budget nlp",
-    "ledger",
     "site check",
     "site check --probe a100-4x",
     "site init",

@@ -268,6 +268,8 @@ pub(super) const LINES: &[Line] = &[
     line(I, "project.*.wckey", Text, "pa", "project/p@project/wckey", "%"),
     line(I, "project.*.run_root", Path, "pa", "project/p@project/run_root", "ROOT/theirs-%"),
     line(I, "project.*.run_group", Kept, "spacl", "project/p@project/run_group", "%"),
+    line(I, "project.*.period", Closed, "spacl", "project/p@project/period", "year"),
+    line(I, "project.*.on_exhausted", Closed, "spacl", "project/p@project/on_exhausted", "warn"),
     line(I, "script.prologue", Code, "spacl", "script/prologue", "true"),
     line(I, "script.epilogue", Code, "spacl", "script/epilogue", "true"),
     line(I, "script.directives[]", Text, "p", "script/directives", "[--mcs-label=%]"),

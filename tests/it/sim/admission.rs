@@ -1,6 +1,6 @@
 //! What the first driver starts in a pass: src/daemon/admission.rs, in memory.
 
-use trainyard::domain::admit::{Admission, Limits, Waiting, admit};
+use trainyard::domain::admit::{Admission, Ledger, Limits, Waiting, admit};
 use trainyard::domain::bad_nodes::Avoided;
 use trainyard::domain::ids::{RunId, SubmissionId, Token};
 use trainyard::domain::quota::{Demand, Quotas};
@@ -31,7 +31,7 @@ impl World {
                 let is_held_off = row.run.is_held_off(&row.policy, now);
                 let refused = is_held_off.then(|| why.clone().unwrap_or_default());
                 let waits_for = row.waits_for.filter(|run| !is_over(*run)).into_iter().collect();
-                waiting.push(Waiting { run, demand, waits_for, refused });
+                waiting.push(Waiting { run, demand, waits_for, refused, asked: None });
             } else if row.run.state.depends_on_scheduler() {
                 live.push(demand);
             }
@@ -41,10 +41,10 @@ impl World {
         }
         let limits =
             Limits { local_running_max: self.local_running_max, quotas: Quotas::default() };
-        for (run, admission) in admit(&waiting, &live, &limits) {
+        for (run, admission) in admit(&waiting, &live, &limits, Ledger::new()) {
             let Some(n) = self.rows.iter().position(|row| row.run.id == run) else { continue };
             match admission {
-                Admission::Start { .. } => self.submit(n)?,
+                Admission::Start => self.submit(n)?,
                 Admission::Wait { why } => {
                     let row = &self.rows[n];
                     if matches!(&row.run.state, State::Pending { why: known, .. } if known.as_ref() != Some(&why))

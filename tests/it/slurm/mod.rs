@@ -1,6 +1,7 @@
 //! Stories on a real Slurm, which `tests/cluster/up` starts. Without one they fail, and say so.
 
 mod alone;
+mod budgets;
 mod builds;
 mod charges;
 mod cluster;

@@ -1,5 +1,6 @@
 //! What people live through, with the real program.
 
+mod budgets;
 mod code;
 mod data;
 mod first_run;

@@ -16,7 +16,7 @@ use trainyard::domain::run::Reason;
 use trainyard::domain::site::{Layer, LayerKind, effective};
 use trainyard::files::{FoundLayer, LoadedSite};
 use trainyard::ports::Scheduler;
-use trainyard::store::{Acceptance, NewRun, Store};
+use trainyard::store::{Acceptance, NewRun, Recorded, Store};
 
 use crate::sim::model::at;
 use crate::sim::whole::ports::Ports;
@@ -99,8 +99,9 @@ pub(super) async fn new_runs(store: &Store, restarts_max: &[u32]) {
             run_dir: PathBuf::from(format!("/runs/{id}-r")),
             if_active: IfActive::Submit,
             start: None,
+            asked: None,
             now: at(0),
         };
-        assert_eq!(store.accept(new).await.unwrap(), Acceptance::Recorded(None));
+        assert_eq!(store.accept(new).await.unwrap(), Acceptance::Recorded(Recorded::default()));
     }
 }

@@ -1,0 +1,57 @@
+//! `ledger`: what was entered for projects, and why.
+
+use crate::api::{EntryView, LIST_MAX};
+use crate::cli::client::{Client, encoded};
+use crate::cli::context::Context;
+use crate::cli::error::{CliError, Exit};
+use crate::cli::output::Column;
+use crate::cli::text::{TerminalText, moment};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Only this project
+    project: Option<String>,
+    /// At most so many entries
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_MAX)))]
+    limit: u32,
+}
+
+const HEADER: &[Column] = &[
+    Column::Whole("AT"),
+    Column::Elastic("PROJECT"),
+    Column::Whole("PERIOD"),
+    Column::Whole("KIND"),
+    Column::Whole("AMOUNT"),
+    Column::Whole("RUN"),
+    Column::Elastic("WHY"),
+];
+
+pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let project = args.project.as_deref().map(encoded);
+    let project = project.map_or_else(String::new, |project| format!("&project={project}"));
+    let path = format!("/ledger?limit={}{project}", args.limit);
+    let entries: Vec<EntryView> =
+        Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
+    if context.global.json {
+        context.output().json(&entries)?;
+        return Ok(Exit::Done);
+    }
+    if entries.is_empty() {
+        context.say("nothing is entered in the ledger");
+        return Ok(Exit::Done);
+    }
+    context.output().table(HEADER, entries.iter().map(row).collect())?;
+    Ok(Exit::Done)
+}
+
+fn row(entry: &EntryView) -> Vec<String> {
+    vec![
+        moment(entry.at),
+        TerminalText(&entry.project).to_string(),
+        entry.period.clone(),
+        entry.kind.to_string(),
+        format!("{:.4}", entry.amount),
+        entry.run.map_or_else(|| "-".to_owned(), |run| run.to_string()),
+        TerminalText(&entry.why).to_string(),
+    ]
+}

@@ -1,0 +1,137 @@
+//! Budgets of projects: what a start has to set aside, and how the accounts stand.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::error;
+
+use crate::api::BudgetView;
+use crate::daemon::reconcile::{perform, tell};
+use crate::daemon::world::World;
+use crate::domain::charge::of_start;
+use crate::domain::ledger::{Account, Amount, Asked, Balance, Budget, StartId, wrong};
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Run, State};
+use crate::domain::units::{SECONDS_MAX, Seconds};
+use crate::store::{LedgerEntry, RunRow, StoreError};
+
+/// What a start of the run has to set aside now: its time limit, and what the scheduler may let it run beyond that. None
+/// where its project has no budget, or what it runs on costs nothing.
+pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Asked> {
+    /// Until a job that is killed is over in the scheduler's eyes.
+    const CLEARED: Seconds = Seconds(60);
+    let budget = world.site.site.budget(resolved.project.as_deref()?)?;
+    let compute = &resolved.compute;
+    let limit = compute.time_limit.map(|limit| limit.0);
+    let scheduler = world.schedulers.get(compute.target.cluster());
+    let beyond = scheduler.map_or(Seconds(0), |scheduler| scheduler.ends_late_by());
+    let longest = limit.map_or(SECONDS_MAX, |limit| limit.0.saturating_add(beyond.0 + CLEARED.0));
+    let amount = Amount::clamped(of_start(resolved, longest, now)?);
+    let nodes =
+        if compute.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", compute.nodes) };
+    let class = &compute.class;
+    let what = match limit {
+        Some(_) => format!("{nodes} of class `{class}` for up to {}", Seconds(longest)),
+        None => format!("{nodes} of class `{class}` without a time limit"),
+    };
+    let account = budget.account(now);
+    Some(Asked { account, budget: budget.amount, on_exhausted: budget.on_exhausted, amount, what })
+}
+
+/// Enters what the site says of budgets now.
+pub(super) async fn grant(world: &World) -> Result<(), StoreError> {
+    let now = world.clock.now();
+    let budgets: Vec<(Account, Amount)> =
+        world.site.site.budgets().map(|budget| (budget.account(now), budget.amount)).collect();
+    if budgets.is_empty() { Ok(()) } else { world.store.grant(budgets, now).await }
+}
+
+/// Compares the balances with the entries that are new, and once a day with all.
+pub(super) async fn check(world: &World) -> Result<(), StoreError> {
+    let day = world.clock.now().as_second() / (24 * 60 * 60);
+    let whole = world.books_checked.swap(day, std::sync::atomic::Ordering::Relaxed) != day;
+    let known = world.store.check_ledger(whole).await?;
+    if whole {
+        for account in known {
+            error!("{}", wrong(&account));
+        }
+    }
+    Ok(())
+}
+
+/// Sets aside what starts may cost that the scheduler has begun by itself. Where there is no room for one, its run is
+/// stopped.
+pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> {
+    let now = world.clock.now();
+    let rows = world.store.live().await?;
+    let begun: Vec<(StartId, &Arc<RunRow>, Asked)> = rows
+        .values()
+        .filter_map(|row| {
+            Some((begun_by_scheduler(&row.run)?, row, asked(world, &row.resolved, now)?))
+        })
+        .collect();
+    if begun.is_empty() {
+        return Ok(());
+    }
+    let unheld: BTreeSet<StartId> =
+        world.store.unheld(begun.iter().map(|(start, ..)| *start).collect()).await?;
+    for (start, row, asked) in begun {
+        if !unheld.contains(&start) {
+            continue;
+        }
+        let (run, by, policy) =
+            (row.run.id, (asked, row.owner.clone()), world.policy(&row.resolved));
+        let Some(decision) = world.store.hold_restart(run, by, policy, now).await? else {
+            continue;
+        };
+        world.changed();
+        tell(run, &row.name, &decision);
+        for act in decision.acts {
+            perform(world, &decision.run, act).await;
+        }
+    }
+    Ok(())
+}
+
+/// The start under way, where it is none of ours: the scheduler has started the job again.
+fn begun_by_scheduler(run: &Run) -> Option<StartId> {
+    let attempt = run.open_attempt().filter(|attempt| attempt.restart > 0)?;
+    let goes_on = matches!(run.state, State::Queued { .. } | State::Running);
+    goes_on.then_some(StartId { submission: attempt.submission, idx: 0, restart: attempt.restart })
+}
+
+/// How the budgets stand: of one project, or of all that have one. `None` for a project that there is not.
+pub async fn budgets(
+    world: &World,
+    project: Option<&str>,
+) -> Result<Option<Vec<BudgetView>>, StoreError> {
+    let site = &world.site.site;
+    let ledger = world.store.ledger().await?;
+    let now = world.clock.now();
+    let view = |budget: &Budget| {
+        let account = budget.account(now);
+        let standing = ledger.get(&account).cloned().unwrap_or_default();
+        let balance = Balance { budget: budget.amount, ..standing.balance };
+        BudgetView::of(budget, (&account, balance), standing.is_wrong)
+    };
+    let Some(name) = project else { return Ok(Some(site.budgets().map(|it| view(&it)).collect())) };
+    if let Some(budget) = site.budget(name) {
+        return Ok(Some(vec![view(&budget)]));
+    }
+    let is_known = site.project.as_ref().is_some_and(|projects| projects.get(name).is_some());
+    Ok(is_known.then(Vec::new))
+}
+
+/// The newest entries, of one project when given. `None` for a project that neither the site nor the ledger knows.
+pub async fn ledger(
+    world: &World,
+    project: Option<String>,
+    limit: u32,
+) -> Result<Option<Vec<LedgerEntry>>, StoreError> {
+    let projects = world.site.site.project.as_ref();
+    let is_known = |name: &String| projects.is_some_and(|projects| projects.get(name).is_some());
+    let is_known = project.as_ref().is_none_or(is_known);
+    let entries = world.store.entries(project, limit).await?;
+    Ok((is_known || !entries.is_empty()).then_some(entries))
+}

@@ -1,0 +1,156 @@
+//! What a project pays for runs on a real Slurm.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::env::{Said, wait_until};
+use crate::slurm::cluster::{Cluster, job_of};
+use crate::slurm::requeue::{RESTARTABLE, ends, runs_on_nodes};
+
+/// A second of a node costs a hundredth, so that seconds count; `held` jobs stay in the queue.
+const KEYS: &str = "\
+[class.paid]
+cluster = 'test'
+partition = 'main'
+cpus_per_node = 1
+memory_per_node = '50M'
+exclusive = true
+default_time = '1m'
+rate = 36.0
+[class.kept]
+cluster = 'test'
+partition = 'main'
+cpus_per_node = 1
+memory_per_node = '50M'
+directives = ['--hold']
+default_time = '1m'
+rate = 36.0
+";
+
+fn world(budget: f64) -> Cluster {
+    Cluster::with(&format!("{KEYS}[project.nlp]\nbudget = {budget:?}\nperiod = 'year'\n"))
+}
+
+fn spec(cluster: &Cluster, name: &str, script: &str, compute: &str) -> PathBuf {
+    let path = cluster.spec(name, script, compute);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("project = 'nlp'\n{text}")).unwrap();
+    path
+}
+
+/// What is captured, and what is held.
+#[track_caller]
+fn budget(cluster: &Cluster) -> (f64, f64) {
+    let shown = cluster.env.line("budget nlp --json").success().json();
+    let [all, captured, held] =
+        ["budget", "captured", "held"].map(|key| shown[0][key].as_f64().unwrap());
+    assert!(captured + held <= all + 1e-9, "{shown:#}");
+    (captured, held)
+}
+
+/// The kinds of the entries of a run, oldest first.
+fn kinds(cluster: &Cluster, run: i64) -> Vec<String> {
+    let all = cluster.env.line("ledger nlp --json --limit 1000").success().json();
+    let own = all.as_array().unwrap().iter().rev().filter(|entry| entry["run"] == run);
+    own.map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn costs(shown: &Value, cluster: &Cluster) {
+    let (captured, held) = budget(cluster);
+    let charge = shown["charge"].as_f64().unwrap();
+    assert!((captured - charge).abs() < 1e-5 && charge > 0.0, "{captured} {shown:#}");
+    assert!(held.abs() < 1e-9, "{held}");
+}
+
+#[test]
+fn a_run_pays_for_what_it_used_when_it_is_cancelled_and_when_it_is_done() {
+    let cluster = world(100.0);
+    let run = cluster.env.submit(&spec(&cluster, "long", "sleep 600", "class = 'paid'"));
+    runs_on_nodes(&cluster, run, 0);
+    assert!(budget(&cluster).1 > 1.2, "a minute and what it may take to end");
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    costs(&cluster.env.until(run, &["cancelled"]), &cluster);
+    assert_eq!(kinds(&cluster, run), ["hold", "capture", "release"]);
+    let before = budget(&cluster).0;
+    let run = cluster.env.submit(&spec(&cluster, "short", "sleep 2", "class = 'paid'"));
+    let shown = cluster.env.until(run, &["completed"]);
+    let (captured, held) = budget(&cluster);
+    let charge = shown["charge"].as_f64().unwrap();
+    assert!((captured - before - charge).abs() < 1e-5 && charge >= 0.02, "{captured} {shown:#}");
+    assert!(held.abs() < 1e-9);
+}
+
+#[test]
+fn each_start_of_slurms_own_takes_a_hold_of_its_own() {
+    let cluster = world(100.0);
+    let compute = format!("class = 'paid'\n{RESTARTABLE}");
+    let run = cluster.env.submit(&spec(&cluster, "again", "sleep 600", &compute));
+    runs_on_nodes(&cluster, run, 0);
+    let job = job_of(&cluster.env.show(run)).to_string();
+    drop(cluster.ask("scontrol", &["requeue", &job]));
+    wait_until("its second start is paid for", || {
+        kinds(&cluster, run) == ["hold", "capture", "release", "hold"]
+    });
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    costs(&cluster.env.until(run, &["cancelled"]), &cluster);
+}
+
+#[test]
+fn a_start_of_slurms_own_that_the_budget_has_no_room_for_ends_the_run() {
+    // Two minutes and five seconds cost 1.25.
+    let cluster = world(1.26);
+    let compute = format!("class = 'paid'\n{RESTARTABLE}");
+    // From now on the daemon knows how long Slurm takes to end a job.
+    drop(cluster.env.line("daemon start").success());
+    let first = cluster.env.submit(&cluster.spec("first", "true", ""));
+    cluster.env.until(first, &["completed"]);
+    let run = cluster.env.submit(&spec(&cluster, "again", "sleep 600", &compute));
+    runs_on_nodes(&cluster, run, 0);
+    let (_, held) = budget(&cluster);
+    assert!((held - 1.25).abs() < 1e-9, "{held}");
+    wait_until("it has used more than is left", || {
+        cluster.env.show(run)["charge"].as_f64().unwrap() > 0.03
+    });
+    let job = job_of(&cluster.env.show(run)).to_string();
+    drop(cluster.ask("scontrol", &["requeue", &job]));
+    let shown = cluster.env.until(run, &["completed", "failed", "cancelled"]);
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("failed"), &json!("budget_exhausted")));
+    let message = shown["message"].as_str().unwrap();
+    assert!(message.contains("it is not started again: project `nlp`"), "{message}");
+    assert_eq!(ends(&shown)[0], ("requeued", "requeued"), "{shown:#}");
+    costs(&shown, &cluster);
+    wait_until("its job is gone", || {
+        let shown = cluster.ask("squeue", &["-h", "-j", &job, "-o", "%T"]);
+        shown.trim().is_empty() || shown.contains("CANCELLED")
+    });
+}
+
+#[test]
+fn a_hundred_submissions_at_once_never_take_a_budget_over() {
+    // At least ten fit, whether or not the daemon knows yet how long Slurm takes to end a job.
+    let cluster = world(15.2);
+    let spec = spec(&cluster, "racing", "true", "class = 'kept'");
+    drop(cluster.env.line("daemon start").success());
+    let said: Vec<Said> = std::thread::scope(|scope| {
+        let submit = || cluster.env.run(["submit", spec.to_str().unwrap(), "--ack-timeout", "60s"]);
+        let racers: Vec<_> = (0..100).map(|_| scope.spawn(submit)).collect();
+        wait_until("some are taken in", || budget(&cluster).1 > 3.0);
+        racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+    });
+    let of = |code: i32| said.iter().filter(|said| said.code == code).count();
+    assert!(
+        of(0) >= 10 && of(0) + of(9) == 100,
+        "{}",
+        said.iter().map(Said::to_string).collect::<String>()
+    );
+    let (_, held) = budget(&cluster);
+    assert!(held > 15.2 - 1.5, "what is left is less than a start takes: {held}");
+    let runs = cluster.env.line("list --json --limit 1000").success().json();
+    let runs: Vec<String> =
+        runs.as_array().unwrap().iter().map(|run| run["id"].to_string()).collect();
+    assert_eq!(runs.len(), of(0));
+    drop(cluster.env.run(["cancel".to_owned()].iter().chain(&runs)).success());
+    wait_until("all is given back", || budget(&cluster) == (0.0, 0.0));
+}
