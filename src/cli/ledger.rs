@@ -14,6 +14,9 @@ pub struct Args {
     /// At most so many entries
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIST_MAX)))]
     limit: u32,
+    /// Give back what is held for starts of a run that were lost, once it is known that their jobs are over
+    #[arg(long, value_name = "RUN", conflicts_with = "project")]
+    release: Option<String>,
 }
 
 const HEADER: &[Column] = &[
@@ -27,6 +30,9 @@ const HEADER: &[Column] = &[
 ];
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    if let Some(run) = &args.release {
+        return release(context, run);
+    }
     let project = args.project.as_deref().map(encoded);
     let project = project.map_or_else(String::new, |project| format!("&project={project}"));
     let path = format!("/ledger?limit={}{project}", args.limit);
@@ -41,6 +47,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     context.output().table(HEADER, entries.iter().map(row).collect())?;
+    Ok(Exit::Done)
+}
+
+fn release(context: &Context, run: &str) -> Result<Exit, CliError> {
+    let path = format!("/ledger/release/{}", encoded(run));
+    let given: f64 =
+        Context::block_on(async { Client::connect(context).await?.post(&path, &()).await })?;
+    if context.global.json {
+        context.output().json(&serde_json::json!({ "released": given }))?;
+    } else {
+        context.say(&format!("{given} charge units are given back"));
+    }
     Ok(Exit::Done)
 }
 

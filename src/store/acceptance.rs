@@ -12,12 +12,12 @@ use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Note, Run, WishKind};
 use crate::fault::point;
+use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
-use crate::store::ledger::{self, Books};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
-use crate::store::{events, retention, secrets, snapshots, wishes};
+use crate::store::{events, ledger, retention, secrets, snapshots, wishes};
 
 /// A run that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use rusqlite::{Connection, Params, Transaction};
 use tokio::sync::oneshot;
 
-use crate::store::ledger::Books;
+use crate::store::books::Books;
 use crate::store::live::Live;
 use crate::store::open::Journal;
 use crate::store::writer;

@@ -1,7 +1,6 @@
 //! The ledger: entries are added and never changed, and the balance that is kept is compared with them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
@@ -10,10 +9,11 @@ use crate::domain::admit::Ledger;
 use crate::domain::charge::used;
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::ledger::{
-    Account, Amount, Asked, Balance, Entry, Kind, Known, Refusal, Standing, StartId, may_start,
-    settle,
+    Account, Amount, Asked, Balance, Entry, Kind, Known, Refusal, Standing, StartId, given_back,
+    may_start, settle,
 };
 use crate::domain::run::{Decision, Event, Policy, Reason, step};
+use crate::store::books::{Books, account, balance, balances};
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::{json, time, write};
 use crate::store::submissions::machine;
@@ -25,55 +25,6 @@ pub struct LedgerEntry {
     pub id: i64,
     pub at: Timestamp,
     pub entry: Entry,
-}
-
-/// What has been added up of the ledger so far. Only the database's thread looks into it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Books(Arc<Mutex<Added>>);
-
-#[derive(Debug, Default)]
-struct Added {
-    upto: i64,
-    sums: BTreeMap<Account, Balance>,
-    /// Accounts whose entries do not come to their balance.
-    wrong: BTreeSet<Account>,
-}
-
-impl Books {
-    fn is_wrong(&self, account: &Account) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).wrong.contains(account)
-    }
-
-    /// Adds up what is new, or everything, and compares it with the balances.
-    pub(super) fn check(
-        &self,
-        connection: &Connection,
-        whole: bool,
-    ) -> Result<Vec<Account>, StoreError> {
-        let mut added = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if whole {
-            *added = Added::default();
-        }
-        let sql = "SELECT project, period, sum(budget), sum(captured), sum(held), max(id) FROM ledger WHERE id > ?1 \
-                   GROUP BY project, period";
-        let mut statement = connection.prepare_cached(sql).during("add up the ledger")?;
-        let rows = statement
-            .query_map([added.upto], |row| {
-                Ok((account(row)?, balance(row, 2)?, row.get::<_, i64>(5)?))
-            })
-            .during("add up the ledger")?;
-        for row in rows {
-            let (account, more, last) = row.during("add up the ledger")?;
-            added.upto = added.upto.max(last);
-            let sum = added.sums.entry(account).or_default();
-            *sum = sum.plus(more).unwrap_or(*sum);
-        }
-        let kept: BTreeMap<Account, Balance> = balances(connection)?;
-        let differs = |account: &&Account| kept.get(*account) != added.sums.get(*account);
-        let wrong = kept.keys().chain(added.sums.keys()).filter(differs).cloned().collect();
-        added.wrong = wrong;
-        Ok(added.wrong.iter().cloned().collect())
-    }
 }
 
 impl Store {
@@ -165,6 +116,24 @@ impl Store {
             write(&tx, &decision, now)?;
             tx.commit().during("hold what a restart may cost")?;
             Ok(Some(decision))
+        })
+        .await
+    }
+
+    /// Gives back what is held for lost starts of a run. Gives how much that was.
+    pub async fn give_back(
+        &self,
+        run: RunId,
+        who: String,
+        now: Timestamp,
+    ) -> Result<Amount, StoreError> {
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            let run = machine(&tx, run)?;
+            let entries = given_back(&known(&tx, run.id)?, &run, &who);
+            entries.iter().try_for_each(|entry| insert(&tx, entry, now))?;
+            tx.commit().during("give back what is held")?;
+            Ok(entries.iter().fold(Amount::ZERO, |sum, it| sum.plus(it.amount()).unwrap_or(sum)))
         })
         .await
     }
@@ -312,15 +281,6 @@ fn insert(tx: &Transaction<'_>, entry: &Entry, now: Timestamp) -> Result<(), Sto
     )
 }
 
-fn balances(connection: &Connection) -> Result<BTreeMap<Account, Balance>, StoreError> {
-    let sql = "SELECT project, period, budget, captured, held FROM balance";
-    let mut statement = connection.prepare_cached(sql).during("read balances")?;
-    let rows = statement
-        .query_map([], |row| Ok((account(row)?, balance(row, 2)?)))
-        .during("read balances")?;
-    rows.collect::<rusqlite::Result<_>>().during("read balances")
-}
-
 /// What an account comes to; nothing for one that nothing was entered in.
 fn balance_of(connection: &Connection, account: &Account) -> Result<Balance, StoreError> {
     let sql = "SELECT budget, captured, held FROM balance WHERE project = ?1 AND period = ?2";
@@ -329,18 +289,6 @@ fn balance_of(connection: &Connection, account: &Account) -> Result<Balance, Sto
         .prepare_cached(sql)
         .and_then(|mut statement| statement.query_row(values, |row| balance(row, 0)).optional());
     Ok(found.during("read a balance")?.unwrap_or_default())
-}
-
-fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
-    Ok(Account { project: row.get(0)?, period: row.get(1)? })
-}
-
-fn balance(row: &Row<'_>, from: usize) -> rusqlite::Result<Balance> {
-    Ok(Balance {
-        budget: Amount::of_micros(row.get(from)?),
-        captured: Amount::of_micros(row.get(from + 1)?),
-        held: Amount::of_micros(row.get(from + 2)?),
-    })
 }
 
 fn start(row: &Row<'_>, from: usize) -> rusqlite::Result<StartId> {

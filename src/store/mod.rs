@@ -6,6 +6,7 @@
 mod acceptance;
 mod accounts;
 mod bad_nodes;
+mod books;
 mod build_jobs;
 mod environments;
 mod events;

@@ -12,8 +12,9 @@ use crate::domain::ledger::{Asked, Refusal, StartId};
 use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
+use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
-use crate::store::ledger::{self, Books};
+use crate::store::ledger;
 use crate::store::runs::{json, time, to_json, write};
 use crate::store::writer::begin;
 

@@ -6,8 +6,10 @@ use serde::Deserialize;
 
 use crate::api::{BudgetView, EntryView, ErrorCode, LIST_MAX};
 use crate::daemon;
+use crate::domain::ledger::Amount;
 use crate::web::App;
 use crate::web::error::ApiError;
+use crate::web::reference::{self, resolve};
 
 pub(super) async fn all(State(app): State<App>) -> Result<Json<Vec<BudgetView>>, ApiError> {
     Ok(Json(daemon::budgets(&app.world, None).await?.unwrap_or_default()))
@@ -36,6 +38,28 @@ pub(super) async fn ledger(
     let entries = daemon::ledger(&app.world, project.clone(), limit).await?;
     let entries = entries.ok_or_else(|| missing(&project.unwrap_or_default()))?;
     Ok(Json(entries.into_iter().map(EntryView::from).collect()))
+}
+
+/// Gives back what is held for lost starts of a run.
+pub(super) async fn release(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+) -> Result<Json<f64>, ApiError> {
+    let world = &app.world;
+    let run = resolve(world, &reference).await?;
+    if world.store.run(run).await?.is_none() {
+        return Err(reference::missing(&reference));
+    }
+    let (who, now) = (world.asker.user.clone(), world.clock.now());
+    let given = world.store.give_back(run, who, now).await?;
+    if given == Amount::ZERO {
+        let title = format!("nothing is held for a lost start of run {run}");
+        return Err(ApiError::new(ErrorCode::Conflict, title)
+            .hint("what is held for a start that goes on is given back when that is over"));
+    }
+    world.changed();
+    world.nudge.notify_one();
+    Ok(Json(given.units()))
 }
 
 fn missing(project: &str) -> ApiError {

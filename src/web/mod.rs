@@ -50,6 +50,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/budgets", get(budgets::all))
         .route("/budgets/{project}", get(budgets::one))
         .route("/ledger", get(budgets::ledger))
+        .route("/ledger/release/{run}", post(budgets::release))
         .route("/runs", get(runs::list).post(runs::submit))
         .route("/runs/{run}", get(runs::show))
         .route("/runs/{run}/events", get(runs::events))

@@ -12,7 +12,7 @@ mod tests;
 
 pub use amount::{Amount, UNITS_MAX};
 pub use budget::{Asked, Budget, OnExhausted, Period, Refusal, Standing, may_start, wrong};
-pub use settle::{Known, released, settle};
+pub use settle::{Known, given_back, settle};
 
 use std::fmt;
 

@@ -27,88 +27,81 @@ pub fn settle(
     let mut entries = Vec::new();
     let attempts = || decision.closed.iter().chain(&run.attempt);
     for attempt in attempts().filter(|attempt| is_over(attempt, run) && !keeps_hold(attempt, run)) {
-        let start = start_of(attempt);
-        let of_start = known.iter().find(|known| known.start == start);
-        // A restart may have come and gone unseen: what it did cost is due all the same.
-        let of_submission = known.iter().find(|known| known.start.submission == start.submission);
-        let Some(account) = of_start.or(of_submission).map(|known| &known.account) else {
-            continue;
-        };
-        let held = of_start.map_or(Amount::ZERO, |known| known.held);
-        let cost = cost(attempt);
-        match of_start.filter(|known| known.is_captured) {
-            Some(known) => entries.extend(adjusted(account, (run.id, start), known.captured, cost)),
-            None => entries.extend(captured((account, run.id, start), held, cost, attempt)),
+        if let Some(known) = known_of(known, start_of(attempt)) {
+            entries.extend(paid(&known, run.id, attempt, cost(attempt)));
         }
     }
     for known in known.iter().filter(|known| known.held > Amount::ZERO && !known.has_attempt) {
         let is_told = attempts().any(|attempt| start_of(attempt) == known.start);
         if !is_told && !goes_on(known.start, run) {
             let why = "given up before it started";
-            entries.push(released(
-                (&known.account, run.id, known.start),
-                known.held,
-                TRAINYARD,
-                why,
-            ));
+            entries.push(known.release(run.id, known.held, (TRAINYARD, why)));
         }
     }
     entries
 }
 
-/// What gives back what is held for a start.
-pub fn released(
-    (account, run, start): (&Account, RunId, StartId),
-    held: Amount,
-    who: &str,
-    why: &str,
-) -> Entry {
-    Entry {
-        account: account.clone(),
-        kind: Kind::Release,
-        adds: Balance { held: Amount::ZERO.less(held), ..Balance::default() },
-        of: Some((run, start)),
-        who: who.to_owned(),
-        why: why.to_owned(),
-    }
+/// What gives back what is held for starts of a run that nobody waits for: those that were lost.
+pub fn given_back(known: &[Known], run: &Run, who: &str) -> Vec<Entry> {
+    let held = known.iter().filter(|known| known.held > Amount::ZERO && !goes_on(known.start, run));
+    held.map(|known| known.release(run.id, known.held, (who, "given back by hand"))).collect()
 }
 
-fn captured(
-    (account, run, start): (&Account, RunId, StartId),
-    held: Amount,
-    cost: Amount,
-    attempt: &Attempt,
-) -> impl Iterator<Item = Entry> {
-    let taken = held.min(cost);
-    let rest = held.less(taken);
-    let why = format!("attempt {} is over", attempt.n);
-    let capture = Entry {
-        account: account.clone(),
-        kind: Kind::Capture,
-        adds: Balance { captured: cost, held: Amount::ZERO.less(taken), ..Balance::default() },
-        of: Some((run, start)),
-        who: TRAINYARD.to_owned(),
-        why: why.clone(),
-    };
-    let release =
-        (rest > Amount::ZERO).then(|| released((account, run, start), rest, TRAINYARD, &why));
-    std::iter::once(capture).chain(release)
-}
-
-fn adjusted(
-    account: &Account,
-    of: (RunId, StartId),
-    captured: Amount,
-    cost: Amount,
-) -> Option<Entry> {
-    (cost != captured).then(|| Entry {
-        account: account.clone(),
-        kind: Kind::Adjustment,
-        adds: Balance { captured: cost.less(captured), ..Balance::default() },
-        of: Some(of),
-        who: TRAINYARD.to_owned(),
-        why: "what the scheduler records of it changed".to_owned(),
+/// A restart may have come and gone unseen: nothing is held for it, and what it did cost is due all the same.
+fn known_of(known: &[Known], start: StartId) -> Option<Known> {
+    let of_start = known.iter().find(|known| known.start == start);
+    let of_submission = known.iter().find(|known| known.start.submission == start.submission);
+    of_start.cloned().or_else(|| {
+        let account = of_submission?.account.clone();
+        let none = Amount::ZERO;
+        Some(Known {
+            start,
+            account,
+            held: none,
+            captured: none,
+            is_captured: false,
+            has_attempt: true,
+        })
     })
+}
+
+/// What a start that is over did cost, and the rest of what was held for it; or in what that differs from what is entered.
+fn paid(known: &Known, run: RunId, attempt: &Attempt, cost: Amount) -> Vec<Entry> {
+    if known.is_captured {
+        let adds = Balance { captured: cost.less(known.captured), ..Balance::default() };
+        let why = "what the scheduler records of it changed";
+        let adjustment = known.entry(run, Kind::Adjustment, adds, (TRAINYARD, why));
+        // Until it is known when it ended, what it cost is no news.
+        let is_news = attempt.ended_at.is_some() && cost != known.captured;
+        return if is_news { vec![adjustment] } else { Vec::new() };
+    }
+    let taken = known.held.min(cost);
+    let rest = known.held.less(taken);
+    let why = format!("attempt {} is over", attempt.n);
+    let adds = Balance { captured: cost, held: Amount::ZERO.less(taken), ..Balance::default() };
+    let mut entries = vec![known.entry(run, Kind::Capture, adds, (TRAINYARD, &why))];
+    if rest > Amount::ZERO {
+        entries.push(known.release(run, rest, (TRAINYARD, &why)));
+    }
+    entries
+}
+
+impl Known {
+    fn entry(&self, run: RunId, kind: Kind, adds: Balance, (who, why): (&str, &str)) -> Entry {
+        Entry {
+            account: self.account.clone(),
+            kind,
+            adds,
+            of: Some((run, self.start)),
+            who: who.to_owned(),
+            why: why.to_owned(),
+        }
+    }
+
+    fn release(&self, run: RunId, amount: Amount, by: (&str, &str)) -> Entry {
+        let adds = Balance { held: Amount::ZERO.less(amount), ..Balance::default() };
+        self.entry(run, Kind::Release, adds, by)
+    }
 }
 
 fn start_of(attempt: &Attempt) -> StartId {

@@ -9,7 +9,7 @@ use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::ledger::{
     Account, Amount, Asked, Balance, Entry, Kind, Known, OnExhausted, Period, StartId, balance,
-    settle,
+    given_back, settle,
 };
 use crate::domain::run::{
     Attempt, AttemptState, Decision, End, Ending, Event, Policy, Reason, Run, State, step,
@@ -109,6 +109,7 @@ fn over(state: AttemptState, reason: Option<Reason>) -> Run {
     let attempt = run.attempt.as_mut().unwrap();
     (attempt.state, attempt.reason) = (state, reason);
     attempt.started_at = Some(Timestamp::UNIX_EPOCH);
+    attempt.ended_at = attempt.started_at;
     let end =
         End { ending: Ending::Failed, reason, message: String::new(), at: Timestamp::UNIX_EPOCH };
     run.state = State::Final { end };
@@ -142,6 +143,9 @@ fn a_start_that_is_over_takes_what_it_cost_and_gives_back_the_rest() {
     assert_eq!(entered(&[captured(3)], &end, 3), [""; 0], "once");
     assert_eq!(entered(&[captured(3)], &end, 5), ["adjustment 2 0"]);
     assert_eq!(entered(&[captured(3)], &end, 1), ["adjustment -2 0"]);
+    let mut endless = end.clone();
+    endless.run.attempt.as_mut().unwrap().ended_at = None;
+    assert_eq!(entered(&[captured(3)], &endless, 5), [""; 0], "nobody knows when it ended");
 }
 
 #[test]
@@ -193,6 +197,11 @@ fn a_start_that_was_lost_keeps_what_is_held_for_it() {
     let later = [Known { has_attempt: true, ..known[0].clone() }];
     resumed.closed.clear();
     assert_eq!(entered(&later, &resumed, 3), [""; 0]);
+    // An administrator gives it back; what is held for a start that goes on is not theirs to give.
+    let by_hand = given_back(&later, &lost, "root");
+    assert_eq!((by_hand.len(), by_hand[0].who.as_str()), (1, "root"));
+    assert_eq!(by_hand[0].amount(), units(10));
+    assert_eq!(given_back(&known, &queued(), "root"), []);
     // A record of it appears after all.
     let found = Decision::stay(&over(AttemptState::Failed, Some(Reason::NodeFailure)));
     assert_eq!(entered(&later, &found, 3), ["capture 3 -3", "release 0 -7"]);

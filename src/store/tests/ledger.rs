@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use crate::domain::ids::RunId;
 use crate::domain::ledger::{Account, Amount, Asked, Kind, OnExhausted, Refusal};
 use crate::domain::request::IfActive;
-use crate::domain::run::{Attempt, AttemptState, Decision, Event, Reason};
+use crate::domain::run::{Attempt, AttemptState, Decision, End, Ending, Event, Reason, State};
 use crate::store::open::{MIGRATIONS_SLICE, open_with};
 use crate::store::tests::world::{Yard, job, policy, start, t};
 use crate::store::{Acceptance, Intending, Journal, Start, Store};
@@ -128,6 +128,28 @@ async fn a_start_of_the_schedulers_own_takes_a_hold_or_stops_the_run() {
             assert_eq!(yard.store.hold_restart(run, by, policy(), t(5)).await.unwrap(), None);
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_held_for_a_lost_start_is_given_back_by_hand_only() {
+    let yard = Yard::new();
+    let (run, _) = yard.paid(1, 7).await;
+    yard.tell(run, acknowledged(1), t(2)).await;
+    assert_eq!(yard.store.give_back(run, "root".into(), t(3)).await.unwrap(), units(0));
+    let mut decision = Decision::stay(&yard.row(run).await.run);
+    let attempt = decision.run.attempt.as_mut().unwrap();
+    (attempt.state, attempt.reason) = (AttemptState::Failed, Some(Reason::Lost));
+    (attempt.started_at, attempt.ended_at) = (Some(t(2)), Some(t(3)));
+    let message = String::new();
+    let end = End { ending: Ending::Failed, reason: Some(Reason::Lost), message, at: t(3) };
+    decision.run.state = State::Final { end };
+    yard.store.record(decision, Vec::new(), t(4)).await.unwrap();
+    yard.tell(run, Event::Resume { by: "ada".into(), from: None }, t(5)).await;
+    assert_eq!(yard.spent().await, (units(0), units(7)), "nobody knows what it cost");
+    assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(7));
+    assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(0));
+    assert_eq!(yard.spent().await, (units(0), units(0)));
+    assert_eq!(yard.kinds(run).await, [Kind::Hold, Kind::Release]);
 }
 
 /// Does something to the database behind the store's back.

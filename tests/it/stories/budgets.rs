@@ -225,3 +225,56 @@ fn budgets_that_cannot_be_meant_are_told_at_their_place() {
         assert!(said.stderr.contains(told) && said.stderr.contains("site.toml:"), "{keys}: {said}");
     }
 }
+
+#[test]
+fn runs_that_were_accepted_wait_for_credit_and_say_so() {
+    let env = world("[local]\nmax_running = 2\n[project.nlp]\nbudget = 1.1\n");
+    let submit = |spec: &Path| {
+        let said = env.run(["submit", path(spec), "--target", "local", "--class", "cpu"]).success();
+        said.stdout.trim().parse::<i64>().unwrap()
+    };
+    let free = env.bash_spec("free", "sleep 600\n");
+    let before = [submit(&free), submit(&free)];
+    let paid = spec(&env, "paid", "sleep 600\n");
+    // Nothing is held for what waits.
+    let (first, second) = (submit(&paid), submit(&paid));
+    for run in before {
+        drop(env.line(&format!("cancel {run}")).success());
+    }
+    env.until(first, &["running"]);
+    let mut message = String::new();
+    wait_until("it is said what is missing", || {
+        message = env.show(second)["message"].as_str().unwrap().to_owned();
+        message.contains("project `nlp` has 0.075 of 1.1 charge units left (0 spent, 1.025 held)")
+    });
+    let explained = env.line(&format!("explain {second}")).success();
+    assert!(explained.stdout.contains(&message), "{explained}");
+    within(&budget(&env));
+    assert!(env.line(&format!("ledger --release {first}")).ended(11).stdout.is_empty());
+    drop(env.line(&format!("cancel {first}")).success());
+    env.until(second, &["running"]);
+    drop(env.line(&format!("cancel {second}")).success());
+    env.until(second, &["cancelled"]);
+}
+
+#[test]
+fn a_ledger_that_does_not_add_up_stops_its_project_and_is_told() {
+    let env = world("[project.nlp]\nbudget = 10.0\n");
+    let paid = spec(&env, "paid", "exit 0\n");
+    drop(env.run(["submit", path(&paid), "--ack-timeout", "0s"]).ended(8));
+    drop(env.line("daemon stop").success());
+    let database = rusqlite::Connection::open(env.state_dir().join("trainyard.db")).unwrap();
+    database.execute("UPDATE balance SET held = 0", []).unwrap();
+    drop(database);
+    let said = env.run(["submit", path(&paid)]).success();
+    assert!(said.stderr.contains("does not add up"), "{said}");
+    let shown = env.until(2, &["pending"]);
+    assert!(shown["message"].as_str().unwrap().contains("does not add up"), "{shown:#}");
+    let told = env.line("budget").success();
+    assert!(told.stdout.contains("wrong") && told.stderr.contains("does not add up"), "{told}");
+    let findings = env.line("doctor --json").ended(1).json();
+    let findings = findings.as_array().unwrap();
+    let bad = findings.iter().find(|finding| finding["what"] == "budgets").unwrap();
+    assert_eq!(bad["level"], "bad", "{bad:#}");
+    assert_eq!(entries(&env, "hold").len(), 1);
+}
