@@ -4,13 +4,13 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Transaction, params};
 
 use crate::domain::ids::{RunId, SubmissionId, Token};
-use crate::domain::run::{Attempt, Note, Run};
+use crate::domain::run::{Attempt, Decision, Note, Run};
 use crate::domain::site::LOCAL;
-use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::{attempts, time, to_json, write_attempt};
 use crate::store::submissions::machine;
 use crate::store::writer::begin;
+use crate::store::{events, ledger};
 
 /// Accounting is some seconds behind what it keeps accounts of.
 const LATE: SignedDuration = SignedDuration::from_secs(5);
@@ -78,14 +78,16 @@ impl Store {
             }
             let mut state = machine(&tx, run)?;
             let start = |attempt: &Attempt| (attempt.submission, attempt.restart);
-            let last = mended
-                .into_iter()
-                .find(|mended| state.attempt.as_ref().map(start) == Some(start(mended)));
-            if last.is_some() {
-                state.attempt = last;
+            let last = state.attempt.as_ref().map(start);
+            let (last, earlier): (Vec<_>, Vec<_>) =
+                mended.into_iter().partition(|mended| Some(start(mended)) == last);
+            if let Some(last) = last.into_iter().next() {
+                state.attempt = Some(last);
                 let values = params![run.0, to_json(&state, "a run")?];
                 change(&tx, WHAT, "UPDATE run SET machine = ?2 WHERE id = ?1", values)?;
             }
+            let mended = Decision { closed: earlier, ..Decision::stay(&state) };
+            ledger::settle_in(&tx, &mended, now)?;
             for note in &notes {
                 events::insert(&tx, run, note, now)?;
             }

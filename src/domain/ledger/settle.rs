@@ -127,8 +127,9 @@ fn is_over(attempt: &Attempt, run: &Run) -> bool {
 }
 
 /// Whether nobody knows what a start did cost, or whether its job is over at all: it was lost after it had started. Where it
-/// was given up before that, its submission is not the run's any more.
+/// was given up before that, its submission is not the run's any more. Accounting may tell later.
 fn keeps_hold(attempt: &Attempt, run: &Run) -> bool {
     let is_current = run.submission.as_ref().is_some_and(|known| known.id == attempt.submission);
-    attempt.reason == Some(Reason::Lost) && (attempt.started_at.is_some() || is_current)
+    let is_lost = attempt.reason == Some(Reason::Lost) && attempt.elapsed_seconds.is_none();
+    is_lost && (attempt.started_at.is_some() || is_current)
 }

@@ -203,7 +203,8 @@ fn a_start_that_was_lost_keeps_what_is_held_for_it() {
     assert_eq!(by_hand[0].amount(), units(10));
     assert_eq!(given_back(&known, &queued(), "root"), []);
     // A record of it appears after all.
-    let found = Decision::stay(&over(AttemptState::Failed, Some(Reason::NodeFailure)));
+    let mut found = Decision::stay(&lost);
+    found.run.attempt.as_mut().unwrap().elapsed_seconds = Some(3);
     assert_eq!(entered(&later, &found, 3), ["capture 3 -3", "release 0 -7"]);
 }
 

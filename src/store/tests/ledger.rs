@@ -46,6 +46,23 @@ impl Yard {
         (balance.captured, balance.held)
     }
 
+    /// A run that seven are held for, whose job ran and was lost.
+    async fn lost(&self, bits: u128) -> RunId {
+        let (run, _) = self.paid(bits, 7).await;
+        self.tell(run, acknowledged(1), t(2)).await;
+        let given = self.store.give_back(run, "root".into(), t(3)).await.unwrap();
+        assert_eq!(given, units(0), "it goes on");
+        let mut decision = Decision::stay(&self.row(run).await.run);
+        let attempt = decision.run.attempt.as_mut().unwrap();
+        (attempt.state, attempt.reason) = (AttemptState::Failed, Some(Reason::Lost));
+        (attempt.started_at, attempt.ended_at) = (Some(t(2)), Some(t(3)));
+        let message = String::new();
+        let end = End { ending: Ending::Failed, reason: Some(Reason::Lost), message, at: t(3) };
+        decision.run.state = State::Final { end };
+        self.store.record(decision, Vec::new(), t(4)).await.unwrap();
+        run
+    }
+
     async fn kinds(&self, run: RunId) -> Vec<Kind> {
         let mut entries = self.store.entries(None, 100).await.unwrap();
         entries.reverse();
@@ -133,23 +150,27 @@ async fn a_start_of_the_schedulers_own_takes_a_hold_or_stops_the_run() {
 #[tokio::test]
 async fn what_is_held_for_a_lost_start_is_given_back_by_hand_only() {
     let yard = Yard::new();
-    let (run, _) = yard.paid(1, 7).await;
-    yard.tell(run, acknowledged(1), t(2)).await;
-    assert_eq!(yard.store.give_back(run, "root".into(), t(3)).await.unwrap(), units(0));
-    let mut decision = Decision::stay(&yard.row(run).await.run);
-    let attempt = decision.run.attempt.as_mut().unwrap();
-    (attempt.state, attempt.reason) = (AttemptState::Failed, Some(Reason::Lost));
-    (attempt.started_at, attempt.ended_at) = (Some(t(2)), Some(t(3)));
-    let message = String::new();
-    let end = End { ending: Ending::Failed, reason: Some(Reason::Lost), message, at: t(3) };
-    decision.run.state = State::Final { end };
-    yard.store.record(decision, Vec::new(), t(4)).await.unwrap();
+    let run = yard.lost(1).await;
     yard.tell(run, Event::Resume { by: "ada".into(), from: None }, t(5)).await;
     assert_eq!(yard.spent().await, (units(0), units(7)), "nobody knows what it cost");
     assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(7));
     assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(0));
     assert_eq!(yard.spent().await, (units(0), units(0)));
     assert_eq!(yard.kinds(run).await, [Kind::Hold, Kind::Release]);
+}
+
+#[tokio::test]
+async fn what_accounting_tells_of_a_lost_start_is_what_it_costs() {
+    let yard = Yard::new();
+    let run = yard.lost(1).await;
+    assert_eq!(yard.spent().await, (units(0), units(7)), "nobody knows what it cost");
+    let attempt = yard.row(run).await.run.attempt.unwrap();
+    let told = Attempt { elapsed_seconds: Some(1), ..attempt };
+    let moments = (None, t(6));
+    yard.store.accounts_told(run, (vec![told], Vec::new()), moments).await.unwrap();
+    // The class of these runs costs nothing.
+    assert_eq!(yard.kinds(run).await, [Kind::Hold, Kind::Capture, Kind::Release]);
+    assert_eq!(yard.spent().await, (units(0), units(0)));
 }
 
 /// Does something to the database behind the store's back.
