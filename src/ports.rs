@@ -31,6 +31,7 @@ use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
+use crate::domain::usage::Accounts;
 
 /// Time and randomness.
 pub trait Clock: Send + Sync {
@@ -163,6 +164,15 @@ pub trait Scheduler: Send + Sync {
     /// Whether somebody keeps accounts of jobs that are over, as far as is known.
     fn keeps_accounts(&self) -> bool {
         false
+    }
+
+    /// What accounting keeps of these jobs, and of all of the user's since a moment. A person asked for it.
+    fn accounts<'a>(
+        &'a self,
+        _jobs: &'a [JobKey],
+        _since: Timestamp,
+    ) -> BoxFuture<'a, Result<Accounts, Silence>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// How long a job may be absent from good answers before that is news.

@@ -5,11 +5,11 @@ use jiff::{SignedDuration, Timestamp, civil};
 
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::output::Column;
 use crate::cli::text::{TerminalText, one_line};
 use crate::domain::units::Seconds;
-use crate::domain::usage::{By, Row, Sum, Usage};
+use crate::domain::usage::{By, Compared, Difference, Row, Sum, Usage};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +28,9 @@ pub struct Args {
     /// Only runs of this project
     #[arg(long)]
     project: Option<String>,
+    /// Compare what is recorded here with Slurm's accounting, start by start; the last 30 days unless --since says otherwise
+    #[arg(long, conflicts_with_all = ["by", "user", "project", "csv"])]
+    reconcile: bool,
     /// Print comma-separated values, with a heading
     #[arg(long, conflicts_with = "json")]
     csv: bool,
@@ -69,7 +72,10 @@ impl When {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let query = query(context, args)?;
+    if args.reconcile {
+        return reconcile(context, args);
+    }
+    let query = format!("/usage?by={}{}", args.by, query(context, args)?);
     let usage: Usage =
         Context::block_on(async { Client::connect(context).await?.get(&query).await })?;
     if context.global.json {
@@ -84,27 +90,91 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The report as the API is asked for it.
+/// What is asked for, as the API takes it.
 fn query(context: &Context, args: &Args) -> Result<String, CliError> {
+    let of_period = period(context, args.since, args.until)?;
+    let words = [("user", &args.user), ("project", &args.project)];
+    let named = words.into_iter().filter_map(|(key, value)| Some((key, value.as_ref()?)));
+    let named = named.map(|(key, value)| format!("&{key}={}", encoded(value)));
+    Ok(of_period + &named.collect::<String>())
+}
+
+fn period(context: &Context, since: Option<When>, until: Option<When>) -> Result<String, CliError> {
     let now = context.surroundings.clock.now();
     let at = |when: Option<When>| when.map(|when| when.before(now));
-    let (since, until) = (at(args.since), at(args.until));
+    let (since, until) = (at(since), at(until));
     if let (Some(since), Some(until)) = (since, until)
         && since >= until
     {
         return Err(CliError::usage(format!("--since {since} is not before --until {until}")));
     }
-    let mut query = format!("/usage?by={}", args.by);
-    let words = [
-        ("since", since.map(|at| at.to_string())),
-        ("until", until.map(|at| at.to_string())),
-        ("user", args.user.clone()),
-        ("project", args.project.clone()),
-    ];
-    for (key, value) in words.into_iter().filter_map(|(key, value)| Some((key, value?))) {
-        query.push_str(&format!("&{key}={}", encoded(&value)));
+    let word = |key: &str, at: Option<Timestamp>| {
+        at.map(|at| format!("&{key}={}", encoded(&at.to_string()))).unwrap_or_default()
+    };
+    Ok(word("since", since) + &word("until", until))
+}
+
+/// Our record and accounting's.
+fn reconcile(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    const DAYS: u64 = 30;
+    let since = args.since.or(Some(When::Ago(Seconds(DAYS * 86_400))));
+    let query = period(context, since, args.until)?;
+    let query = format!("/usage/accounts?{}", query.trim_start_matches('&'));
+    let compared: Compared =
+        Context::block_on(async { Client::connect(context).await?.get(&query).await })?;
+    if context.global.json {
+        context.output().json(&compared)?;
+        return Ok(Exit::Done);
     }
-    Ok(query)
+    let rows: Vec<Vec<String>> = compared.differences.iter().map(difference).collect();
+    if !rows.is_empty() {
+        context.output().table(DIFFERENCES, rows)?;
+    }
+    for line in summary(&compared) {
+        context.say(&one_line(&line));
+    }
+    Ok(Exit::Done)
+}
+
+const DIFFERENCES: &[Column] = &[
+    Column::Whole("RUN"),
+    Column::Whole("ATTEMPT"),
+    Column::Whole("JOB"),
+    Column::Whole("HERE"),
+    Column::Whole("SACCT"),
+    Column::Elastic("WHAT"),
+];
+
+fn difference(one: &Difference) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let hours = |hours: Option<f64>| hours.map_or_else(dash, |hours| format!("{hours:.4}"));
+    vec![
+        one.run.map_or_else(dash, |run| run.to_string()),
+        one.attempt.map_or_else(dash, |attempt| attempt.to_string()),
+        TerminalText(&one.job).to_string(),
+        hours(one.node_hours),
+        hours(one.accounted_node_hours),
+        TerminalText(&one.message).to_string(),
+    ]
+}
+
+fn summary(compared: &Compared) -> Vec<String> {
+    let Compared { starts, node_hours, accounted_node_hours, .. } = compared;
+    let count = compared.differences.len();
+    let mut lines = vec![format!(
+        "{starts} start{} compared: {node_hours:.4} node-hours here, {accounted_node_hours:.4} accounted; {count} difference{}",
+        plural(usize::try_from(*starts).unwrap_or(usize::MAX)),
+        plural(count)
+    )];
+    if compared.running > 0 {
+        lines.push(format!("{} that run are left out", compared.running));
+    }
+    if !compared.without.is_empty() {
+        let names: Vec<String> =
+            compared.without.iter().map(|name| TerminalText(name).to_string()).collect();
+        lines.push(format!("there is no accounting for {}", names.join(", ")));
+    }
+    lines
 }
 
 fn show(context: &Context, usage: &Usage) -> Result<(), CliError> {

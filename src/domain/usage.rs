@@ -3,6 +3,8 @@
 //! An attempt counts whole in the period, and the month, in which it started; node-hours, GPU-hours and charges are those
 //! that `show` has for it. All times are UTC.
 
+mod compared;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::keys::choice;
 use crate::domain::view::{AttemptView, CHARGE_UNIT, RunView};
+
+pub use compared::{Accounts, Compared, Difference, OurStart, Start, compare};
 
 choice! {
     /// What is summed together.

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
 use crate::domain::slurm_state::SlurmState;
+use crate::domain::tres::Tres;
+use crate::domain::usage::Start;
 use crate::slurm::fields;
 
 /// Known to every release from 20.11 on; a single unknown one would fail the whole call.
@@ -156,6 +158,20 @@ impl Record {
     /// Whether they are starts of one job.
     pub fn is_of_job(&self, other: &Self) -> bool {
         (self.job, self.array_task) == (other.job, other.array_task)
+    }
+
+    /// What it took, and the name of its job; none of what never started.
+    pub fn start(&self, cluster: &str) -> Option<(String, Start)> {
+        let tres = Tres::parse(&self.tres);
+        let start = Start {
+            job: self.key(cluster),
+            submitted_at: self.submitted_at?,
+            started_at: self.started_at?,
+            ended_at: self.ended_at,
+            nodes: tres.nodes?,
+            elapsed_seconds: self.elapsed_seconds?,
+        };
+        Some((self.name.clone(), start))
     }
 
     /// Its identity on the cluster that the site calls so.

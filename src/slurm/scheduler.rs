@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -13,6 +14,7 @@ use crate::domain::nodelist::{NodeName, joined};
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
+use crate::domain::usage::Accounts;
 use crate::fault::point;
 use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder};
 use crate::slurm::answer::judge;
@@ -21,7 +23,7 @@ use crate::slurm::config::{self, ClusterConfig};
 use crate::slurm::identity::Ours;
 use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
 use crate::slurm::queue::Queue;
-use crate::slurm::sacct::{self, Record, Which};
+use crate::slurm::sacct::{self, JOBS_PER_CALL, Record, Which};
 use crate::slurm::sighting::Seer;
 use crate::slurm::witnesses::{Missed, Witnesses};
 use crate::slurm::{nodes, squeue};
@@ -325,6 +327,23 @@ impl Scheduler for SlurmScheduler {
 
     fn keeps_accounts(&self) -> bool {
         self.known_config().is_none_or(|config| config.has_accounting)
+    }
+
+    fn accounts<'a>(
+        &'a self,
+        jobs: &'a [JobKey],
+        since: Timestamp,
+    ) -> BoxFuture<'a, Result<Accounts, Silence>> {
+        Box::pin(async move {
+            if !self.config().await?.has_accounting {
+                return Ok(None);
+            }
+            let of_jobs = jobs.chunks(JOBS_PER_CALL).map(|keys| Which::Jobs(keys.to_vec()));
+            let of_user = Which::Since { user: self.account.user.clone(), at: since };
+            let records = self.records(of_jobs.chain([of_user]).collect()).await?;
+            let starts = records.iter().filter_map(|record| record.start(&self.name));
+            Ok(Some(starts.collect()))
+        })
     }
 
     fn absent_grace(&self) -> Seconds {

@@ -59,6 +59,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
         .route("/usage", get(usage::report))
+        .route("/usage/accounts", get(usage::compared))
         .route("/store/gc", post(kept::gc))
         .route("/runs/{run}/metrics", get(runs::metrics))
         .route("/runs/{run}/checkpoints", get(checkpoints::catalogue))

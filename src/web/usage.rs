@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::api::{ErrorCode, LIST_MAX};
-use crate::daemon::usage;
-use crate::domain::usage::{By, Period, Usage};
+use crate::daemon::{CompareError, compare_accounts, usage};
+use crate::domain::usage::{By, Compared, Period, Usage};
 use crate::store::Filter;
 use crate::web::App;
 use crate::web::error::ApiError;
@@ -31,13 +31,30 @@ pub(super) async fn report(
         ApiError::new(ErrorCode::BadRequest, message)
             .hint(format!("it is by {}", By::WORDS.join(", ")))
     })?;
-    let period = Period { since: query.since, until: query.until };
-    let filter = Filter {
-        owner: query.user,
-        project: query.project,
-        ran: Some(period),
-        limit: LIST_MAX,
-        ..Filter::default()
-    };
-    Ok(Json(usage(&app.world, by, filter).await?))
+    Ok(Json(usage(&app.world, by, query.filter()).await?))
+}
+
+pub(super) async fn compared(
+    State(app): State<App>,
+    Query(query): Query<UsageQuery>,
+) -> Result<Json<Compared>, ApiError> {
+    match compare_accounts(&app.world, query.filter()).await {
+        Ok(compared) => Ok(Json(compared)),
+        Err(CompareError::Store(error)) => Err(error.into()),
+        Err(silent @ CompareError::Silent(_)) => {
+            Err(ApiError::new(ErrorCode::SlurmUnreachable, silent.to_string()))
+        }
+    }
+}
+
+impl UsageQuery {
+    fn filter(self) -> Filter {
+        Filter {
+            owner: self.user,
+            project: self.project,
+            ran: Some(Period { since: self.since, until: self.until }),
+            limit: LIST_MAX,
+            ..Filter::default()
+        }
+    }
 }

@@ -31,4 +31,5 @@ mod scripts;
 mod secrets;
 mod silent;
 mod torch;
+mod usage;
 mod warnings;
