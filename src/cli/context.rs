@@ -113,9 +113,7 @@ impl Context {
 
     /// The site config; where a cluster is to be found for it, what was found longer ago than this is found anew.
     pub(super) fn site_found_within(&self, fresh: SignedDuration) -> Result<LoadedSite, CliError> {
-        let find = || found_slurm(self, fresh).into_sought();
-        let loaded = load_site(&self.site_paths(), find)
-            .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))?;
+        let loaded = self.site_with_problems(fresh)?;
         if loaded.problems.is_empty() {
             return Ok(loaded);
         }
@@ -124,6 +122,13 @@ impl Context {
             Some(why) => error.hint(slurm_is_silent(&why)),
             None => error,
         })
+    }
+
+    /// The site config as far as it can be read, with its problems.
+    pub(super) fn site_with_problems(&self, fresh: SignedDuration) -> Result<LoadedSite, CliError> {
+        let find = || found_slurm(self, fresh).into_sought();
+        load_site(&self.site_paths(), find)
+            .map_err(|error| CliError::new(crate::cli::Exit::Invalid, crate::chain(&error)))
     }
 
     /// What a build of an environment finds around it.

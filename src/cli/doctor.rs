@@ -4,59 +4,27 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use serde::Serialize;
 
 use crate::api::{BudgetView, DaemonStatus};
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::found::{FOUND_FRESH, found_slurm};
+use crate::cli::site_check::{findings, word};
 use crate::cli::text::TerminalText;
 use crate::domain::keys::Named;
 use crate::domain::problem::SourceId;
-use crate::files::{FoundLayer, verify_commands};
+use crate::domain::site_check::{Finding, Level};
+use crate::files::FoundLayer;
 use crate::store::network_name;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 
-/// What was found about one thing.
-#[derive(Debug, Serialize)]
-struct Finding {
-    what: &'static str,
-    level: Level,
-    told: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Fine,
-    Note,
-    Bad,
-}
-
-impl Finding {
-    fn fine(what: &'static str, told: impl Into<String>) -> Self {
-        Self { what, level: Level::Fine, told: told.into(), mend: None }
-    }
-
-    fn note(what: &'static str, told: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what, level: Level::Note, told: told.into(), mend: Some(mend.into()) }
-    }
-
-    fn bad(what: &'static str, told: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self { what, level: Level::Bad, told: told.into(), mend: Some(mend.into()) }
-    }
-}
-
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     let mut findings = vec![state_dir(context), site(context)];
     findings.extend(slurm(context));
-    findings.push(run_root(context));
-    findings.extend(clusters(context));
+    findings.extend(site_check(context));
     findings.extend(Context::block_on(async {
         let client = Client::without_starting(context);
         let mut told = vec![daemon(&client).await];
@@ -81,16 +49,17 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
 }
 
 fn show(context: &Context, finding: &Finding) -> Result<(), CliError> {
-    let (mark, colour) = match finding.level {
-        Level::Fine => ("fine", AnsiColor::Green),
-        Level::Note => ("note", AnsiColor::Yellow),
-        Level::Bad => ("BAD ", AnsiColor::Red),
+    let colour = match finding.level {
+        Level::Fine => AnsiColor::Green,
+        Level::Note => AnsiColor::Yellow,
+        Level::Bad => AnsiColor::Red,
     };
     let style = Style::new().fg_color(Some(colour.into()));
     let output = context.output();
     output.line(&format!(
-        "{style}{mark}{style:#}  {:<10} {}",
-        finding.what,
+        "{style}{:<4}{style:#}  {:<10} {}",
+        word(finding.level),
+        TerminalText(&finding.what).to_string(),
         TerminalText(&finding.told)
     ))?;
     match &finding.mend {
@@ -173,48 +142,18 @@ fn slurm(context: &Context) -> Option<Finding> {
     })
 }
 
-fn run_root(context: &Context) -> Finding {
-    const WHAT: &str = "run root";
+/// What `site check` finds, without all that is fine.
+fn site_check(context: &Context) -> Vec<Finding> {
+    const WHAT: &str = "site check";
     let Ok(loaded) = context.site() else {
-        return Finding::note(WHAT, "not looked at", "mend the site file first");
+        return vec![Finding::note(WHAT, "not looked at", "mend the site file first")];
     };
-    let general = loaded.site.site.as_ref();
-    if let Some(template) = general
-        .and_then(|general| general.run_root.as_ref())
-        .filter(|root| root.value.contains('{'))
-    {
-        return Finding::fine(WHAT, format!("{}, filled in for each run", template.value));
-    }
-    let root = general.and_then(|general| general.run_root.as_ref()).map_or_else(
-        || crate::domain::resolve::default_run_root(&context.surroundings.asker.home),
-        |root| root.value.clone().into(),
-    );
-    let existing = root.ancestors().find(|part| part.exists()).unwrap_or(Path::new("/"));
-    match nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK) {
-        Ok(()) => Finding::fine(WHAT, format!("{}", root.display())),
-        Err(error) => Finding::bad(
-            WHAT,
-            format!("{} cannot be written: {error}", existing.display()),
-            "set `run_root` under [site] to a directory that you can write",
-        ),
-    }
-}
-
-/// Whether each cluster's commands are where the site says.
-fn clusters(context: &Context) -> Vec<Finding> {
-    const WHAT: &str = "slurm";
-    let Ok(loaded) = context.site() else { return Vec::new() };
-    let clusters = loaded.site.cluster.iter().flat_map(Named::iter);
-    clusters
-        .map(|(name, cluster)| match verify_commands(cluster) {
-            Some(problem) => Finding::bad(
-                WHAT,
-                format!("cluster `{name}`: {}", problem.message),
-                problem.help.unwrap_or_default(),
-            ),
-            None => Finding::fine(WHAT, format!("cluster `{name}`")),
-        })
-        .collect()
+    let findings = findings(context, &loaded);
+    let (fine, mut others): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| finding.level == Level::Fine);
+    let told = format!("{} thing{} fine", fine.len(), plural(fine.len()));
+    others.insert(0, Finding::fine(WHAT, format!("{told}; `trainyard site check` lists them")));
+    others
 }
 
 async fn daemon(client: &Client<'_>) -> Finding {

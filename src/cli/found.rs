@@ -8,8 +8,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::context::Context;
+use crate::domain::resolve::Asker;
 use crate::files::{FoundSite, Sought, durable};
 use crate::hands::InProcess;
+use crate::ports::{Hands, Silence};
 use crate::slurm::found::{WhichSlurm, find};
 
 /// For how long a command believes what was found.
@@ -122,7 +124,7 @@ const CLUSTERS: &str = "SLURM_CLUSTERS";
 pub(super) const WHICH: [&str; 2] = [CONF, CLUSTERS];
 
 /// Which Slurm the user's shell would speak to.
-fn on_path(context: &Context) -> Option<WhichSlurm> {
+pub(super) fn on_path(context: &Context) -> Option<WhichSlurm> {
     let surroundings = &context.surroundings;
     let own = |name: &str| (surroundings.variable)(name).filter(|value| !value.is_empty());
     // The commands run somewhere else.
@@ -140,9 +142,16 @@ fn is_unconfigured(which: &WhichSlurm, why: &str) -> bool {
     which.conf.is_none() && WORDS.iter().any(|words| why.contains(words))
 }
 
+fn look(context: &Context, which: &WhichSlurm) -> Result<String, String> {
+    ask(context, |hands, asker| find(hands, which, asker))
+}
+
 /// Asks Slurm. Whoever needs the site may be inside a runtime already, and there cannot be one within another: so a
 /// thread of its own asks.
-fn look(context: &Context, which: &WhichSlurm) -> Result<String, String> {
+pub(super) fn ask<'a, T: Send, F: Future<Output = Result<T, Silence>>>(
+    context: &'a Context,
+    question: impl FnOnce(Arc<dyn Hands>, &'a Asker) -> F + Send,
+) -> Result<T, String> {
     let asker = &context.surroundings.asker;
     let ask = || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -150,7 +159,7 @@ fn look(context: &Context, which: &WhichSlurm) -> Result<String, String> {
             .build()
             .map_err(|error| error.to_string())?;
         let hands = Arc::new(InProcess::new(runtime.handle().clone()));
-        let found = runtime.block_on(find(hands, which, asker));
+        let found = runtime.block_on(question(hands, asker));
         found.map_err(|silence| silence.to_string().lines().collect::<Vec<_>>().join("; "))
     };
     let asked = std::thread::scope(|scope| scope.spawn(ask).join());

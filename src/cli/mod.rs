@@ -39,6 +39,8 @@ mod sample;
 mod serve;
 mod show;
 mod site;
+mod site_check;
+mod site_init;
 mod spec_args;
 mod submit;
 mod text;

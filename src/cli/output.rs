@@ -57,6 +57,15 @@ impl Output {
     pub(super) fn table(&self, header: &[Column], rows: Vec<Vec<String>>) -> Result<(), CliError> {
         self.text(&table(header, rows, width()))
     }
+
+    /// The same, with what does not fit on lines of its own: nothing is cut.
+    pub(super) fn wrapped(
+        &self,
+        header: &[Column],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), CliError> {
+        self.text(&laid_out(header, rows, width(), None))
+    }
 }
 
 fn unwritten(error: &std::io::Error) -> CliError {
@@ -75,6 +84,15 @@ pub(super) enum Column {
 
 /// A table without borders, one line per row.
 pub(super) fn table(header: &[Column], rows: Vec<Vec<String>>, width: u16) -> String {
+    laid_out(header, rows, width, Some(1))
+}
+
+fn laid_out(
+    header: &[Column],
+    rows: Vec<Vec<String>>,
+    width: u16,
+    lines_max: Option<usize>,
+) -> String {
     let mut table = Table::new();
     table
         .load_style(comfy_table::presets::NOTHING)
@@ -85,7 +103,9 @@ pub(super) fn table(header: &[Column], rows: Vec<Vec<String>>, width: u16) -> St
     }));
     for row in rows {
         let mut row = comfy_table::Row::from(row);
-        row.max_height(1);
+        if let Some(lines) = lines_max {
+            row.max_height(lines);
+        }
         table.add_row(row);
     }
     let last = header.len().saturating_sub(1);

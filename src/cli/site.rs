@@ -1,11 +1,10 @@
 //! `site`: the site config as it is in force.
 
-use crate::cli::bad_nodes;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, found_slurm};
-use crate::cli::gc;
 use crate::cli::text::TerminalText;
+use crate::cli::{bad_nodes, gc, site_check, site_init};
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::join;
 use crate::domain::problem::At;
@@ -21,19 +20,10 @@ pub enum Command {
     Gc(gc::Args),
     /// List the nodes that failed under runs and are kept away from, and forget them
     BadNodes(bad_nodes::Args),
-    /// Check the config against the live cluster (not supported by this version)
-    #[command(hide = true)]
-    Check(Later),
-    /// Write a config by asking Slurm (not supported by this version)
-    #[command(hide = true)]
-    Init(Later),
-}
-
-/// Whatever is said to a verb that is not built yet.
-#[derive(Debug, clap::Args)]
-pub struct Later {
-    #[arg(hide = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    words: Vec<String>,
+    /// Compare the config with the live cluster: every class, account and path, and the mend
+    Check(site_check::Args),
+    /// Print a commented config by asking Slurm, or write it
+    Init(site_init::Args),
 }
 
 /// One value and where it was set: `file` without a line is who was asked.
@@ -52,12 +42,8 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
         Command::Show => {}
         Command::Gc(args) => return gc::run(context, args),
         Command::BadNodes(args) => return bad_nodes::run(context, args),
-        Command::Check(_) => {
-            return Err(CliError::usage("`site check` is not supported by this version"));
-        }
-        Command::Init(_) => {
-            return Err(CliError::usage("`site init` is not supported by this version"));
-        }
+        Command::Check(args) => return site_check::run(context, args),
+        Command::Init(args) => return site_init::run(context, args),
     }
     let loaded = context.site()?;
     let mut settings = Vec::new();

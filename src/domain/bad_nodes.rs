@@ -61,6 +61,8 @@ pub struct Node {
     /// How many of each type; one without a type counts for all.
     pub gpus: Vec<(Option<String>, u32)>,
     pub features: Vec<String>,
+    /// Those that it could be given: a plug-in of the site may start a node anew for a job that wants one.
+    pub available: Vec<String>,
 }
 
 /// Whether a node can be given to jobs.

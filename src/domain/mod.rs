@@ -12,6 +12,7 @@ mod schema;
 pub mod units;
 
 pub mod site;
+pub mod site_check;
 pub mod spec;
 
 pub mod code;
@@ -45,6 +46,7 @@ pub mod run;
 pub mod usage;
 pub mod view;
 
+pub mod gres;
 pub mod nodelist;
 pub mod slurm_state;
 pub mod tres;

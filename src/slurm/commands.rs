@@ -47,6 +47,7 @@ pub struct Tools {
     scancel: PathBuf,
     scontrol: PathBuf,
     sinfo: PathBuf,
+    sacctmgr: PathBuf,
     /// Everything the commands find, and so what every job of theirs inherits.
     environment: Vec<(String, String)>,
     /// The one cluster that the commands are to speak to, where the site says so.
@@ -101,8 +102,23 @@ impl Tools {
             scancel: tool(&settings.scancel, "scancel"),
             scontrol,
             sinfo: tool(&settings.sinfo, "sinfo"),
+            sacctmgr: tool(&settings.sacctmgr, "sacctmgr"),
             environment,
             clusters,
+        }
+    }
+}
+
+impl Tools {
+    pub(super) fn path(&self, query: Query) -> &Path {
+        match query {
+            Query::Sbatch => &self.sbatch,
+            Query::Squeue => &self.squeue,
+            Query::Sacct => &self.sacct,
+            Query::Scancel => &self.scancel,
+            Query::Scontrol => &self.scontrol,
+            Query::Sinfo => &self.sinfo,
+            Query::Sacctmgr => &self.sacctmgr,
         }
     }
 }
@@ -130,11 +146,14 @@ pub(super) fn first_on(search: &str, name: &str) -> Option<PathBuf> {
 /// A query, as its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Query {
+    /// For its version; submissions are made by [`Commands::sbatch`].
+    Sbatch,
     Squeue,
     Sacct,
     Scancel,
     Scontrol,
     Sinfo,
+    Sacctmgr,
 }
 
 /// One cluster's commands. An sbatch may hang for minutes while slurmctld does: questions do not wait behind it, only
@@ -200,13 +219,7 @@ impl Commands {
 
     /// Runs a query and gives what it printed. Anything but a whole, good answer is silence.
     pub(super) async fn ask(&self, query: Query, args: Vec<String>) -> Result<Vec<u8>, Silence> {
-        let path = match query {
-            Query::Squeue => &self.tools.squeue,
-            Query::Sacct => &self.tools.sacct,
-            Query::Scancel => &self.tools.scancel,
-            Query::Scontrol => &self.tools.scontrol,
-            Query::Sinfo => &self.tools.sinfo,
-        };
+        let path = self.tools.path(query);
         let mut environment = self.tools.environment.clone();
         let fixed = [
             ("LC_ALL", "C"),
@@ -217,15 +230,17 @@ impl Commands {
         environment.retain(|(name, _)| fixed.iter().all(|(fixed, _)| fixed != name));
         environment.extend(fixed.map(|(name, value)| (name.to_owned(), value.to_owned())));
         let program = Program {
-            path: path.clone(),
+            path: path.to_owned(),
             args,
             environment,
             directory: PathBuf::from("/"),
             stdin: None,
             deadline: self.patience,
             answer_bytes_max: match query {
-                Query::Scancel => NOTICE_BYTES_MAX,
-                Query::Squeue | Query::Sacct | Query::Scontrol | Query::Sinfo => ANSWER_BYTES_MAX,
+                Query::Sbatch | Query::Scancel => NOTICE_BYTES_MAX,
+                Query::Squeue | Query::Sacct | Query::Scontrol | Query::Sinfo | Query::Sacctmgr => {
+                    ANSWER_BYTES_MAX
+                }
             },
         };
         let _turn = self.asking.lock().await;

@@ -20,6 +20,8 @@ pub struct ClusterConfig {
     pub message_timeout: Seconds,
     pub max_array_size: u64,
     pub has_accounting: bool,
+    /// What accounting refuses jobs for: `associations`, `limits`, `qos`.
+    pub enforced: Vec<String>,
     pub job_comp_type: Option<String>,
     /// What users cannot see of others.
     pub private_data: Vec<String>,
@@ -40,6 +42,7 @@ impl Default for ClusterConfig {
             message_timeout: Seconds(10),
             max_array_size: 1001,
             has_accounting: false,
+            enforced: Vec::new(),
             job_comp_type: None,
             private_data: Vec::new(),
             job_requeue: true,
@@ -106,18 +109,20 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
         "JobCompType" => {
             config.job_comp_type = word.filter(|kind| !kind.ends_with("/none")).map(str::to_owned);
         }
-        "PrivateData" => {
-            let private = word.iter().flat_map(|words| words.split(','));
-            config.private_data = private.map(|word| word.trim().to_owned()).collect();
-        }
+        "AccountingStorageEnforce" => config.enforced = listed(word),
+        "PrivateData" => config.private_data = listed(word),
         "BOOT_TIME" => config.booted_at = fields::time(value),
         "JobRequeue" => config.job_requeue = number != Some(0),
         _ => {}
     }
 }
 
+fn listed(words: Option<&str>) -> Vec<String> {
+    words.iter().flat_map(|words| words.split(',')).map(|word| word.trim().to_owned()).collect()
+}
+
 /// `22.05.8` as `(22, 5)`.
-fn version(text: &str) -> Option<(u32, u32)> {
+pub(super) fn version(text: &str) -> Option<(u32, u32)> {
     let mut parts = text.split('.');
     let year = parts.next()?.parse().ok()?;
     Some((year, parts.next()?.parse().ok()?))
@@ -163,7 +168,7 @@ Slurmctld(primary) at vm is UP
     fn other_values_and_rubbish() {
         let text = "AccountingStorageType = accounting_storage/slurmdbd\nMinJobAge = 0 sec\n\
                     OverTimeLimit = UNLIMITED\nPrivateData = jobs, usage\nJobRequeue = 0\n\
-                    JobCompType = jobcomp/filetxt\nKillWait = soon\nSLURM_VERSION = 26\n";
+                    JobCompType = jobcomp/filetxt\nAccountingStorageEnforce = associations,limits\nKillWait = soon\nSLURM_VERSION = 26\n";
         let config = parse(text).unwrap();
         assert!(config.has_accounting && !config.job_requeue);
         assert_eq!(
@@ -171,6 +176,7 @@ Slurmctld(primary) at vm is UP
             (None, None, None)
         );
         assert_eq!(config.private_data, ["jobs", "usage"]);
+        assert_eq!(config.enforced, ["associations", "limits"]);
         assert_eq!(config.job_comp_type.as_deref(), Some("jobcomp/filetxt"));
         assert_eq!(config.kill_wait, Seconds(30));
         for nothing in ["", "no such list", "a = b"] {

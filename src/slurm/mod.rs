@@ -3,7 +3,7 @@
 //! Each command has a file that owns what is asked and how the answer is read, as pure functions of text: [`squeue`],
 //! [`sacct`], [`nodes`], [`config`], and [`answer`] for sbatch. [`commands`] runs them, [`poll`] says when, [`queue`] what else
 //! has to be asked, [`identity`] says whose a record is, [`found`] makes a site config of a cluster that nobody
-//! described, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
+//! described, [`survey`] asks what a described one is compared with, and [`SlurmScheduler`] puts them together. An answer that cannot be believed is a
 //! [`Silence`](crate::ports::Silence), never an absence.
 
 pub mod answer;
@@ -23,6 +23,7 @@ pub mod sacct;
 mod scheduler;
 pub mod sighting;
 pub mod squeue;
+pub mod survey;
 mod witnesses;
 
 pub use commands::{Account, Tools};

@@ -3,8 +3,9 @@
 //! sinfo's one word for a node hides that a drained one is down as well; this shows all of them.
 
 use crate::domain::bad_nodes::{Health, Node};
+use crate::domain::gres::gpus;
 use crate::domain::nodelist::{NodeName, joined};
-use crate::slurm::found::answers::{fields, gpus};
+use crate::slurm::found::answers::fields;
 
 /// The words of the question: a line for each node, also of those in hidden partitions.
 pub(super) fn args() -> Vec<String> {
@@ -37,6 +38,7 @@ fn node(line: &str) -> Option<Node> {
             .map(|gpus| (gpus.kind, gpus.count))
             .collect(),
         features: listed("ActiveFeatures"),
+        available: listed("AvailableFeatures"),
     })
 }
 
@@ -94,6 +96,7 @@ mod tests {
             memory: 8000,
             gpus: vec![(Some("v100".into()), 2)],
             features: vec!["slow".into()],
+            available: vec!["slow".into(), "old".into()],
         };
         assert_eq!(nodes, [expected], "what cannot be read is left out");
         let plain = parse(&LINE.replace("=slow", "=(null)").replace("Partitions=main,low", ""));

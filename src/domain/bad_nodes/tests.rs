@@ -114,6 +114,7 @@ fn node(name: &str) -> Node {
         memory: 8000,
         gpus: vec![(Some("a100".into()), 4)],
         features: vec!["ib".into(), "fast".into()],
+        available: vec!["ib".into(), "fast".into()],
     }
 }
 

@@ -204,13 +204,7 @@ impl Resolver<'_> {
             return None;
         };
         let asker = self.context.asker;
-        let is_member = |member: &At<String>| match member.value.strip_prefix("group:") {
-            Some(group) => asker.groups.iter().any(|mine| mine == group),
-            None => member.value == asker.user,
-        };
-        if let Some(members) = &project.members
-            && !members.value.iter().any(is_member)
-        {
+        if !project.has_member(asker) {
             self.at(
                 asked.place,
                 format!("{} is not a member of project `{}`", asker.user, asked.value),
@@ -229,39 +223,16 @@ impl Resolver<'_> {
             return Some(default_run_root(&asker.home));
         };
         let account = self.account(project, class);
-        let template = match template.value.strip_prefix("~/") {
-            Some(rest) => format!("{{home}}/{rest}"),
-            None => template.value.clone(),
-        };
-        let uid = asker.uid.to_string();
-        let home = asker.home.display().to_string();
-        let values = [
-            ("{user}", Some(asker.user.as_str())),
-            ("{uid}", Some(uid.as_str())),
-            ("{group}", Some(asker.group.as_str())),
-            ("{project}", project),
-            ("{account}", account.as_deref()),
-            ("{home}", Some(home.as_str())),
-        ];
-        let mut root = String::new();
-        let mut rest = template.as_str();
-        // In one go: what is put in may look like a placeholder, and is none.
-        while let Some(at) = rest.find('{') {
-            let (before, from) = rest.split_at(at);
-            root.push_str(before);
-            let found = values.iter().find(|(placeholder, _)| from.starts_with(placeholder));
-            let (written, value) = found.map_or(("{", Some("{")), |(name, value)| (*name, *value));
-            let Some(value) = value else {
+        let root = match filled_root(&template.value, asker, project, account.as_deref()) {
+            Ok(root) => root,
+            Err(missing) => {
                 let message =
-                    format!("the site's run_root holds {written}, and this spec has none");
+                    format!("the site's run_root holds {missing}, and this spec has none");
                 self.problems
                     .push(Problem::nowhere(message).help("add `project = \"…\"` to the spec"));
                 return None;
-            };
-            root.push_str(value);
-            rest = from.get(written.len()..).unwrap_or_default();
-        }
-        root.push_str(rest);
+            }
+        };
         let climbs = Path::new(&root).components().any(|part| part == Component::ParentDir);
         let fine = root.starts_with('/')
             && !climbs
@@ -342,6 +313,42 @@ pub use data::DATASET_NAME;
 
 /// Longer paths are refused by Linux (`PATH_MAX` is 4096, the final NUL included).
 pub const PATH_BYTES_MAX: usize = 4095;
+
+/// A site's run root with its placeholders filled in, or the one that nothing is known for.
+pub fn filled_root(
+    template: &str,
+    asker: &Asker,
+    project: Option<&str>,
+    account: Option<&str>,
+) -> Result<String, &'static str> {
+    let template = match template.strip_prefix("~/") {
+        Some(rest) => format!("{{home}}/{rest}"),
+        None => template.to_owned(),
+    };
+    let uid = asker.uid.to_string();
+    let home = asker.home.display().to_string();
+    let values = [
+        ("{user}", Some(asker.user.as_str())),
+        ("{uid}", Some(uid.as_str())),
+        ("{group}", Some(asker.group.as_str())),
+        ("{project}", project),
+        ("{account}", account),
+        ("{home}", Some(home.as_str())),
+    ];
+    let mut root = String::new();
+    let mut rest = template.as_str();
+    // In one go: what is put in may look like a placeholder, and is none.
+    while let Some(at) = rest.find('{') {
+        let (before, from) = rest.split_at(at);
+        root.push_str(before);
+        let found = values.iter().find(|(placeholder, _)| from.starts_with(placeholder));
+        let (written, value) = found.map_or(("{", Some("{")), |(name, value)| (*name, *value));
+        root.push_str(value.ok_or(written)?);
+        rest = from.get(written.len()..).unwrap_or_default();
+    }
+    root.push_str(rest);
+    Ok(root)
+}
 
 /// Where run directories go when no site file says so.
 pub fn default_run_root(home: &Path) -> PathBuf {

@@ -17,6 +17,7 @@ use crate::domain::document::Node;
 use crate::domain::keys::{FromNode, Named, choice, keys};
 use crate::domain::ledger::{Amount, Budget, OnExhausted, Period};
 use crate::domain::problem::{At, Problem};
+use crate::domain::resolve::Asker;
 use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
 use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
 
@@ -315,6 +316,33 @@ impl schemars::JsonSchema for Mode {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": "string", "pattern": "^[0-7]{1,4}$", "description": "octal mode: 0700" })
+    }
+}
+
+impl Cluster {
+    /// Where one of Slurm's commands is, if the site says so of it alone.
+    pub fn command(&self, name: &str) -> Option<&At<String>> {
+        match name {
+            "sbatch" => self.sbatch.as_ref(),
+            "squeue" => self.squeue.as_ref(),
+            "sacct" => self.sacct.as_ref(),
+            "scancel" => self.scancel.as_ref(),
+            "scontrol" => self.scontrol.as_ref(),
+            "sinfo" => self.sinfo.as_ref(),
+            "sacctmgr" => self.sacctmgr.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl Project {
+    /// Whether somebody may name the project.
+    pub fn has_member(&self, asker: &Asker) -> bool {
+        let is_one = |member: &At<String>| match member.value.strip_prefix("group:") {
+            Some(group) => asker.groups.iter().any(|theirs| theirs == group),
+            None => member.value == asker.user,
+        };
+        self.members.as_ref().is_none_or(|members| members.value.iter().any(is_one))
     }
 }
 

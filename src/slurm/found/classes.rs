@@ -4,29 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::domain::gres::Gpus;
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::SbatchOption;
 use crate::domain::site::LOCAL;
+use crate::domain::site_check::Partition;
 use crate::domain::units::{Mebibytes, Seconds, TimeLimit};
 use crate::slurm::found::WhichSlurm;
-use crate::slurm::found::answers::{Gpus, Nodes, Partition};
+use crate::slurm::found::answers::Nodes;
 
 /// A site config, in the order of its text. The keys are those of [`crate::domain::site`].
 #[derive(Debug, Serialize)]
 pub(super) struct FoundConfig {
-    site: SiteKeys,
-    cluster: BTreeMap<String, ClusterKeys>,
-    class: BTreeMap<String, ClassKeys>,
+    pub(super) site: SiteKeys,
+    pub(super) cluster: BTreeMap<String, ClusterKeys>,
+    pub(super) class: BTreeMap<String, ClassKeys>,
 }
 
 #[derive(Debug, Serialize)]
-struct SiteKeys {
-    name: String,
+pub(super) struct SiteKeys {
+    pub(super) name: String,
     default_class: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-struct ClusterKeys {
+pub(super) struct ClusterKeys {
     commands: String,
     #[serde(flatten)]
     elsewhere: BTreeMap<String, String>,
@@ -35,18 +37,18 @@ struct ClusterKeys {
 }
 
 #[derive(Debug, Serialize)]
-struct ClassKeys {
+pub(super) struct ClassKeys {
     cluster: String,
-    partition: String,
-    gpus_per_node: Option<u32>,
-    gpu_type: Option<String>,
+    pub(super) partition: String,
+    pub(super) gpus_per_node: Option<u32>,
+    pub(super) gpu_type: Option<String>,
     gpu_typed: Option<bool>,
     cpus_per_node: Option<u32>,
     memory_per_node: Option<String>,
     memory_request: Option<&'static str>,
-    exclusive: Option<bool>,
+    pub(super) exclusive: Option<bool>,
     min_nodes: Option<u32>,
-    max_nodes: u32,
+    pub(super) max_nodes: u32,
     max_time: Option<String>,
     default_time: String,
 }
@@ -213,14 +215,14 @@ fn label(kind: &Kind) -> String {
 }
 
 /// Fit for a command line, for the keys of jobs, and for a key of TOML without quotes.
-fn valid(name: &str) -> String {
+pub(super) fn valid(name: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_-".contains(c) { c } else { '-' };
     let name: String = name.chars().map(plain).collect();
     let name = name.trim_start_matches('-');
     if name.is_empty() { "slurm".to_owned() } else { name.to_owned() }
 }
 
-fn unique(name: String, taken: &mut BTreeSet<String>) -> String {
+pub(super) fn unique(name: String, taken: &mut BTreeSet<String>) -> String {
     let numbered = (2_u32..).map(|number| format!("{name}-{number}"));
     let mut candidates = std::iter::once(name.clone()).chain(numbered);
     let free = candidates.find(|candidate| !taken.contains(candidate)).unwrap_or(name);

@@ -5,6 +5,7 @@
 
 pub(super) mod answers;
 mod classes;
+mod commented;
 #[cfg(test)]
 mod tests;
 
@@ -19,15 +20,18 @@ use crate::domain::document::parse;
 use crate::domain::problem::{At, Place, SourceId};
 use crate::domain::resolve::Asker;
 use crate::domain::site::{Cluster, Layer, LayerKind, effective};
+use crate::domain::site_check::Accounting;
 use crate::ports::{Hands, Silence};
 use crate::slurm::commands::{Account, Commands, Query, Tools, first_on};
-use crate::slurm::config;
+use crate::slurm::found::classes::FoundConfig;
+use crate::slurm::{config, survey};
 
 /// Somebody waits at a terminal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The commands that a site config can name.
-const COMMANDS: [&str; 6] = ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo"];
+const COMMANDS: [&str; 7] =
+    ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr"];
 
 /// Which Slurm is meant where no site file says so: the one that the user's shell would speak to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +60,10 @@ impl WhichSlurm {
         Some(Self { elsewhere: elsewhere.collect(), directory, conf, clusters })
     }
 
+    fn silence(&self, why: String) -> Silence {
+        Silence { who: self.directory.clone(), why }
+    }
+
     /// As the keys of a cluster, to ask it with the same tools and environment as the daemon does.
     fn settings(&self) -> Cluster {
         let at = |value: &String| {
@@ -66,6 +74,7 @@ impl WhichSlurm {
             commands: Some(at(&self.directory)),
             scontrol: elsewhere("scontrol"),
             sinfo: elsewhere("sinfo"),
+            sacctmgr: elsewhere("sacctmgr"),
             conf: self.conf.as_ref().map(at),
             slurm_cluster: self.clusters.as_ref().map(at),
             ..Cluster::default()
@@ -79,17 +88,49 @@ pub async fn find(
     which: &WhichSlurm,
     asker: &Asker,
 ) -> Result<String, Silence> {
+    let answers = Answers::of(&commands(hands, which, asker)).await?;
+    site_text(which, &answers.said(), asker).map_err(|why| which.silence(why))
+}
+
+/// The same for people who go on from it: with comments, and the user's accounts as projects.
+pub async fn describe(
+    hands: Arc<dyn Hands>,
+    which: &WhichSlurm,
+    asker: &Asker,
+) -> Result<String, Silence> {
+    let commands = commands(hands, which, asker);
+    let answers = Answers::of(&commands).await?;
+    let accounting = survey::accounting(&commands, asker).await.unwrap_or_default();
+    commented_text(which, &answers.said(), &accounting, asker).map_err(|why| which.silence(why))
+}
+
+fn commands(hands: Arc<dyn Hands>, which: &WhichSlurm, asker: &Asker) -> Commands {
     // Nothing that is asked here starts a shell.
     let shell = PathBuf::from("/bin/sh");
     let account =
         Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell };
-    let tools = Tools::new(&which.settings(), &account, &[]);
-    let commands = Commands::new(hands, tools).with_patience(PATIENCE);
-    let config = ask(&commands, Query::Scontrol, config::args()).await?;
-    let partitions = ask(&commands, Query::Scontrol, words(answers::PARTITIONS)).await?;
-    let nodes = ask(&commands, Query::Sinfo, words(answers::SINFO)).await?;
-    let said = Said { config: &config, partitions: &partitions, nodes: &nodes };
-    site_text(which, &said, asker).map_err(|why| Silence { who: which.directory.clone(), why })
+    Commands::new(hands, Tools::new(&which.settings(), &account, &[])).with_patience(PATIENCE)
+}
+
+/// What a cluster was heard to say.
+struct Answers {
+    config: String,
+    partitions: String,
+    nodes: String,
+}
+
+impl Answers {
+    async fn of(commands: &Commands) -> Result<Self, Silence> {
+        Ok(Self {
+            config: ask(commands, Query::Scontrol, config::args()).await?,
+            partitions: ask(commands, Query::Scontrol, words(answers::PARTITIONS)).await?,
+            nodes: ask(commands, Query::Sinfo, words(answers::SINFO)).await?,
+        })
+    }
+
+    fn said(&self) -> Said<'_> {
+        Said { config: &self.config, partitions: &self.partitions, nodes: &self.nodes }
+    }
 }
 
 async fn ask(commands: &Commands, query: Query, args: Vec<String>) -> Result<String, Silence> {
@@ -114,16 +155,37 @@ pub(crate) fn site_text(
     said: &Said<'_>,
     asker: &Asker,
 ) -> Result<String, String> {
+    let text = toml::to_string(&found_config(which, said, asker)?);
+    sound(text.map_err(|error| error.to_string())?)
+}
+
+/// The text with comments, or why there is none.
+fn commented_text(
+    which: &WhichSlurm,
+    said: &Said<'_>,
+    accounting: &Accounting,
+    asker: &Asker,
+) -> Result<String, String> {
+    let config = found_config(which, said, asker)?;
+    let text = commented::text(&config, accounting);
+    sound(text.map_err(|error| error.to_string())?)
+}
+
+fn found_config(which: &WhichSlurm, said: &Said<'_>, asker: &Asker) -> Result<FoundConfig, String> {
     let name = config::parse(said.config).and_then(|config| config.cluster_name);
     let name = name.ok_or("it does not say what the cluster is called")?;
     let partitions = answers::partitions(said.partitions)?;
     let nodes = answers::nodes(said.nodes)?;
     let config = classes::config(which, &name, &partitions, &nodes, asker);
-    if !config.has_classes() {
-        return Err("none of its partitions is open to you".to_owned());
+    if config.has_classes() {
+        Ok(config)
+    } else {
+        Err("none of its partitions is open to you".to_owned())
     }
-    let text = toml::to_string(&config).map_err(|error| error.to_string())?;
-    // A site that found itself faulty would be in the way of every command.
+}
+
+/// A site that found itself faulty would be in the way of every command.
+fn sound(text: String) -> Result<String, String> {
     let source = SourceId(0);
     let (table, mut problems) = parse(&text, source);
     problems.extend(effective(vec![Layer { kind: LayerKind::Found, source, table }]).2);

@@ -105,6 +105,7 @@ fn every_verb_that_prints_data_has_one_document() {
         ("wait 1 2", "array"),
         ("classes", "array"),
         ("site show", "array"),
+        ("site check", "array"),
         ("doctor", "array"),
         ("daemon start", "object"),
         ("daemon status", "object"),

@@ -6,6 +6,7 @@ mod json;
 mod mistakes;
 mod refusals;
 mod shown;
+mod site;
 mod terminal;
 mod waiting;
 

@@ -30,6 +30,7 @@ mod resume;
 mod scripts;
 mod secrets;
 mod silent;
+mod site;
 mod torch;
 mod usage;
 mod warnings;

@@ -25,7 +25,7 @@ fn a_directory_without_slurms_commands_is_told_at_its_place() {
     ");
     assert_eq!(cluster.env.line("list --json").success().json(), serde_json::json!([]));
     let doctor = cluster.env.line("doctor").ended(1).stdout;
-    assert!(doctor.contains("cluster `test`: there is no /opt/no-slurm/bin/sbatch"), "{doctor}");
+    assert!(doctor.contains("/opt/no-slurm/bin/sbatch cannot be run: "), "{doctor}");
 }
 
 #[test]

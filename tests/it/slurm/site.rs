@@ -1,0 +1,88 @@
+//! A site that configures itself, and what a real Slurm says to a site config that does not fit it.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::env::{Said, TestEnv};
+use crate::slurm::cluster::Cluster;
+
+/// A command in a world without a site file, whose shell speaks to the cluster.
+fn command(cluster: &Cluster, words: &[&str]) -> Command {
+    let mut command = cluster.env.command();
+    let sinfo = cluster.path("sinfo");
+    command.env("PATH", TestEnv::path(Path::new(&sinfo).parent().unwrap()));
+    command.env("SLURM_CONF", cluster.conf()).args(words);
+    command
+}
+
+fn said(cluster: &Cluster, words: &[&str]) -> Said {
+    Said::of(&mut command(cluster, words))
+}
+
+#[test]
+fn the_file_that_slurm_made_passes_the_check_and_runs_the_examples() {
+    let cluster = Cluster::without_site();
+    let own = ".config/trainyard/site.toml";
+    drop(said(&cluster, &["site", "init", "--output", own]).success());
+    let text = std::fs::read_to_string(cluster.env.home().join(own)).unwrap();
+    let projects = text.lines().filter(|line| line.starts_with("[project."));
+    let expected: &[&str] = if cluster.has_accounting() {
+        &["[project.limited]", "[project.ml]", "[project.root]"]
+    } else {
+        &[]
+    };
+    assert_eq!(projects.collect::<Vec<_>>(), expected, "{text}");
+    let judged = said(&cluster, &["site", "check"]).success();
+    assert!(!judged.stdout.contains("BAD") && !judged.stdout.contains("note"), "{judged}");
+    assert!(judged.stdout.contains("class.main-a100"), "{judged}");
+    let judged = said(&cluster, &["doctor"]).success();
+    assert!(judged.stdout.contains("things fine; `trainyard site check`"), "{judged}");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for name in ["quickstart", "two-ranks"] {
+        let spec = examples.join(name).join("run.toml");
+        let spec = spec.to_str().unwrap();
+        drop(said(&cluster, &["submit", spec, "--wait"]).success());
+    }
+    let run = cluster.env.show(1);
+    assert_eq!((&run["state"], &run["class"]), (&"completed".into(), &"main-a100".into()));
+}
+
+/// Wrong keys of one class, and what is said of them.
+const WRONG: &[(&str, &str)] = &[
+    ("partition = 'mian'", "the cluster has no partition `mian`"),
+    ("partition = 'main'\nconstraint = 'fat'", "no node of the partition has the feature `fat`"),
+    ("gpus_per_node = 3", "3 GPUs per node, and a node of main has 2"),
+    ("gpus_per_node = 1\ngpu_type = 'h100'\ngpu_typed = true", "GPUs of type `h100`"),
+    ("cpus_per_node = 9", "9 CPUs, and a job gets at most 8 of a node of main"),
+    ("memory_per_node = '9000M'", "9000M, and a job gets at most 8000M of a node of main"),
+    ("max_nodes = 5", "5 nodes, and partition main has 4 of that size"),
+    ("max_time = '2d'", "2d is longer than partition `main` allows: 1d"),
+    ("reservation = 'none'", "the cluster has no reservation `none`"),
+    ("licenses = 'matlab'", "the cluster has no license `matlab`"),
+    ("nodelist = 'n[4-5]'", "the cluster has no node `n5`"),
+];
+
+#[test]
+fn a_site_that_does_not_fit_is_told_so_by_the_cluster() {
+    let mut cluster = Cluster::new();
+    let site = cluster.env.home().join("site.toml");
+    let fitting = std::fs::read_to_string(&site).unwrap();
+    let mut wrong: Vec<(&str, &str)> = WRONG.to_vec();
+    if cluster.has_accounting() {
+        wrong.push(("account = 'nope'", "root does not have the Slurm account `nope`"));
+        wrong.push(("qos = 'nope'", "Slurm has no QOS `nope`"));
+    }
+    for (keys, expected) in wrong {
+        let default = if keys.contains("partition") { "" } else { "partition = 'main'\n" };
+        cluster
+            .env
+            .use_site(&format!("{fitting}[class.wrong]\ncluster = 'test'\n{default}{keys}\n"));
+        let found = cluster.env.line("site check --json").ended(3).json();
+        let told = found.as_array().unwrap().iter();
+        let of_class: Vec<_> = told
+            .filter(|it| it["what"].as_str().unwrap().starts_with("class.wrong"))
+            .map(|it| it["told"].as_str().unwrap())
+            .collect();
+        assert!(of_class.iter().any(|told| told.contains(expected)), "{keys}: {of_class:?}");
+    }
+}
