@@ -221,6 +221,20 @@ pub struct DaemonStatus {
     pub state_dir: String,
     pub version: String,
     pub host: String,
+    /// The site that it goes by; a daemon of an older version does not say.
+    #[serde(default)]
+    pub site: Option<SiteStatus>,
+}
+
+/// The site that a daemon goes by.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SiteStatus {
+    /// The files, or who was asked.
+    pub sources: Vec<String>,
+    pub read_at: Timestamp,
+    /// Why the files as they are now are not in force, and since when.
+    pub trouble: Option<String>,
+    pub trouble_since: Option<Timestamp>,
 }
 
 /// What the format of [`RunRecord`] is called; another one gets another name.

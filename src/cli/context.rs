@@ -26,6 +26,7 @@ pub(super) fn slurm_is_silent(why: &str) -> String {
 }
 
 /// Everything that was read from the process's surroundings, once, in main.
+#[derive(Clone)]
 pub struct Surroundings {
     pub asker: Asker,
     pub directory: PathBuf,
@@ -41,6 +42,7 @@ pub struct Surroundings {
     pub clock: Arc<dyn Clock>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(super) global: Global,
     pub(super) surroundings: Surroundings,

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::api::DaemonStatus;
+use crate::api::{DaemonStatus, SiteStatus};
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::text::TerminalText;
+use crate::cli::text::{TerminalText, moment};
 use crate::daemon::Holder;
 
 #[derive(Debug, clap::Subcommand)]
@@ -62,15 +62,33 @@ fn show(context: &Context, status: &DaemonStatus) -> Result<Exit, CliError> {
     if context.global.json {
         context.output().json(status)?;
     } else {
-        let DaemonStatus { pid, socket, state_dir, version, host } = status;
+        let DaemonStatus { pid, socket, state_dir, version, host, site } = status;
         context.output().line(&format!(
             "daemon {version} serves {}\n  process {pid} on {}\n  socket {}",
             TerminalText(state_dir),
             TerminalText(host),
             TerminalText(socket)
         ))?;
+        for line in site.iter().flat_map(site_lines) {
+            context.output().line(&line)?;
+        }
     }
     Ok(Exit::Done)
+}
+
+/// The site that a daemon goes by, and why it goes by no newer one.
+fn site_lines(site: &SiteStatus) -> Vec<String> {
+    let sources = if site.sources.is_empty() {
+        "no site file".to_owned()
+    } else {
+        TerminalText(&site.sources.join(", ")).to_string()
+    };
+    let mut lines = vec![format!("  site    {sources}, as of {}", moment(site.read_at))];
+    if let (Some(why), Some(since)) = (&site.trouble, site.trouble_since) {
+        let since = moment(since);
+        lines.push(format!("  its files cannot be used since {since}: {}", TerminalText(why)));
+    }
+    lines
 }
 
 /// Whether a daemon that answers no more is still draining.

@@ -163,6 +163,11 @@ async fn daemon(client: &Client<'_>) -> Finding {
     }
     match client.get::<DaemonStatus>("/daemon").await {
         Ok(status) if status.version == env!("CARGO_PKG_VERSION") => {
+            if let Some(why) = status.site.and_then(|site| site.trouble) {
+                let told = format!("it goes by the site as it was before: {why}");
+                let mend = "mend the file: the daemon takes it up by itself";
+                return Finding::bad(WHAT, told, mend);
+            }
             Finding::fine(WHAT, format!("process {} on {}", status.pid, status.host))
         }
         Ok(status) => Finding::note(

@@ -71,7 +71,7 @@ pub struct Cli {
 }
 
 /// Flags of every verb.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Options of every verb")]
 pub struct Global {
     /// Site config file, over the one in /etc/trainyard

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -14,9 +15,12 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, FOUND_FRESH_AT_START};
 use crate::cli::submit::duration;
-use crate::daemon::{Holder, LeaseError, Paths, ServeConfig, ServeError, serve, serve_once};
+use crate::daemon::{
+    Holder, LeaseError, Paths, ServeConfig, ServeError, SiteFiles, SiteSource, serve, serve_once,
+};
+use crate::domain::site::Site;
 use crate::domain::units::Seconds;
-use crate::files::ProcessId;
+use crate::files::{LoadedSite, ProcessId, SiteStamp};
 use crate::hands::InProcess;
 use crate::store::StoreError;
 
@@ -49,13 +53,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::internal(&error))?;
-    let config = config(context, args, runtime.handle())?;
+    let reload = Arc::<Notify>::default();
+    let config = config(context, args, Arc::clone(&reload), runtime.handle())?;
     if args.once {
         return once(context, runtime.block_on(serve_once(config)));
     }
     let served = runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        end_on_signals(&shutdown)?;
+        heed_signals(&shutdown, reload)?;
         let ready = || {
             if let Some(log) = &log {
                 // From here on nobody reads what this process says but in its log.
@@ -134,12 +139,16 @@ const ELSEWHERE: &str = "make room or mend its permissions, or give another plac
 fn config(
     context: &Context,
     args: &Args,
+    reload: Arc<Notify>,
     runtime: &tokio::runtime::Handle,
 ) -> Result<ServeConfig, CliError> {
     let surroundings = &context.surroundings;
     // What a daemon starts with stays in force until it ends; one pass from cron is over at once.
     let fresh = if args.once { FOUND_FRESH } else { FOUND_FRESH_AT_START };
     let process = ProcessId::current().map_err(|error| CliError::internal(&error))?;
+    let files = Reader(context.clone());
+    // Before they are read: what changes meanwhile is seen later.
+    let stamp = files.stamp();
     let site = context.site_found_within(fresh)?;
     Ok(ServeConfig {
         paths: Paths {
@@ -147,8 +156,8 @@ fn config(
             socket: context.socket(),
             site_asked: context.site_asked(),
         },
-        slurm_variables: context.daemon_environment(&site.site),
         site,
+        site_source: SiteSource { files: Arc::new(files), stamp, reload },
         asker: surroundings.asker.clone(),
         holder: Holder { host: surroundings.host.clone(), process },
         clock: Arc::clone(&surroundings.clock),
@@ -159,6 +168,31 @@ fn config(
         idle_after: args.detached.then(|| Duration::from_secs(args.idle_after.0)),
         take_over: false,
     })
+}
+
+/// Reads the site's files for a daemon, as every command does.
+struct Reader(Context);
+
+impl SiteFiles for Reader {
+    fn stamp(&self) -> SiteStamp {
+        SiteStamp::of(&self.0.site_paths())
+    }
+
+    fn read(&self) -> Result<LoadedSite, String> {
+        let loaded =
+            self.0.site_with_problems(FOUND_FRESH_AT_START).map_err(|error| error.message)?;
+        let Some(first) = loaded.problems.first() else { return Ok(loaded) };
+        let more = match loaded.problems.len() {
+            1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        let place = first.place.map(|place| format!("{}: ", loaded.sources.locate(place)));
+        Err(format!("{}{}{more}", place.unwrap_or_default(), first.message))
+    }
+
+    fn slurm_variables(&self, site: &Site) -> Vec<(String, String)> {
+        self.0.daemon_environment(site)
+    }
 }
 
 /// Leaves the terminal and the directory of the command that started us; gives the log to write to.
@@ -195,9 +229,9 @@ fn start_logging(context: &Context, log: Option<&File>) -> Result<(), CliError> 
     Ok(())
 }
 
-/// SIGTERM and SIGINT drain; SIGHUP is for a reload that is not built yet, and must not kill. A file that reaches
-/// `ulimit -f` is an error of its write, like a full disk.
-fn end_on_signals(shutdown: &CancellationToken) -> Result<(), CliError> {
+/// SIGTERM and SIGINT drain; SIGHUP has the site's files read again. A file that reaches `ulimit -f` is an error of its
+/// write, like a full disk.
+fn heed_signals(shutdown: &CancellationToken, reload: Arc<Notify>) -> Result<(), CliError> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
@@ -208,7 +242,7 @@ fn end_on_signals(shutdown: &CancellationToken) -> Result<(), CliError> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hang_up.recv() => {}
+                _ = hang_up.recv() => reload.notify_one(),
                 _ = too_long.recv() => {}
             }
         }

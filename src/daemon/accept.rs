@@ -130,7 +130,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     let SubmitRequest { spec, key, if_active, meant, code, requirements, rerun_of } = request;
     let given = Given { code, requirements };
     let owner = world.asker.user.clone();
-    let Checked { sources, outcome, digest } = spec.check(&world.site.site, &world.asker);
+    let Checked { sources, outcome, digest } = spec.check(world.in_force().site(), &world.asker);
     if let Some(key) = &key {
         check_key(key)?;
         if let Some(known) = world.store.with_key(owner.clone(), key.clone()).await? {
@@ -162,7 +162,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         }
     }
     if let Some(problem) = no_sbatch {
-        let sources = Box::new(world.site.sources.clone());
+        let sources = Box::new(world.in_force().loaded.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
     let gathered = gather(world, &resolved, (&capture, given), sources).await?;
@@ -205,7 +205,7 @@ fn check_place(
     meant: Option<Destination>,
 ) -> Result<(), AcceptError> {
     let here = Destination::of(resolved);
-    match (meant, &world.site.silence) {
+    match (meant, &world.in_force().loaded.silence) {
         (Some(meant), _) if meant != here => Err(AcceptError::Elsewhere { meant, here }),
         (_, Some(why)) if choice == Choice::OnlyLocal => Err(AcceptError::SlurmSilent(why.clone())),
         _ => Ok(()),
@@ -215,7 +215,7 @@ fn check_place(
 /// Whether the run's cluster has no sbatch where the site says: the run would wait for ever.
 async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Problem> {
     let name = resolved?.compute.target.cluster();
-    let cluster = world.site.site.cluster.as_ref()?.get(name)?.clone();
+    let cluster = world.in_force().site().cluster.as_ref()?.get(name)?.clone();
     let place = cluster.sbatch.as_ref().or(cluster.commands.as_ref());
     let place = place.map_or_else(PathBuf::new, |said| PathBuf::from(&said.value));
     let look = move |_: &dyn Hands| Ok(verify_commands(&cluster));
@@ -263,9 +263,9 @@ async fn make_run_dir(
 async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, StoreError> {
     let (run, resolved, run_dir) = (new.id, new.resolved.clone(), new.run_dir.clone());
     let cluster = resolved.compute.target.cluster();
-    let is_counted = Limits::of(&world.site.site).count(&Demand::of(&new.owner, &resolved));
+    let is_counted = Limits::of(world.in_force().site()).count(&Demand::of(&new.owner, &resolved));
     let starts_at_once = !is_counted && resolved.environment.requirements.is_none();
-    let scheduler = world.schedulers.get(cluster).filter(|_| starts_at_once);
+    let scheduler = world.scheduler(cluster).filter(|_| starts_at_once);
     if scheduler.is_some() {
         let avoided = nodes::avoided(world, &Run::accepted(run), &resolved).await?;
         new.start = Some(calls::start(world, &resolved, avoided));
@@ -277,7 +277,7 @@ async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, Stor
         Acceptance::Recorded(recorded) => recorded.intent.as_ref(),
         Acceptance::KeyTaken(_) | Acceptance::Active(_) | Acceptance::OverBudget(_) => None,
     };
-    if let (Some(intent), Some(scheduler), Some(under_way)) = (intent, scheduler, under_way) {
+    if let (Some(intent), Some(scheduler), Some(under_way)) = (intent, &scheduler, under_way) {
         let (name, resolved, run_dir) = (&resolved.name, &resolved, &run_dir);
         let submitted = Submitted { run, name, resolved, run_dir, scheduler };
         calls::begin(under_way, &submitted, intent.clone());

@@ -50,7 +50,7 @@ impl Due {
         let now = world.clock.now();
         let (accounts, next) = world.store.accounts_due(RUNS_MAX, now).await?;
         let is_told = |account: &Account| {
-            let scheduler = world.schedulers.get(&account.cluster);
+            let scheduler = world.scheduler(&account.cluster);
             scheduler.is_some_and(|scheduler| scheduler.keeps_accounts())
         };
         let (accounts, untold): (Vec<_>, Vec<_>) = accounts.into_iter().partition(is_told);

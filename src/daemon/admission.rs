@@ -48,7 +48,7 @@ pub(super) async fn admit_waiting(
         .filter(|row| row.run.state.depends_on_scheduler())
         .map(|row| Demand::of(&row.owner, &row.resolved))
         .collect();
-    let limits = Limits::of(&world.site.site);
+    let limits = Limits::of(world.in_force().site());
     let is_paid = waiting.iter().any(|waiting| waiting.asked.is_some());
     let ledger = if is_paid { world.store.ledger().await? } else { Ledger::new() };
     for (run, admission) in admit(&waiting, &live, &limits, ledger) {
@@ -86,7 +86,7 @@ async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError
 /// Records the intent to submit, then asks the scheduler. Gives whether it came to that.
 async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
     let cluster = row.resolved.compute.target.cluster();
-    let Some(scheduler) = world.schedulers.get(cluster) else {
+    let Some(scheduler) = world.scheduler(cluster) else {
         let why = format!("the cluster `{cluster}` is not in the site config any more");
         wait(world, row, why).await?;
         return Ok(false);
@@ -115,7 +115,7 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
     };
     point("intent_recorded");
     world.changed();
-    calls::begin(under_way, &Submitted::of(row, scheduler), intent);
+    calls::begin(under_way, &Submitted::of(row, &scheduler), intent);
     Ok(true)
 }
 
@@ -141,7 +141,7 @@ async fn call_again(
         let policy = world.policy(&row.resolved);
         let waits = unreachable.again_at.is_some();
         let is_due = waits && (is_reachable || unreachable.is_due(&policy, now));
-        let Some(scheduler) = world.schedulers.get(cluster).filter(|_| is_due) else { continue };
+        let Some(scheduler) = world.scheduler(cluster).filter(|_| is_due) else { continue };
         let token = submission.token.clone();
         let under_way = UnderWay::begin(world, &token);
         if world.store.intend_again(row.run.id, world.host.clone(), policy, now).await? {
@@ -150,7 +150,7 @@ async fn call_again(
             // The same call: with what it was told before.
             let avoided = submission.avoided.clone();
             let intent = Intent { submission: submission.id, job_name, avoided };
-            calls::begin(under_way, &Submitted::of(row, scheduler), intent);
+            calls::begin(under_way, &Submitted::of(row, &scheduler), intent);
             called += 1;
         }
     }

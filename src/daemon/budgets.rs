@@ -21,10 +21,11 @@ use crate::store::{LedgerEntry, RunRow, StoreError};
 pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Asked> {
     /// Until a job that is killed is over in the scheduler's eyes.
     const CLEARED: Seconds = Seconds(60);
-    let budget = world.site.site.budget(resolved.project.as_deref()?)?;
+    let in_force = world.in_force();
+    let budget = in_force.site().budget(resolved.project.as_deref()?)?;
     let compute = &resolved.compute;
     let limit = compute.time_limit.map(|limit| limit.0);
-    let scheduler = world.schedulers.get(compute.target.cluster());
+    let scheduler = world.scheduler(compute.target.cluster());
     let beyond = scheduler.map_or(Seconds(0), |scheduler| scheduler.ends_late_by());
     let longest = limit.map_or(SECONDS_MAX, |limit| limit.0.saturating_add(beyond.0 + CLEARED.0));
     let amount = Amount::clamped(of_start(resolved, longest, now)?);
@@ -42,8 +43,9 @@ pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Optio
 /// Enters what the site says of budgets now.
 pub(super) async fn grant(world: &World) -> Result<(), StoreError> {
     let now = world.clock.now();
+    let in_force = world.in_force();
     let budgets: Vec<(Account, Amount)> =
-        world.site.site.budgets().map(|budget| (budget.account(now), budget.amount)).collect();
+        in_force.site().budgets().map(|budget| (budget.account(now), budget.amount)).collect();
     if budgets.is_empty() { Ok(()) } else { world.store.grant(budgets, now).await }
 }
 
@@ -106,7 +108,8 @@ pub async fn budgets(
     world: &World,
     project: Option<&str>,
 ) -> Result<Option<Vec<BudgetView>>, StoreError> {
-    let site = &world.site.site;
+    let in_force = world.in_force();
+    let site = in_force.site();
     let ledger = world.store.ledger().await?;
     let now = world.clock.now();
     let view = |budget: &Budget| {
@@ -129,7 +132,8 @@ pub async fn ledger(
     project: Option<String>,
     limit: u32,
 ) -> Result<Option<Vec<LedgerEntry>>, StoreError> {
-    let projects = world.site.site.project.as_ref();
+    let in_force = world.in_force();
+    let projects = in_force.site().project.as_ref();
     let is_known = |name: &String| projects.is_some_and(|projects| projects.get(name).is_some());
     let is_known = project.as_ref().is_none_or(is_known);
     let entries = world.store.entries(project, limit).await?;

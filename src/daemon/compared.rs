@@ -22,7 +22,7 @@ pub enum CompareError {
 pub async fn compare_accounts(world: &World, filter: Filter) -> Result<Compared, CompareError> {
     let period = filter.ran.unwrap_or_default();
     let mut by_cluster: BTreeMap<String, Vec<OurStart>> =
-        world.schedulers.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
+        world.in_force().schedulers.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
     let mut before = filter.before;
     loop {
         let page = world.store.list(Filter { before, ..filter.clone() }).await?;
@@ -39,7 +39,7 @@ pub async fn compare_accounts(world: &World, filter: Filter) -> Result<Compared,
         let jobs: Vec<JobKey> = jobs.into_iter().collect();
         let oldest = known.iter().map(|one| one.start.started_at).min();
         let since = period.since.or(oldest).unwrap_or(now);
-        let found = match world.schedulers.get(&cluster) {
+        let found = match world.scheduler(&cluster) {
             Some(scheduler) => scheduler.accounts(&jobs, since).await,
             None => Ok(None),
         };

@@ -61,7 +61,7 @@ impl Looks {
 
 async fn look(world: &World, cluster: String, asked: Vec<Asked>) -> Answered {
     let (asked_at, until) = (world.clock.now(), tokio::time::Instant::now() + world.look_patience);
-    let answer = match world.schedulers.get(&cluster) {
+    let answer = match world.scheduler(&cluster) {
         Some(scheduler) => scheduler.look(&asked).await,
         None => Err(Silence {
             who: cluster.clone(),

@@ -44,7 +44,7 @@ impl Nodes {
     /// As they are now. Nobody waits for a scheduler longer than for its jobs.
     async fn now(&self, world: &World, cluster: &str) -> Shown {
         let silence = |why: &str| Silence { who: cluster.to_owned(), why: why.to_owned() };
-        let shown = match world.schedulers.get(cluster) {
+        let shown = match world.scheduler(cluster) {
             Some(scheduler) => {
                 match tokio::time::timeout(world.look_patience, scheduler.nodes()).await {
                     Ok(nodes) => nodes.map(Arc::new),
@@ -114,7 +114,7 @@ pub(super) async fn see_hardware(world: &World, live: &LiveRuns, seen: &mut Hash
         for names in all.filter(is_new) {
             let Ok(nodes) = world.nodes.recent(world, cluster).await else { continue };
             let asked = (cluster, row.resolved.compute.class.as_str());
-            let hardware = Hardware::of(names, &nodes, &world.site.site, asked);
+            let hardware = Hardware::of(names, &nodes, world.in_force().site(), asked);
             seen.hardware.extend(hardware.map(|hardware| (names.clone(), hardware)));
         }
     }
@@ -122,7 +122,7 @@ pub(super) async fn see_hardware(world: &World, live: &LiveRuns, seen: &mut Hash
 
 /// Since when failures count.
 fn remembered_since(world: &World) -> Timestamp {
-    let expiry = world.site.site.bad_node_expiry();
+    let expiry = world.in_force().site().bad_node_expiry();
     let expiry = SignedDuration::from_secs(i64::try_from(expiry.0).unwrap_or(i64::MAX));
     world.clock.now().saturating_sub(expiry).unwrap_or(Timestamp::MIN)
 }
@@ -145,7 +145,7 @@ pub(super) async fn kept_away_from(
     let failures = failures(world, &row.resolved).await?;
     let avoided: BTreeSet<NodeName> =
         of_run(&failures, row.run.id).into_iter().map(|failure| failure.node.clone()).collect();
-    let mut bad = BadNode::all(&failures, world.site.site.bad_node_expiry());
+    let mut bad = BadNode::all(&failures, world.in_force().site().bad_node_expiry());
     bad.retain(|bad| avoided.contains(&bad.node));
     Ok(bad)
 }
@@ -153,7 +153,7 @@ pub(super) async fn kept_away_from(
 /// All nodes that failed and are not forgotten.
 pub async fn bad_nodes(world: &World) -> Result<Vec<BadNode>, StoreError> {
     let failures = world.store.bad_nodes(remembered_since(world)).await?;
-    Ok(BadNode::all(&failures, world.site.site.bad_node_expiry()))
+    Ok(BadNode::all(&failures, world.in_force().site().bad_node_expiry()))
 }
 
 /// Forgets these nodes, or all. Gives what was known of them; where some of them are not known, which those are.
@@ -163,7 +163,7 @@ pub async fn clear_bad_nodes(
 ) -> Result<Result<Vec<BadNode>, Vec<NodeName>>, StoreError> {
     let moments = (remembered_since(world), world.clock.now());
     let cleared = world.store.clear_bad_nodes(nodes, moments).await?;
-    Ok(cleared.map(|failures| BadNode::all(&failures, world.site.site.bad_node_expiry())))
+    Ok(cleared.map(|failures| BadNode::all(&failures, world.in_force().site().bad_node_expiry())))
 }
 
 /// Which nodes the next attempt of a run keeps away from.
@@ -216,7 +216,7 @@ async fn tell_scheduler(world: &World, row: &RunRow) -> Result<Avoided, StoreErr
         return Ok(avoided);
     }
     let exclude = excluded(&row.resolved.compute, &avoided.nodes);
-    let told = match world.schedulers.get(&submission.cluster) {
+    let told = match world.scheduler(&submission.cluster) {
         Some(scheduler) => scheduler.exclude(&attempt.job, &submission.token, &exclude).await,
         None => return Ok(avoided),
     };

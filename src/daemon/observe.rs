@@ -362,7 +362,7 @@ pub(super) async fn orphaned(
         is_here: call.host.as_ref() == Some(&world.host),
         called_at: call.called_at,
     };
-    let may_still_submit = match world.schedulers.get(cluster) {
+    let may_still_submit = match world.scheduler(cluster) {
         Some(scheduler) => scheduler.may_still_submit(&orphan).await,
         None => true,
     };

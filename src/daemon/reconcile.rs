@@ -244,7 +244,7 @@ async fn deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy
 /// Does what was decided. What fails here is done again by the next pass.
 pub(super) async fn perform(world: &World, run: &Run, act: Act) {
     let Act::Cancel { job, token, grace } = act;
-    let Some(scheduler) = world.schedulers.get(&job.cluster) else {
+    let Some(scheduler) = world.scheduler(&job.cluster) else {
         error!(run.id = run.id.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");
         return;
     };
@@ -273,7 +273,7 @@ fn over(decision: &Decision) -> Vec<JobKey> {
 
 async fn forget(world: &World, job: &JobKey) {
     world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).remove(job);
-    if let Some(scheduler) = world.schedulers.get(&job.cluster) {
+    if let Some(scheduler) = world.scheduler(&job.cluster) {
         scheduler.forget(job).await;
     }
 }

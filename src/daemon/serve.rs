@@ -15,18 +15,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::daemon::budgets;
+use crate::daemon::in_force::{self, SiteSource};
 use crate::daemon::lease::{Holder, Lease, LeaseError};
 use crate::daemon::reconcile::{PassReport, pass};
 use crate::daemon::state_dir::StateDirError;
 use crate::daemon::ticker;
 use crate::daemon::world::{Paths, World, WorldParts};
-use crate::domain::keys::Named;
 use crate::domain::resolve::Asker;
 use crate::domain::site::LOCAL;
 use crate::files::LoadedSite;
 use crate::local::LocalScheduler;
 use crate::ports::{Clock, Hands, Scheduler};
-use crate::slurm::{Account, SlurmScheduler};
 use crate::store::{Store, StoreError};
 
 /// Everything the daemon is started with.
@@ -43,8 +42,8 @@ pub struct ServeConfig {
     pub environment: Vec<(String, String)>,
     /// What builds find in theirs.
     pub build_environment: Vec<(String, String)>,
-    /// Of which Slurm's commands are given what their site keeps.
-    pub slurm_variables: Vec<(String, String)>,
+    /// Where the site comes from, to be read again.
+    pub site_source: SiteSource,
     /// How long the daemon stays when nobody needs it; for ever when `None`.
     pub idle_after: Option<Duration>,
     pub take_over: bool,
@@ -73,7 +72,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     /// squeue takes some milliseconds, sacct about a hundred.
     const LOOK_PATIENCE: Duration = Duration::from_millis(500);
-    let idle_after = config.idle_after;
+    let (idle_after, source) = (config.idle_after, config.site_source.clone());
     let (world, lease) = build(config, LOOK_PATIENCE)?;
     budgets::grant(&world).await?;
     let (listener, name) = listen(&world.paths.socket)?;
@@ -84,6 +83,7 @@ pub async fn serve(
     let mut server = tokio::spawn(async move { server.await });
     info!(pid = std::process::id(), "serving {}", world.paths.state.path().display());
     ready();
+    tokio::spawn(in_force::keep_up(Arc::clone(&world), source, shutdown.clone()));
     let ended = ticker::run(&world, &lease, idle_after, &shutdown).await;
     info!("draining: {ended:?}");
     shutdown.cancel();
@@ -140,7 +140,7 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         program,
         environment,
         build_environment,
-        slurm_variables,
+        site_source,
         take_over,
         ..
     } = config;
@@ -157,12 +157,12 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
     );
     let local: Arc<dyn Scheduler> = Arc::new(local);
     let mut schedulers = HashMap::from([(LOCAL.to_owned(), local)]);
-    for (name, settings) in site.site.cluster.iter().flat_map(Named::iter) {
-        let (hands, clock) = (Arc::clone(&hands), Arc::clone(&clock));
-        let cluster = (name, settings);
-        let slurm = SlurmScheduler::new(hands, clock, cluster, account(&asker), &slurm_variables);
-        schedulers.insert(name.to_owned(), Arc::new(slurm));
-    }
+    schedulers.extend(in_force::schedulers(
+        &site.site,
+        (&hands, &clock),
+        &asker,
+        &site_source.files.slurm_variables(&site.site),
+    ));
     let parts = WorldParts {
         store,
         clock,
@@ -176,13 +176,6 @@ fn build(config: ServeConfig, look_patience: Duration) -> Result<(Arc<World>, Le
         build_environment,
     };
     Ok((Arc::new(World::new(parts)), lease))
-}
-
-/// Whom Slurm's commands are run for, as the user database has them.
-fn account(asker: &Asker) -> Account {
-    let entry = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(asker.uid)).ok().flatten();
-    let shell = entry.map_or_else(|| PathBuf::from("/bin/sh"), |entry| entry.shell);
-    Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell }
 }
 
 /// Which socket it is: device and inode.

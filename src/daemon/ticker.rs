@@ -8,6 +8,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
+use crate::daemon::in_force;
 use crate::daemon::lease::Lease;
 use crate::daemon::reconcile::{PassReport, pass};
 use crate::daemon::world::World;
@@ -41,6 +42,7 @@ pub(super) async fn run(
     let mut changes = world.changes.subscribe();
     loop {
         changes.mark_unchanged();
+        in_force::take_up(world).await;
         let report = told(pass(world).await, &mut trouble);
         let idle = idle_after.filter(|_| report.live == 0 && world.tasks.is_empty());
         let due = match idle {

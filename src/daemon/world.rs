@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::daemon::builds::Builds;
 use crate::daemon::environments::Taken;
+use crate::daemon::in_force::{InForce, Next, SiteNews};
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::nodes::Nodes;
@@ -60,10 +61,13 @@ pub struct World {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub hands: Arc<dyn Hands>,
-    pub schedulers: HashMap<String, Arc<dyn Scheduler>>,
-    pub site: LoadedSite,
-    /// When the daemon began to go by that site.
-    pub site_read_at: jiff::Timestamp,
+    in_force: RwLock<Arc<InForce>>,
+    /// What was read of the site's files, and is not in force yet.
+    pub(super) next_site: Mutex<Option<Next>>,
+    /// Has the site's files looked at, by somebody who waits for [`World::site_news`].
+    pub(super) site_look: Notify,
+    /// What the last look at them came to.
+    pub site_news: watch::Sender<SiteNews>,
     pub asker: Asker,
     pub paths: Paths,
     /// Makes the next pass come sooner; carries nothing.
@@ -133,13 +137,15 @@ impl World {
             look_patience,
             build_environment,
         } = parts;
+        let in_force = InForce { loaded: site, read_at: clock.now(), schedulers };
         Self {
             store,
-            site_read_at: clock.now(),
             clock,
             hands,
-            schedulers,
-            site,
+            in_force: RwLock::new(Arc::new(in_force)),
+            next_site: Mutex::default(),
+            site_look: Notify::new(),
+            site_news: watch::Sender::default(),
             asker,
             paths,
             nudge: Notify::new(),
@@ -167,12 +173,17 @@ impl World {
         }
     }
 
-    /// Whether the site's files say something else by now than when the daemon read them.
-    pub async fn has_newer_site(&self) -> bool {
-        let site = self.site.clone();
-        let look = move |_: &dyn Hands| Ok(site.is_changed());
-        // Files that are silent are not held to be changed.
-        self.with_hands(self.paths.state.path(), look).await.unwrap_or(false)
+    /// The site that the daemon goes by at this moment. Whoever decides by several of its keys asks once.
+    pub fn in_force(&self) -> Arc<InForce> {
+        Arc::clone(&self.in_force.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn go_by(&self, next: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+    }
+
+    pub fn scheduler(&self, cluster: &str) -> Option<Arc<dyn Scheduler>> {
+        self.in_force().schedulers.get(cluster).cloned()
     }
 
     /// Tells those who wait that something was recorded.
@@ -231,7 +242,9 @@ impl World {
     pub(super) fn waits(&self, cluster: &str) -> (Seconds, Seconds) {
         const IN_DOUBT_WAIT: Seconds = Seconds(60);
         const ABSENT_GRACE: Seconds = Seconds(15 * 60);
-        let settings = self.site.site.cluster.as_ref().and_then(|clusters| clusters.get(cluster));
+        let in_force = self.in_force();
+        let clusters = in_force.site().cluster.as_ref();
+        let settings = clusters.and_then(|clusters| clusters.get(cluster));
         let in_doubt_wait = settings.and_then(|settings| settings.in_doubt_wait.as_ref());
         let in_doubt_wait = match in_doubt_wait {
             Some(wait) => wait.value,
@@ -241,7 +254,7 @@ impl World {
         let absent_grace = settings
             .and_then(|settings| settings.lost_after.as_ref())
             .map(|asked| asked.value)
-            .or_else(|| self.schedulers.get(cluster).map(|scheduler| scheduler.absent_grace()))
+            .or_else(|| self.scheduler(cluster).map(|scheduler| scheduler.absent_grace()))
             .unwrap_or(ABSENT_GRACE);
         (in_doubt_wait, absent_grace)
     }
@@ -251,7 +264,7 @@ impl World {
         /// Beyond the time a cancelled job has to end.
         const PATIENCE_SECONDS: u64 = 30;
         let cluster = resolved.compute.target.cluster();
-        let scheduler = self.schedulers.get(cluster);
+        let scheduler = self.scheduler(cluster);
         let (in_doubt_wait, absent_grace) = self.waits(cluster);
         Policy {
             max_restarts: resolved.failure.max_restarts,

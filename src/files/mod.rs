@@ -10,5 +10,7 @@ mod spec;
 pub use process::ProcessId;
 pub use requirements::capture_requirements;
 pub use secrets::{SecretsFault, read_secrets};
-pub use site::{FoundLayer, FoundSite, LoadedSite, SitePaths, Sought, load_site, verify_commands};
+pub use site::{
+    FoundLayer, FoundSite, LoadedSite, SitePaths, SiteStamp, Sought, load_site, verify_commands,
+};
 pub use spec::{LoadError, read_spec, verify};

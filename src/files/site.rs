@@ -59,13 +59,32 @@ pub struct LoadedSite {
     pub silence: Option<String>,
 }
 
-impl LoadedSite {
-    /// Whether a file that was read says something else by now. One that cannot be read now is not held to be changed.
-    pub fn is_changed(&self) -> bool {
-        let files = self.sources.0.iter().filter(|source| Path::new(&source.name).is_absolute());
-        files.into_iter().any(|source| {
-            std::fs::read_to_string(&source.name).is_ok_and(|text| text != source.text)
-        })
+/// What tells, without reading them, that the layers of a site config are others than before: which files there are, and of
+/// each its time, size and inode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteStamp(Vec<(PathBuf, Option<FileStamp>)>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct FileStamp {
+    changed: (i64, i64),
+    size: u64,
+    inode: u64,
+}
+
+impl SiteStamp {
+    pub fn of(paths: &SitePaths) -> Self {
+        let drop_ins = system_files(&paths.system).unwrap_or_default();
+        let user = paths.asked.as_ref().unwrap_or(&paths.own);
+        let stamp = |file: PathBuf| {
+            let meta = file.metadata().ok();
+            let stamp = meta.map(|meta| FileStamp {
+                changed: (meta.ctime(), meta.ctime_nsec()),
+                size: meta.size(),
+                inode: meta.ino(),
+            });
+            (file, stamp)
+        };
+        Self(drop_ins.into_iter().chain([user.clone()]).map(stamp).collect())
     }
 }
 

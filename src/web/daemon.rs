@@ -3,11 +3,13 @@
 use axum::Json;
 use axum::extract::State;
 
-use crate::api::DaemonStatus;
+use crate::api::{DaemonStatus, SiteStatus};
 use crate::web::App;
 
 pub(super) async fn status(State(app): State<App>) -> Json<DaemonStatus> {
     let paths = &app.world.paths;
+    let (in_force, news) = (app.world.in_force(), app.world.site_news.borrow().clone());
+    let sources = in_force.loaded.sources.0.iter().map(|source| source.name.clone());
     Json(DaemonStatus {
         pid: std::process::id(),
         socket: paths.socket.display().to_string(),
@@ -16,6 +18,12 @@ pub(super) async fn status(State(app): State<App>) -> Json<DaemonStatus> {
         host: nix::unistd::gethostname()
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
+        site: Some(SiteStatus {
+            sources: sources.collect(),
+            read_at: in_force.read_at,
+            trouble: news.trouble.as_ref().map(|trouble| trouble.why.clone()),
+            trouble_since: news.trouble.as_ref().map(|trouble| trouble.since),
+        }),
     })
 }
 

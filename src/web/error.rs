@@ -3,7 +3,6 @@
 use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::Timestamp;
 use tracing::error;
 
 use crate::api::{ErrorCode, ProblemBody};
@@ -14,8 +13,8 @@ use crate::store::StoreError;
 pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
 
 /// What helps where client and daemon do not go by the same site.
-const OLDER_SITE: &str = "the daemon goes by the site as it was when it started: `trainyard daemon stop`, and the next \
-                          command starts one that goes by the site of now";
+const OLDER_SITE: &str = "the daemon goes by what it found when it started: `trainyard daemon stop`, and the next \
+                          command starts one that goes by what is found now";
 
 /// An error with its public body.
 #[derive(Debug)]
@@ -32,14 +31,6 @@ impl ApiError {
             sources: None,
         };
         Self(Box::new(body))
-    }
-
-    /// What was asked for may be in the site's files by now.
-    pub(super) fn older_site(self, read_at: Timestamp) -> Self {
-        self.hint(format!(
-            "the daemon read the site's files at {read_at:.0}, and they were changed since: it goes by them once \
-             `trainyard serve` is started again; `trainyard daemon stop` ends the one that runs"
-        ))
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {

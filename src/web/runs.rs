@@ -1,5 +1,6 @@
 //! Runs: submit, list, show, wait, cancel.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -33,15 +34,10 @@ pub(super) async fn submit(
 ) -> Result<(StatusCode, Json<SubmitAnswer>), ApiError> {
     // The acceptance is finished even when the client goes away in the middle.
     let world = app.world.clone();
-    let accepting = app.world.tasks.spawn(async move { Box::pin(accept(&world, request)).await });
+    let accepting = app.world.tasks.spawn(async move { accept_by_newest(&world, request).await });
     let accepted =
         accepting.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
-    let accepted = match accepted {
-        Err(error @ AcceptError::Invalid { .. }) if app.world.has_newer_site().await => {
-            return Err(ApiError::from(error).older_site(app.world.site_read_at));
-        }
-        accepted => accepted?,
-    };
+    let accepted = accepted?;
     let run = view(&app.world, accepted.run()).await?;
     let mut warnings = Vec::new();
     let outcome = match accepted {
@@ -54,6 +50,21 @@ pub(super) async fn submit(
     };
     let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(SubmitAnswer { run, outcome, warnings })))
+}
+
+/// What the daemon would refuse may be in the site's files by now: whoever changed them does not wait for its next look.
+async fn accept_by_newest(
+    world: &Arc<World>,
+    request: SubmitRequest,
+) -> Result<Accepted, AcceptError> {
+    let refused = match Box::pin(accept(world, request.clone())).await {
+        Err(error @ (AcceptError::Invalid { .. } | AcceptError::Elsewhere { .. })) => error,
+        accepted => return accepted,
+    };
+    if world.has_taken_up_a_newer_site().await {
+        return Box::pin(accept(world, request)).await;
+    }
+    Err(refused)
 }
 
 #[derive(Debug, Deserialize)]

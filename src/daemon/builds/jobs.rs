@@ -93,7 +93,7 @@ pub(super) fn begin(world: &Arc<World>, key: &Key, order: Order) {
 async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), String> {
     let Some(on) = order.job() else { return Ok(()) };
     let cluster = on.compute.target.cluster().to_owned();
-    let scheduler = world.schedulers.get(&cluster);
+    let scheduler = world.scheduler(&cluster);
     let scheduler = scheduler.ok_or_else(|| format!("there is no cluster `{cluster}`"))?;
     order.write(world).await.map_err(|silence| silence.to_string())?;
     let told = |error: StoreError| crate::chain(&error);
@@ -275,9 +275,9 @@ async fn unwanted(world: &World, build: &BuildJob, answer: &Answer) -> bool {
     if matches!(next, Next::Again | Next::Over(_)) {
         return false;
     }
-    let Some(scheduler) = world.schedulers.get(&build.cluster) else { return true };
+    let Some(scheduler) = world.scheduler(&build.cluster) else { return true };
     for job in alive(&shown).chain(known) {
-        cancel(world, scheduler, build, job).await;
+        cancel(world, &scheduler, build, job).await;
     }
     true
 }

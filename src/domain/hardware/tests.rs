@@ -19,6 +19,7 @@ fn node(name: &str, kind: &str, cpus: u32) -> Node {
         memory: 8000,
         gpus: vec![(Some(kind.into()), 2)],
         features: vec![if is_slow { "slow" } else { "fast" }.into(), "rack7".into()],
+        available: Vec::new(),
     }
 }
 

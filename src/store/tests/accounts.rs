@@ -17,7 +17,7 @@ async fn over(yard: &Yard, cluster: &str, elapsed_seconds: Option<u64>) -> RunId
     let row = yard.row(id).await;
     let start = Start { cluster: cluster.into(), ..start(1) };
     let intending = Intending { run: row.run, run_dir: row.run_dir, owner: row.owner, start };
-    yard.store.intend(intending, t(0)).await.unwrap();
+    yard.store.intend(intending, t(0)).await.unwrap().unwrap();
     yard.tell(id, Event::Acknowledged { job: key(), notices: String::new() }, t(1)).await;
     let ended = Sighting {
         job: key(),

@@ -133,7 +133,8 @@ fn documents_say_what_the_texts_say() {
         metrics.as_array().unwrap().iter().map(|point| point["value"].as_f64().unwrap()).collect();
     assert_eq!(values, [0.9, 0.8, 0.7, 0.6, 0.5]);
     let status = env.line("daemon status --json").success().json();
-    check_keys(&status, "pid socket state_dir version host");
+    check_keys(&status, "pid socket state_dir version host site");
+    check_keys(&status["site"], "sources read_at trouble trouble_since");
     assert_eq!(
         status["pid"].as_i64().map(i32::try_from),
         env.daemon_pid().map(|pid| Ok(pid.as_raw()))

@@ -144,15 +144,26 @@ fn a_daemon_of_another_site_does_not_put_a_run_elsewhere() {
     let env = TestEnv::new();
     env.bash_spec("run", "exit 0\n");
     drop(env.line("submit run.toml --key k --wait").success());
-    let site = "[site]\ndefault_class = 'c'\n[cluster.big]\n[class.c]\ndefault_time = '1h'\n";
-    env.write(".config/trainyard/site.toml", site);
-    let refused = env.line("submit run.toml").ended(11);
+    // A Slurm that is configured only now: no file has changed, so the daemon does not know of it.
+    let config = "AccountingStorageType = accounting_storage/none\nClusterName = big\nSLURM_VERSION = 22.05.8";
+    let partition = "PartitionName=c AllowGroups=ALL Default=YES MaxNodes=1 MaxTime=UNLIMITED MinNodes=0 State=UP";
+    let scontrol =
+        format!("case $* in *config) echo '{config}' ;; *) echo '{partition}' ;; esac\n");
+    env.program("slurm/scontrol", &scontrol);
+    env.program("slurm/sinfo", "echo 'c|1|8|8000|(null)'\n");
+    std::fs::remove_file(record(&env)).unwrap();
+    let said = |line: &str| {
+        let mut command = env.command();
+        command.env("PATH", TestEnv::path(&env.home().join("slurm")));
+        Said::of(command.args(line.split_whitespace()))
+    };
+    let refused = said("submit run.toml").ended(11);
     let told = "the run is meant for class `c` of cluster `big`, and the daemon would put it on this machine";
     assert!(refused.stderr.contains(told), "{refused}");
     assert!(refused.stderr.contains("`trainyard daemon stop`"), "{refused}");
-    drop(env.line("submit run.toml --key other").ended(11));
+    drop(said("submit run.toml --key other").ended(11));
     // Its run is there already.
-    assert_eq!(env.line("submit run.toml --key k").success().stdout, "1\n");
+    assert_eq!(said("submit run.toml --key k").success().stdout, "1\n");
 }
 
 #[test]

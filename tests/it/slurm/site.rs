@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::env::{Said, TestEnv};
+use crate::env::{Said, TestEnv, wait_until};
 use crate::slurm::cluster::Cluster;
 
 /// A command in a world without a site file, whose shell speaks to the cluster.
@@ -45,6 +45,38 @@ fn the_file_that_slurm_made_passes_the_check_and_runs_the_examples() {
     }
     let run = cluster.env.show(1);
     assert_eq!((&run["state"], &run["class"]), (&"completed".into(), &"main-a100".into()));
+}
+
+#[test]
+fn a_class_that_grows_is_there_for_the_next_submission() {
+    let mut cluster = Cluster::new();
+    let site = std::fs::read_to_string(cluster.env.home().join("site.toml")).unwrap();
+    let narrow = site.replace("max_nodes = 4", "max_nodes = 1");
+    cluster.env.use_site(&narrow);
+    let one = cluster.spec("one", "exit 0", "nodes = 1");
+    let two = cluster.spec("two", "exit 0", "nodes = 2");
+    let first = cluster.env.submit(&one);
+    drop(cluster.env.run([Path::new("submit"), &two]).ended(3));
+    let daemon = cluster.env.daemon_pid();
+    // The daemon has not looked again when it is asked, and does not refuse by what is over.
+    cluster.env.use_site(&site);
+    let second = cluster.env.submit(&two);
+    for run in [first, second] {
+        cluster.env.until(run, &["completed"]);
+    }
+    assert_eq!(cluster.env.daemon_pid(), daemon);
+    // The cluster's own settings change as well, and its runs are followed on.
+    let third = cluster.env.submit(&cluster.spec("third", "sleep 3", ""));
+    cluster.env.until(third, &["running"]);
+    cluster.env.use_site(&site.replace("poll_interval = '1s'", "poll_interval = '2s'"));
+    cluster.env.until(third, &["completed"]);
+    let log = std::fs::read_to_string(cluster.env.state_dir().join("daemon.log")).unwrap();
+    wait_until("its new settings are told", || {
+        std::fs::read_to_string(cluster.env.state_dir().join("daemon.log"))
+            .unwrap()
+            .contains("cluster `test` is asked by its new settings")
+    });
+    assert!(!log.contains("cannot be used"), "{log}");
 }
 
 /// Wrong keys of one class, and what is said of them.

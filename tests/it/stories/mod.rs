@@ -10,6 +10,7 @@ mod lives;
 pub(crate) mod requirements;
 mod retention;
 pub(crate) mod secrets;
+mod site;
 mod torch;
 mod usage;
 mod warnings;

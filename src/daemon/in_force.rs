@@ -1,0 +1,242 @@
+//! The site that the daemon goes by, and how it changes under it: files are looked at now and then, a good change is taken
+//! up whole between two passes, and a bad one leaves what was in force.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::daemon::budgets;
+use crate::daemon::world::World;
+use crate::domain::keys::Named;
+use crate::domain::resolve::Asker;
+use crate::domain::site::Site;
+use crate::files::{LoadedSite, SiteStamp};
+use crate::ports::{Clock, Hands, Scheduler};
+use crate::slurm::{Account, SlurmScheduler};
+
+/// Between looks at the files: three of them cost some microseconds.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long reading may take: where no file describes a cluster, Slurm is asked about itself.
+const READ_PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long whoever hands a run in waits for the files to be looked at.
+const NEWS_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What decides about runs from one change of the site to the next.
+pub struct InForce {
+    pub loaded: LoadedSite,
+    /// When the daemon began to go by it.
+    pub read_at: Timestamp,
+    pub(super) schedulers: HashMap<String, Arc<dyn Scheduler>>,
+}
+
+impl InForce {
+    pub fn site(&self) -> &Site {
+        &self.loaded.site
+    }
+}
+
+/// Why the files as they are now are not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SiteTrouble {
+    pub since: Timestamp,
+    pub why: String,
+}
+
+/// What the last look at the files came to.
+#[derive(Debug, Clone, Default)]
+pub struct SiteNews {
+    /// Counts looks that are over and done with, for those who wait for one.
+    pub looks: u64,
+    pub trouble: Option<SiteTrouble>,
+}
+
+/// The site's files, read as every command reads them.
+pub trait SiteFiles: Send + Sync {
+    fn stamp(&self) -> SiteStamp;
+    /// Or why the site cannot be in force, in one line.
+    fn read(&self) -> Result<LoadedSite, String>;
+    /// The daemon's own variables, with those that the site keeps for its Slurm commands.
+    fn slurm_variables(&self, site: &Site) -> Vec<(String, String)>;
+}
+
+/// Where the site comes from.
+#[derive(Clone)]
+pub struct SiteSource {
+    pub files: Arc<dyn SiteFiles>,
+    /// How they looked before they were read.
+    pub stamp: SiteStamp,
+    /// Has them read again, whether or not they have changed.
+    pub reload: Arc<Notify>,
+}
+
+/// The schedulers of a site's clusters.
+pub(super) fn schedulers(
+    site: &Site,
+    (hands, clock): (&Arc<dyn Hands>, &Arc<dyn Clock>),
+    asker: &Asker,
+    variables: &[(String, String)],
+) -> HashMap<String, Arc<dyn Scheduler>> {
+    let described = site.cluster.iter().flat_map(Named::iter);
+    let made = described.map(|(name, settings)| {
+        let (hands, clock) = (Arc::clone(hands), Arc::clone(clock));
+        let slurm = SlurmScheduler::new(hands, clock, (name, settings), account(asker), variables);
+        let slurm: Arc<dyn Scheduler> = Arc::new(slurm);
+        (name.to_owned(), slurm)
+    });
+    made.collect()
+}
+
+/// Who Slurm's commands are run for: the daemon's own user.
+fn account(asker: &Asker) -> Account {
+    let entry = nix::unistd::User::from_uid(asker.uid.into()).ok().flatten();
+    let shell = entry.map_or_else(|| "/bin/sh".into(), |entry| entry.shell);
+    Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell }
+}
+
+/// Looks at the files until the daemon ends. What is read waits in the world for the end of the pass.
+pub(super) async fn keep_up(world: Arc<World>, source: SiteSource, shutdown: CancellationToken) {
+    let SiteSource { files, stamp: mut known, reload } = source;
+    let mut timer = tokio::time::interval(LOOK_INTERVAL);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last = known.clone();
+    loop {
+        let wanted = tokio::select! {
+            _ = timer.tick() => Wanted::WhenQuiet,
+            () = world.site_look.notified() => Wanted::Now,
+            () = reload.notified() => Wanted::Anyway,
+            () = shutdown.cancelled() => return,
+        };
+        let look = Arc::clone(&files);
+        // Files that are silent are not held to be changed.
+        let Ok(now) = world.with_hands(world.paths.state.path(), move |_| Ok(look.stamp())).await
+        else {
+            continue;
+        };
+        // A file that an editor is writing may be sound and half.
+        let is_quiet = now == last;
+        last = now.clone();
+        let is_wanted = match wanted {
+            Wanted::WhenQuiet => now != known && is_quiet,
+            Wanted::Now => now != known,
+            Wanted::Anyway => true,
+        };
+        if is_wanted {
+            known = now;
+            read(&world, &files).await;
+        } else if matches!(wanted, Wanted::Now) {
+            world.site_news.send_modify(|news| news.looks += 1);
+        }
+    }
+}
+
+/// How much a look is asked for.
+enum Wanted {
+    WhenQuiet,
+    /// Somebody is refused for what the site does not have.
+    Now,
+    /// The administrator says that there is something to read.
+    Anyway,
+}
+
+async fn read(world: &World, files: &Arc<dyn SiteFiles>) {
+    let reader = Arc::clone(files);
+    let place = world.paths.state.path();
+    let read = world.with_hands_within(place, READ_PATIENCE, move |_| Ok(reader.read())).await;
+    match read.unwrap_or_else(|silence| Err(silence.to_string())) {
+        Ok(site) if site.sources == world.in_force().loaded.sources => {
+            info!("the site's files were read again and say what they said");
+            world.site_news.send_modify(|news| {
+                *news = SiteNews { looks: news.looks + 1, trouble: None };
+            });
+        }
+        Ok(site) => {
+            let variables = files.slurm_variables(&site.site);
+            tell_of_variables(&site.site, &variables);
+            let next = Next { site, variables };
+            *world.next_site.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+            world.nudge.notify_one();
+        }
+        Err(why) => {
+            warn!(
+                "the site's files cannot be used, and what they said before stays in force: {why}"
+            );
+            let trouble = Some(SiteTrouble { since: world.clock.now(), why });
+            world.site_news.send_modify(|news| {
+                *news = SiteNews { looks: news.looks + 1, trouble };
+            });
+        }
+    }
+}
+
+/// What a daemon was not given at its start it cannot give to Slurm's commands.
+fn tell_of_variables(site: &Site, variables: &[(String, String)]) {
+    let clusters = site.cluster.iter().flat_map(Named::iter);
+    for kept in clusters.flat_map(|(_, cluster)| cluster.keep_environment.iter().flatten()) {
+        if !variables.iter().any(|(name, _)| *name == kept.value) {
+            info!(
+                "`keep_environment` names {}, which this daemon was not started with: a later one may have it",
+                kept.value
+            );
+        }
+    }
+}
+
+/// A site that was read, and waits until nobody decides by the old one.
+pub(super) struct Next {
+    site: LoadedSite,
+    variables: Vec<(String, String)>,
+}
+
+/// Goes by what was read, if anything was: between two passes, and all at once.
+pub(super) async fn take_up(world: &World) {
+    let next = world.next_site.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let Some(Next { site, variables }) = next else { return };
+    let old = world.in_force();
+    let outside = (&world.hands, &world.clock);
+    let mut schedulers = schedulers(&site.site, outside, &world.asker, &variables);
+    for (name, scheduler) in &old.schedulers {
+        // A scheduler knows what it was told, and how often it asked. One whose cluster is gone still has live runs.
+        if settings(&old.loaded, name) == settings(&site, name) || !schedulers.contains_key(name) {
+            schedulers.insert(name.clone(), Arc::clone(scheduler));
+        } else {
+            info!(cluster.name = %name, "cluster `{name}` is asked by its new settings from here on");
+        }
+    }
+    let names: Vec<&str> = site.sources.0.iter().map(|source| source.name.as_str()).collect();
+    info!("a changed site is in force: {}", names.join(", "));
+    world.go_by(InForce { loaded: site, read_at: world.clock.now(), schedulers });
+    if let Err(error) = budgets::grant(world).await {
+        warn!(
+            "what the site grants to projects is not entered in the ledger: {}",
+            crate::chain(&error)
+        );
+    }
+    world.site_news.send_modify(|news| *news = SiteNews { looks: news.looks + 1, trouble: None });
+}
+
+/// A cluster's settings as they are written, wherever in the files they stand.
+fn settings(site: &LoadedSite, name: &str) -> Option<serde_json::Value> {
+    use crate::domain::document::Node;
+    let Node::Table(clusters) = &site.table.get("cluster")?.value else { return None };
+    let Node::Table(cluster) = &clusters.get(name)?.value else { return None };
+    Some(cluster.canonical())
+}
+
+impl World {
+    /// Has the files looked at now, and tells whether another site is in force than before.
+    pub async fn has_taken_up_a_newer_site(&self) -> bool {
+        let before = self.in_force().read_at;
+        let mut news = self.site_news.subscribe();
+        news.mark_unchanged();
+        self.site_look.notify_one();
+        let told = tokio::time::timeout(NEWS_PATIENCE, news.changed()).await;
+        told.is_ok() && self.in_force().read_at != before
+    }
+}
