@@ -41,6 +41,7 @@ mod show;
 mod site;
 mod site_check;
 mod site_init;
+mod site_probe;
 mod spec_args;
 mod submit;
 mod text;

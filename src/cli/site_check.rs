@@ -9,20 +9,26 @@ use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::found::{FOUND_FRESH, ask, found_slurm};
 use crate::cli::output::Column;
+use crate::cli::site_probe::probe;
+use crate::cli::submit::duration;
 use crate::cli::text::TerminalText;
 use crate::domain::keys::Named;
 use crate::domain::problem::At;
 use crate::domain::resolve::{default_run_root, filled_root};
 use crate::domain::site::Site;
 use crate::domain::site_check::{ClusterFacts, Finding, Level, check, is_silent};
+use crate::domain::units::Seconds;
 use crate::files::{FoundLayer, LoadedSite};
 use crate::slurm::survey::survey;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Also what compute nodes see, by a job of this class (not supported by this version)
-    #[arg(long, hide = true, value_name = "CLASS")]
+    /// What a compute node sees instead, by a job of this class that is over within a minute
+    #[arg(long, value_name = "CLASS")]
     probe: Option<String>,
+    /// With --probe: how long its job may wait for its start
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = duration, requires = "probe")]
+    timeout: Seconds,
 }
 
 /// A finding with its place spelt out.
@@ -35,11 +41,15 @@ struct Placed<'a> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    if args.probe.is_some() {
-        return Err(CliError::usage("`site check --probe` is not supported by this version"));
-    }
-    let loaded = context.site_with_problems(FOUND_FRESH)?;
-    let findings = findings(context, &loaded);
+    let (loaded, findings) = if let Some(class) = &args.probe {
+        let loaded = context.site()?;
+        let findings = probe(context, &loaded, class, args.timeout)?;
+        (loaded, findings)
+    } else {
+        let loaded = context.site_with_problems(FOUND_FRESH)?;
+        let findings = findings(context, &loaded);
+        (loaded, findings)
+    };
     show(context, &findings, &loaded)?;
     verdict(&findings)
 }

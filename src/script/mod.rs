@@ -10,6 +10,7 @@ mod build;
 pub mod directive;
 mod launch;
 mod ports;
+mod probe;
 pub mod render;
 mod requeue;
 mod resume;
@@ -17,4 +18,5 @@ pub mod shell;
 mod watchdog;
 
 pub use build::render_build;
+pub use probe::{Probe, render_probe};
 pub use render::{LAUNCH_FAILED_EXIT, SUPERSEDED_EXIT, render};

@@ -16,6 +16,7 @@ pub mod found;
 pub mod identity;
 pub(crate) mod nodes;
 pub mod poll;
+pub mod probe;
 mod queue;
 #[cfg(test)]
 mod recordings;

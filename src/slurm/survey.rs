@@ -59,7 +59,7 @@ pub(super) async fn accounting(commands: &Commands, asker: &Asker) -> Option<Acc
     Some(Accounting { associations, qos })
 }
 
-fn commands(
+pub(super) fn commands(
     hands: Arc<dyn Hands>,
     settings: &Cluster,
     asker: &Asker,

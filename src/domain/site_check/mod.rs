@@ -4,6 +4,7 @@
 mod accounts;
 mod class;
 mod facts;
+pub mod probe;
 #[cfg(test)]
 mod tests;
 

@@ -22,7 +22,7 @@ use crate::domain::resolve::Asker;
 use crate::domain::site::{Cluster, Layer, LayerKind, effective};
 use crate::domain::site_check::Accounting;
 use crate::ports::{Hands, Silence};
-use crate::slurm::commands::{Account, Commands, Query, Tools, first_on};
+use crate::slurm::commands::{Commands, Query, first_on};
 use crate::slurm::found::classes::FoundConfig;
 use crate::slurm::{config, survey};
 
@@ -105,11 +105,7 @@ pub async fn describe(
 }
 
 fn commands(hands: Arc<dyn Hands>, which: &WhichSlurm, asker: &Asker) -> Commands {
-    // Nothing that is asked here starts a shell.
-    let shell = PathBuf::from("/bin/sh");
-    let account =
-        Account { user: asker.user.clone(), uid: asker.uid, home: asker.home.clone(), shell };
-    Commands::new(hands, Tools::new(&which.settings(), &account, &[])).with_patience(PATIENCE)
+    survey::commands(hands, &which.settings(), asker, &[]).with_patience(PATIENCE)
 }
 
 /// What a cluster was heard to say.

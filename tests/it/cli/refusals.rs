@@ -13,7 +13,6 @@ const LATER: &[&str] = &[
     "sweep list",
     "sweep show 1",
     "usage --by sweep",
-    "site check --probe a100-4x",
     "util openapi",
     "render run.toml --point 1",
     "submit run.toml --evaluation-pack x",

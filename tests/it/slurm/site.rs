@@ -1,7 +1,11 @@
 //! A site that configures itself, and what a real Slurm says to a site config that does not fit it.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::env::{Said, TestEnv, wait_until};
 use crate::slurm::cluster::Cluster;
@@ -77,6 +81,71 @@ fn a_class_that_grows_is_there_for_the_next_submission() {
             .contains("cluster `test` is asked by its new settings")
     });
     assert!(!log.contains("cannot be used"), "{log}");
+}
+
+/// Whether anything of a probe is left: its directory, or a job that is not over.
+fn is_left(cluster: &Cluster) -> bool {
+    let root = std::fs::read_dir(cluster.env.run_root());
+    let mut names = root.into_iter().flatten().map(|entry| entry.unwrap().file_name());
+    let jobs = cluster.ask("squeue", &["-h", "-a", "-o", "%j %T"]);
+    let lives = |line: &str| line.starts_with("trainyard-probe-") && !line.ends_with("COMPLETING");
+    names.any(|name| name.to_string_lossy().starts_with(".probe")) || jobs.lines().any(lives)
+}
+
+#[test]
+fn a_probe_tells_what_a_node_sees_and_leaves_nothing() {
+    let cluster = Cluster::new();
+    let found = cluster.env.line("site check --probe cpu --json").success().json();
+    let level = |what: &str| {
+        let finding = found.as_array().unwrap().iter().find(|it| it["what"] == what);
+        finding.unwrap_or_else(|| panic!("{what}: {found}"))["level"].as_str().unwrap().to_owned()
+    };
+    for what in ["probe", "run root", "files", "clock", "scratch", "umask"] {
+        assert_eq!(level(what), "fine", "{what}: {found}");
+    }
+    for what in ["limit nofile", "limit memlock", "limit stack", "network", "python"] {
+        assert_ne!(level(what), "bad", "{what}: {found}");
+    }
+    assert!(!cluster.env.run_root().exists(), "it was not there before");
+    assert!(!is_left(&cluster));
+    assert!(cluster.env.daemon_pid().is_none(), "no daemon is needed");
+
+    let lacking = Cluster::with("conda_root = '/opt/none'\n");
+    let site = lacking.env.home().join("site.toml");
+    let text = std::fs::read_to_string(&site).unwrap();
+    std::fs::write(&site, format!("{text}local_scratch = '/dev/null/$SLURM_JOB_ID'\n")).unwrap();
+    let told = lacking.env.line("site check --probe whole").ended(3);
+    assert!(told.stdout.contains("has no /opt/none/bin/conda"), "{told}");
+    assert!(told.stdout.contains("/dev/null/"), "{told}");
+    assert!(told.stderr.contains("2 things are wrong"), "{told}");
+}
+
+#[test]
+fn a_probe_that_does_not_start_or_is_interrupted_is_cancelled() {
+    let cluster = Cluster::new();
+    let told = cluster.env.line("site check --probe held --timeout 1s").ended(12);
+    assert!(
+        told.stderr.contains("did not start within 1s, and is cancelled: JobHeldUser"),
+        "{told}"
+    );
+    wait_until("its job and directory are gone", || !is_left(&cluster));
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let mut command = cluster.env.command();
+        command.args(["site", "check", "--probe", "held"]).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // It says so once the job is there.
+        assert!(lines.next().unwrap().unwrap().contains("probes a node"));
+        kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        assert!(lines.map(Result::unwrap).any(|line| line.contains("interrupted")));
+        wait_until("its job and directory are gone", || !is_left(&cluster));
+    }
+    let refused = cluster.env.line("site check --probe nowhere").ended(6);
+    assert!(refused.stderr.contains("Slurm refused the probe: "), "{refused}");
+    drop(cluster.env.line("site check --probe local").ended(2));
+    drop(cluster.env.line("site check --probe none").ended(3));
+    assert!(!is_left(&cluster));
 }
 
 /// Wrong keys of one class, and what is said of them.
