@@ -292,7 +292,8 @@ mod tests {
         let mut value = serde_json::to_value(&*attempt).unwrap();
         let whole = json!({
             "state": "completed", "ended_at": "2026-05-01T11:00:00Z", "elapsed_seconds": 3600.0,
-            "time_limit_seconds": 7200, "node_hours": 2.0, "charge": 3.0, "queue_seconds": 60.0
+            "time_limit_seconds": 7200, "node_hours": 2.0, "gpu_hours": 8.0, "charge": 3.0,
+            "queue_seconds": 60.0
         });
         for (key, new) in whole.as_object().unwrap().iter().chain(changes.as_object().unwrap()) {
             value[key] = new.clone();
@@ -311,7 +312,7 @@ mod tests {
 
     fn runs() -> Vec<RunView> {
         let failed = json!({ "state": "failed", "lost_node_hours": 0.5 });
-        let again = json!({ "state": "requeued", "node_hours": 1.0, "lost_node_hours": 1.0 });
+        let again = json!({ "state": "requeued", "node_hours": 1.0, "gpu_hours": 4.0, "lost_node_hours": 1.0 });
         let mut twice = ran("bert", &again);
         let last = ran("bert", &json!({ "started_at": "2026-06-01T00:00:00Z", "charge": null }));
         twice.attempts.as_mut().unwrap().extend(last.attempts.unwrap());
