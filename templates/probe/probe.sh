@@ -16,7 +16,6 @@ done
 [[ -d $ty_dir ]] || exit {{ absent_exit }}
 { : >"$ty_dir/.report"; } 2>/dev/null || exit {{ unwritable_exit }}
 
-ty_job_id=${SLURM_JOB_ID:-0}
 ty_host=$(hostname)
 
 # ty_tell KEY VALUE: a line of the report.
@@ -47,6 +46,8 @@ if [[ -x {{ root }}/bin/conda ]]; then ty_tell conda yes; else ty_tell conda no;
 
 # The scratch, or what is there of its path: it is made by the job that uses it.
 {%- if let Some(path) = local_scratch %}
+# shellcheck disable=SC2034 # the path need not name the job
+ty_job_id=${SLURM_JOB_ID:-0}
 ty_scratch={{ path }}
 {%- else %}
 ty_scratch=${TMPDIR:-/tmp}
