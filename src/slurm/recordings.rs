@@ -369,12 +369,18 @@ fn every_release_tells_its_configuration() {
             let text = String::from_utf8(recording.answer().unwrap()).unwrap();
             let told = config::parse(&text).unwrap();
             assert!(told.booted_at.is_some(), "{}", recording.place());
+            let limits = ["associations", "limits", "qos"];
             let expected = config::ClusterConfig {
                 cluster_name: Some("test".to_owned()),
                 version: Some(version),
                 min_job_age: Some(Seconds(20)),
                 kill_wait: Seconds(5),
                 has_accounting,
+                enforced: if has_accounting {
+                    limits.map(str::to_owned).into()
+                } else {
+                    Vec::new()
+                },
                 booted_at: told.booted_at,
                 ..config::ClusterConfig::default()
             };
