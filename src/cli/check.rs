@@ -10,8 +10,9 @@ use crate::cli::spec_args::{dataset_changes, read_file};
 use crate::cli::text::TerminalText;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Change, SpecRequest};
-use crate::domain::resolve::Choice;
+use crate::domain::resolve::{Choice, Expectation, Outcome};
 use crate::domain::resolved::Resolved;
+use crate::domain::sweep::{Cost, Family, FamilyOutcome, Point};
 use crate::files::{LoadedSite, verify};
 
 #[derive(Debug, clap::Args)]
@@ -55,8 +56,9 @@ fn unreachable(why: &str) -> String {
 }
 
 /// What a check came to.
-struct Verdict {
-    resolved: Result<Resolved, Faults>,
+struct Verdict<T> {
+    /// What is fine.
+    came_to: Result<T, Faults>,
     warnings: Vec<Problem>,
     sources: Sources,
 }
@@ -67,26 +69,103 @@ pub(super) fn check(
     request: &SpecRequest,
     site: &LoadedSite,
 ) -> Result<Resolved, Faults> {
-    let Verdict { resolved, warnings, sources } = judge(context, request, site);
-    diagnostic::warn(context, &warnings, &sources);
-    resolved
+    let checked = request.check(&site.site, &context.surroundings.asker);
+    told(context, run_verdict(checked.outcome, checked.sources, site))
 }
 
-fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict {
-    let checked = request.check(&site.site, &context.surroundings.asker);
-    let mut problems = checked.outcome.problems;
-    problems.extend(verify(&checked.outcome.expectations));
-    let (undecided, hint) = match (checked.outcome.choice, &site.silence) {
-        (_, None) | (Choice::Made, Some(_)) => (None, None),
-        (Choice::OnlyLocal, Some(why)) => (Some(why.clone()), None),
-        (Choice::NotThere, Some(why)) => (None, Some(slurm_is_silent(why))),
+/// Checks one point of a sweep in the same way.
+pub(super) fn check_point(
+    context: &Context,
+    request: &SpecRequest,
+    (family, point): (&Family, &Point),
+    site: &LoadedSite,
+) -> Result<Resolved, Faults> {
+    let outcome = family.resolve(point, request.context(&site.site, &context.surroundings.asker));
+    told(context, run_verdict(outcome, family.sources.clone(), site))
+}
+
+/// Checks a whole sweep in the same way.
+pub(super) fn check_sweep(
+    context: &Context,
+    request: &SpecRequest,
+    family: &Family,
+    site: &LoadedSite,
+) -> Result<Cost, Faults> {
+    told(context, sweep_verdict(context, request, family, site))
+}
+
+fn told<T>(context: &Context, verdict: Verdict<T>) -> Result<T, Faults> {
+    diagnostic::warn(context, &verdict.warnings, &verdict.sources);
+    verdict.came_to
+}
+
+fn run_verdict(outcome: Outcome, sources: Sources, site: &LoadedSite) -> Verdict<Resolved> {
+    let Outcome { resolved, choice, expectations, capture: _, problems, warnings } = outcome;
+    let found = Found { fine: resolved, choice, expectations, problems, warnings };
+    found.verdict(sources, site)
+}
+
+/// What the check of a run or a sweep found, before its files are looked at.
+struct Found<T> {
+    fine: Option<T>,
+    choice: Choice,
+    expectations: Vec<Expectation>,
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl<T> Found<T> {
+    fn verdict(self, sources: Sources, site: &LoadedSite) -> Verdict<T> {
+        let Self { fine, choice, expectations, mut problems, warnings } = self;
+        problems.extend(verify(&expectations));
+        let (undecided, hint) = match (choice, &site.silence) {
+            (_, None) | (Choice::Made, Some(_)) => (None, None),
+            (Choice::OnlyLocal, Some(why)) => (Some(why.clone()), None),
+            (Choice::NotThere, Some(why)) => (None, Some(slurm_is_silent(why))),
+        };
+        let came_to = match fine {
+            Some(fine) if problems.is_empty() && undecided.is_none() => Ok(fine),
+            _ => Err(Faults { problems, sources: sources.clone(), undecided, hint }),
+        };
+        Verdict { came_to, warnings, sources }
+    }
+}
+
+/// What a spec comes to that is fine: a sweep to what it costs at most.
+fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict<Option<Cost>> {
+    let asker = &context.surroundings.asker;
+    let Some(family) = Family::read(request) else {
+        let checked = request.check(&site.site, asker);
+        let Verdict { came_to, warnings, sources } =
+            run_verdict(checked.outcome, checked.sources, site);
+        return Verdict { came_to: came_to.map(|_| None), warnings, sources };
     };
-    let sources = checked.sources;
-    let resolved = match checked.outcome.resolved {
-        Some(resolved) if problems.is_empty() && undecided.is_none() => Ok(resolved),
-        _ => Err(Faults { problems, sources: sources.clone(), undecided, hint }),
+    let Verdict { came_to, warnings, sources } = sweep_verdict(context, request, &family, site);
+    Verdict { came_to: came_to.map(Some), warnings, sources }
+}
+
+fn sweep_verdict(
+    context: &Context,
+    request: &SpecRequest,
+    family: &Family,
+    site: &LoadedSite,
+) -> Verdict<Cost> {
+    let FamilyOutcome { cost, choice, expectations, problems, warnings } =
+        family.check(request.context(&site.site, &context.surroundings.asker));
+    let found = Found { fine: cost, choice, expectations, problems, warnings };
+    found.verdict(family.sources.clone(), site)
+}
+
+/// A sweep's extent in a few words.
+fn extent(cost: &Cost) -> String {
+    let Cost { points, resource_sets, node_hours_max, charge_max } = *cost;
+    let (s, sets) = (plural(points), plural(resource_sets));
+    let hours = match node_hours_max {
+        Some(hours) => format!("at most {hours:.1} node-hours"),
+        None => "without a time limit".to_owned(),
     };
-    Verdict { resolved, warnings: checked.outcome.warnings, sources }
+    let charge = charge_max.map_or(String::new(), |charge| format!(" and a charge of {charge:.1}"));
+    format!("{points} point{s}, {resource_sets} set{sets} of resources, {hours}{charge}")
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -97,9 +176,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let mut hints = BTreeSet::new();
     for spec in &args.specs {
         let file = spec.display().to_string();
-        let Verdict { resolved, warnings, sources: texts } =
+        let Verdict { came_to, warnings, sources: texts } =
             check_file(context, spec, changes.clone(), &site);
-        let mut faults = resolved.err().unwrap_or_default();
+        let sweep = came_to.as_ref().ok().copied().flatten();
+        let mut faults = came_to.err().unwrap_or_default();
         count += faults.problems.len();
         hints.extend(faults.hint);
         if let Some(why) = faults.undecided {
@@ -110,14 +190,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         if context.global.json {
             let problems = diagnostic::to_json(&problems, &sources);
             let warnings = diagnostic::to_json(&warnings, &texts);
-            let document =
-                serde_json::json!({ "spec": file, "problems": problems, "warnings": warnings });
+            let document = serde_json::json!({ "spec": file, "problems": problems, "warnings": warnings, "sweep": sweep });
             documents.push(document);
             continue;
         }
         diagnostic::warn(context, &warnings, &texts);
         if problems.is_empty() {
-            context.output().line(&format!("{}: fine", TerminalText(&file)))?;
+            let extent = sweep.map_or(String::new(), |cost| format!(": {}", extent(&cost)));
+            context.output().line(&format!("{}: fine{extent}", TerminalText(&file)))?;
         } else {
             diagnostic::show(context, &problems, &sources);
         }
@@ -138,13 +218,18 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// All problems of one file; that it cannot be read is one of them, so that the other files are checked all the same.
-fn check_file(context: &Context, spec: &Path, changes: Vec<Change>, site: &LoadedSite) -> Verdict {
+fn check_file(
+    context: &Context,
+    spec: &Path,
+    changes: Vec<Change>,
+    site: &LoadedSite,
+) -> Verdict<Option<Cost>> {
     match read_file(context, spec, changes) {
         Ok(request) => judge(context, &request, site),
         Err(error) => {
             let problems = vec![Problem::nowhere(error.message)];
-            let resolved = Err(Faults { problems, ..Faults::default() });
-            Verdict { resolved, warnings: Vec::new(), sources: Sources::default() }
+            let came_to = Err(Faults { problems, ..Faults::default() });
+            Verdict { came_to, warnings: Vec::new(), sources: Sources::default() }
         }
     }
 }

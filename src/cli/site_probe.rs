@@ -65,6 +65,7 @@ fn resolved(context: &Context, loaded: &LoadedSite, class: &str) -> Result<Resol
         base: PathBuf::from("/"),
         stem: "probe".to_owned(),
         changes: Vec::new(),
+        points: None,
     };
     let checked = request.check(&loaded.site, &context.surroundings.asker);
     if class == LOCAL {

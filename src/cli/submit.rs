@@ -68,6 +68,10 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;
+    if spec.is_sweep() {
+        return Err(CliError::usage("submitting a sweep is not supported by this version")
+            .hint("`trainyard check` tells its points and what they cost at most, and `trainyard render --point N` the script of one"));
+    }
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
     let meant = if args.how.key.is_none() || args.dry_run {
         let resolved = check(context, &spec, &site)

@@ -43,6 +43,12 @@ impl Table {
         self.0.iter_mut().find(|(name, _)| name.value == key).map(|(_, node)| node)
     }
 
+    /// Takes a key out, with what stands behind it.
+    pub fn remove(&mut self, key: &str) -> Option<(At<String>, At<Node>)> {
+        let at = self.0.iter().position(|(name, _)| name.value == key)?;
+        Some(self.0.remove(at))
+    }
+
     /// Lays `over` on top: its values win, tables are merged key by key.
     pub fn merge(&mut self, over: Table) {
         let named = |(place, (key, _)): (usize, &(At<String>, _))| (key.value.clone(), place);
@@ -114,7 +120,8 @@ impl Node {
         }
     }
 
-    fn canonical(&self) -> serde_json::Value {
+    /// The value in a form that depends on its meaning alone.
+    pub(crate) fn canonical(&self) -> serde_json::Value {
         match self {
             Node::Text(text) => text.as_str().into(),
             Node::Integer(number) => (*number).into(),

@@ -31,6 +31,7 @@ pub mod requirements;
 pub mod resolve;
 pub mod resolved;
 pub mod secrets;
+pub mod sweep;
 pub mod text;
 pub mod tree;
 pub mod word;

@@ -49,6 +49,18 @@ pub struct SpecRequest {
     /// The file's name without its ending.
     pub stem: String,
     pub changes: Vec<Change>,
+    /// What the file of a sweep's points held, or why it could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub points: Option<Result<String, String>>,
+}
+
+/// A spec as it is read, before it means anything.
+pub(crate) struct Read {
+    pub(crate) table: Table,
+    pub(crate) sources: Sources,
+    pub(crate) problems: Vec<Problem>,
+    /// Where the file of points is among the sources.
+    pub(crate) points: Option<Place>,
 }
 
 /// What a request comes to.
@@ -61,8 +73,8 @@ pub struct Checked {
 }
 
 impl SpecRequest {
-    /// Reads, changes and resolves the spec.
-    pub fn check(&self, site: &Site, asker: &Asker) -> Checked {
+    /// The text with its changes.
+    pub(crate) fn read(&self) -> Read {
         let mut sources = Sources::default();
         let own =
             Source { name: self.file.clone(), text: self.text.clone(), base: self.base.clone() };
@@ -70,9 +82,44 @@ impl SpecRequest {
         for change in &self.changes {
             apply(change, &mut table, &mut sources, &mut problems, &self.base);
         }
+        let points = self.points.as_ref().and_then(|points| {
+            let file = points_file(&table)?;
+            let text = match points {
+                Ok(text) => text.clone(),
+                Err(why) => {
+                    problems.push(Problem::at(
+                        file.place,
+                        format!("cannot read `{}`: {why}", file.value),
+                    ));
+                    return None;
+                }
+            };
+            let source = sources.add(Source { name: file.value, text, base: self.base.clone() });
+            Some(Place { source, start: 0, end: 0 })
+        });
+        Read { table, sources, problems, points }
+    }
+
+    /// Whether it is a sweep.
+    pub fn is_sweep(&self) -> bool {
+        self.read().table.get("sweep").is_some()
+    }
+
+    /// The file that has a sweep's points, as it is named.
+    pub fn points_file(&self) -> Option<String> {
+        points_file(&self.read().table).map(|file| file.value)
+    }
+
+    /// What it is resolved with.
+    pub fn context<'a>(&'a self, site: &'a Site, asker: &'a Asker) -> Context<'a> {
+        Context { site, asker, base: &self.base, stem: &self.stem }
+    }
+
+    /// Reads, changes and resolves the spec.
+    pub fn check(&self, site: &Site, asker: &Asker) -> Checked {
+        let Read { table, sources, problems, .. } = self.read();
         let digest = blake3::hash(table.canonical().to_string().as_bytes()).to_hex().to_string();
-        let context = Context { site, asker, base: &self.base, stem: &self.stem };
-        let outcome = resolve(&table, problems, context);
+        let outcome = resolve(&table, problems, self.context(site, asker));
         Checked { sources, outcome, digest }
     }
 
@@ -121,17 +168,33 @@ fn apply(
     let name = "the command line".to_owned();
     let source = sources.add(Source { name, text: change.shown.clone(), base: base.to_owned() });
     let place = Place { source, start: 0, end: change.shown.len() };
-    let way: Vec<&str> = change.key.split('.').collect();
-    if way.iter().any(|part| part.is_empty()) {
-        problems.push(
-            Problem::at(place, format!("`{}` is no key", change.key))
-                .help("write --set compute.nodes=4"),
-        );
-        return;
+    problems.extend(set_key(table, &change.key, place, parse_value(&change.value, place)).err());
+}
+
+/// The parts of a dotted key. What an argument or a variable is called may have dots of its own.
+fn parts(key: &str) -> Vec<&str> {
+    for table in ["args.", "environment.variables."] {
+        if let Some(name) = key.strip_prefix(table) {
+            return table.split_terminator('.').chain([name]).collect();
+        }
     }
-    let value = parse_value(&change.value, place);
-    let set = match &value.value {
-        Node::Text(said) if change.key == DATASETS => take_data(table, said, place),
+    key.split('.').collect()
+}
+
+/// Sets a key of the spec, as `--set` does.
+pub(crate) fn set_key(
+    table: &mut Table,
+    key: &str,
+    place: Place,
+    value: At<Node>,
+) -> Result<(), Problem> {
+    let way = parts(key);
+    if way.iter().any(|part| part.is_empty()) {
+        let problem = Problem::at(place, format!("`{key}` is no key"));
+        return Err(problem.help("a key is written as in --set compute.nodes=4"));
+    }
+    match &value.value {
+        Node::Text(said) if key == DATASETS => take_data(table, said, place),
         Node::Text(_)
         | Node::Integer(_)
         | Node::Float(_)
@@ -139,8 +202,15 @@ fn apply(
         | Node::Datetime(_)
         | Node::List(_)
         | Node::Table(_) => table.set(&way, place, value),
-    };
-    problems.extend(set.err());
+    }
+}
+
+/// `sweep.file` of a spec.
+fn points_file(table: &Table) -> Option<At<String>> {
+    let Node::Table(sweep) = &table.get("sweep")?.value else { return None };
+    let file = sweep.get("file")?;
+    let Node::Text(name) = &file.value else { return None };
+    Some(At::new(name.clone(), file.place))
 }
 
 /// The key of a spec's datasets. They are tables, so a text that is given for it is a name or a path.

@@ -5,9 +5,13 @@
 
 mod arg_value;
 mod checkpoint;
+mod sweep;
+mod sweep_schema;
 
 pub use arg_value::ArgValue;
 pub use checkpoint::{Checkpoint, CheckpointFormat, KeepBest, Resume};
+pub(crate) use sweep::TABLES;
+pub use sweep::{Domain, Dotted, Given, Objective, OneOf, Sweep, SweepMethod, Values};
 
 use std::num::NonZeroU32;
 
@@ -36,8 +40,9 @@ keys! {
         checkpoint: Checkpoint,
         failure: Failure,
         metrics: Metrics,
+        sweep: At<Sweep>,
     }
-    later { "after", "evaluation", "sweep", "schedule" }
+    later { "after", "evaluation", "schedule" }
 }
 
 keys! {

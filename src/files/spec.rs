@@ -7,6 +7,8 @@ use crate::domain::document::DOCUMENT_BYTES_MAX;
 use crate::domain::problem::Problem;
 use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::{Expectation, Expected};
+use crate::domain::sweep::POINTS_FILE_BYTES_MAX;
+use crate::domain::units::Bytes;
 use crate::files::requirements::capture_requirements;
 use crate::files::secrets::read_secrets;
 
@@ -39,7 +41,26 @@ pub fn read_spec(path: &Path, from: &Path, changes: Vec<Change>) -> Result<SpecR
     let base = absolute.parent().map_or_else(|| from.to_owned(), Path::to_owned);
     let base = base.canonicalize().unwrap_or(base);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(SpecRequest { file: path.display().to_string(), text, base, stem, changes })
+    let file = path.display().to_string();
+    let request = SpecRequest { file, text, base, stem, changes, points: None };
+    let points = request.points_file().map(|named| read_points(&request.base.join(named)));
+    Ok(SpecRequest { points, ..request })
+}
+
+/// The text of a file of points, or why it cannot be read.
+fn read_points(path: &Path) -> Result<String, String> {
+    let limit = u64::try_from(POINTS_FILE_BYTES_MAX).unwrap_or(u64::MAX);
+    let mut bytes = Vec::new();
+    // A pipe would be waited for.
+    if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() > POINTS_FILE_BYTES_MAX {
+        return Err(format!("it is larger than {}", Bytes(limit)));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())
 }
 
 /// Looks whether the file system has what a spec expects of it.

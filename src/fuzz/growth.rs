@@ -116,7 +116,14 @@ const DOCUMENTS: &[(&str, &str, &str)] = &[
 ];
 
 fn request(text: String, changes: Vec<Change>) -> SpecRequest {
-    SpecRequest { file: "run.toml".into(), text, base: "/".into(), stem: "run".into(), changes }
+    SpecRequest {
+        file: "run.toml".into(),
+        text,
+        base: "/".into(),
+        stem: "run".into(),
+        changes,
+        points: None,
+    }
 }
 
 #[test]

@@ -82,6 +82,7 @@ fn specs_and_site_files() {
             base: "/home/anna".into(),
             stem: "run".into(),
             changes,
+            points: None,
         };
         let checked = request.check(site, &asker());
         check_problems(&checked.outcome.problems, &text);

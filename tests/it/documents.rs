@@ -241,7 +241,9 @@ fn the_schema_refuses_what_check_refuses() {
         "[compute]\nnodes = '2'",
         "[compute]\nnodes = 0",
         "[distributed]\nlauncher = 'torchrunn'",
-        "[sweep]\nmethod = 'grid'",
+        "[sweep]\nmethod = 'gird'",
+        "[sweep]\nparameters = 1",
+        "[sweep.parameters]\n'args.x' = 1",
         "[args]\nx = { y = 1 }",
     ] {
         assert!(!is_valid(wrong), "{wrong}");

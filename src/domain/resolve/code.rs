@@ -8,7 +8,7 @@ use crate::domain::code::{ArchiveDigest, ArchiveUrl, Capture, CodeSource, is_arc
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::resolve::{Expectation, Expected, Resolver};
 use crate::domain::resolved::{Code, Program};
-use crate::domain::spec::{ArgsStyle, WorkStyle};
+use crate::domain::spec::WorkStyle;
 
 /// Linux gives a new program about 2 MiB for arguments and environment; half of it is left for what others add.
 const COMMAND_BYTES_MAX: usize = 1 << 20;
@@ -32,10 +32,7 @@ impl Resolver<'_> {
         }
         let include = self.globs(spec.and_then(|code| code.include.as_deref()));
         let exclude = self.globs(spec.and_then(|code| code.exclude.as_deref()));
-        let style = spec
-            .and_then(|code| code.args_style.as_ref())
-            .map_or(ArgsStyle::Flags, |style| style.value);
-        let args = self.args(style);
+        let args = self.args(self.args_style());
         let bytes: usize = args.iter().map(|word| word.to_string().len() + 1).sum();
         if bytes > COMMAND_BYTES_MAX {
             let message = format!(

@@ -22,7 +22,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::domain::code::Capture;
 use crate::domain::dataset::Dataset;
 use crate::domain::document::{Node, Table};
-use crate::domain::keys::FromNode;
+use crate::domain::keys::{FromNode, not_supported};
 use crate::domain::problem::{At, Place, Problem, SourceId, limited};
 use crate::domain::resolved::{Resolved, Script, Target};
 use crate::domain::site::{self, Mode, Site};
@@ -77,23 +77,31 @@ pub struct Outcome {
     pub warnings: Vec<Problem>,
 }
 
+/// What is wrong with the arguments and variables of a spec, and what to warn of; its datasets are believed.
+pub fn check_values(table: &Table, context: Context<'_>) -> (Vec<Problem>, Vec<Problem>) {
+    let place = Place { source: SourceId(0), start: 0, end: 0 };
+    let mut problems = Vec::new();
+    let whole = At::new(Node::Table(table.clone()), place);
+    let spec = Spec::from_node(&whole, "", &mut problems).unwrap_or_default();
+    let mut resolver = Resolver::new(&spec, context, Vec::new());
+    resolver.datasets = resolver.data(None);
+    resolver.problems = problems;
+    drop(resolver.args(resolver.args_style()));
+    for (name, value) in
+        spec.environment.iter().flat_map(|all| &all.variables).flat_map(|all| &all.0)
+    {
+        resolver.variable(name, value, &mut Vec::new());
+    }
+    (resolver.problems, resolver.warnings)
+}
+
 /// Reads a spec's tree and resolves it.
 pub fn resolve(table: &Table, mut problems: Vec<Problem>, context: Context<'_>) -> Outcome {
     let place = Place { source: SourceId(0), start: 0, end: 0 };
     let whole = At::new(Node::Table(table.clone()), place);
     let is_readable = problems.is_empty();
     let spec = Spec::from_node(&whole, "", &mut problems).unwrap_or_default();
-    let mut resolver = Resolver {
-        spec: &spec,
-        context,
-        is_readable,
-        problems,
-        warnings: Vec::new(),
-        expectations: Vec::new(),
-        capture: None,
-        datasets: Vec::new(),
-        choice: Choice::Made,
-    };
+    let mut resolver = Resolver { is_readable, ..Resolver::new(&spec, context, problems) };
     let resolved = resolver.resolve();
     let Resolver { problems, warnings, expectations, capture, choice, .. } = resolver;
     let resolved = resolved.filter(|_| problems.is_empty());
@@ -116,9 +124,27 @@ struct Resolver<'a> {
     choice: Choice,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    fn new(spec: &'a Spec, context: Context<'a>, problems: Vec<Problem>) -> Self {
+        Self {
+            spec,
+            context,
+            is_readable: true,
+            problems,
+            warnings: Vec::new(),
+            expectations: Vec::new(),
+            capture: None,
+            datasets: Vec::new(),
+            choice: Choice::Made,
+        }
+    }
+
     fn resolve(&mut self) -> Option<Resolved> {
         let spec = self.spec;
+        if let Some(sweep) = &spec.sweep {
+            // What comes here is one run: points are made of a sweep before.
+            self.problems.push(not_supported(sweep, "sweep"));
+        }
         let name = self.name();
         let project = self.project();
         let chosen = self.choose_class();

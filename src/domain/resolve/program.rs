@@ -75,6 +75,11 @@ impl Resolver<'_> {
         ))
     }
 
+    pub(super) fn args_style(&self) -> ArgsStyle {
+        let code = self.spec.code.as_ref();
+        code.and_then(|code| code.args_style.as_ref()).map_or(ArgsStyle::Flags, |style| style.value)
+    }
+
     pub(super) fn args(&mut self, style: ArgsStyle) -> Vec<Word> {
         let mut words = Vec::new();
         for (key, value) in self.spec.args.iter().flat_map(|args| &args.0) {
@@ -188,7 +193,7 @@ impl Resolver<'_> {
     }
 
     /// Adds one variable; a later layer's value replaces an earlier one's.
-    fn variable(
+    pub(super) fn variable(
         &mut self,
         name: &At<String>,
         value: &At<ArgValue>,

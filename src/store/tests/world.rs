@@ -65,6 +65,7 @@ fn resolved(name: &str) -> Resolved {
         base: PathBuf::from("/specs"),
         stem: "run".into(),
         changes: Vec::new(),
+        points: None,
     };
     let asker = Asker {
         user: "ada".into(),

@@ -7,6 +7,7 @@ mod mistakes;
 mod refusals;
 mod shown;
 mod site;
+mod sweeps;
 mod terminal;
 mod waiting;
 

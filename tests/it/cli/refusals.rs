@@ -14,7 +14,6 @@ const LATER: &[&str] = &[
     "sweep show 1",
     "usage --by sweep",
     "util openapi",
-    "render run.toml --point 1",
     "submit run.toml --evaluation-pack x",
     "list --sweep 1",
     "logs 1 --level info",

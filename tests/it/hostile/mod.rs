@@ -6,4 +6,5 @@ pub(crate) mod payloads;
 mod runs;
 mod sbatch;
 mod scripts;
+mod sweeps;
 mod world;

@@ -56,6 +56,7 @@ fn resolved(max_restarts: u32) -> Resolved {
         base: PathBuf::from("/specs"),
         stem: "run".into(),
         changes: Vec::new(),
+        points: None,
     };
     let outcome = request.check(&site().site, &asker()).outcome;
     assert_eq!(outcome.problems, []);

@@ -1,0 +1,93 @@
+//! A sweep's spec with its points.
+
+use crate::domain::document::{Node, Table};
+use crate::domain::keys::FromNode as _;
+use crate::domain::problem::{At, Problem, Sources};
+use crate::domain::request::SpecRequest;
+use crate::domain::resolve::{Choice, Context, Expectation, Outcome, resolve};
+use crate::domain::spec::Sweep;
+use crate::domain::sweep::check::{Check, Cost};
+use crate::domain::sweep::condition::shown;
+use crate::domain::sweep::{Point, Points, points};
+
+/// A spec that is a sweep.
+#[derive(Debug, Clone)]
+pub struct Family {
+    pub sources: Sources,
+    pub points: Points,
+    /// The spec without `[sweep]`.
+    pub(super) table: Table,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What all points come to.
+#[derive(Debug, Clone)]
+pub struct FamilyOutcome {
+    /// None when there are problems.
+    pub cost: Option<Cost>,
+    pub choice: Choice,
+    pub expectations: Vec<Expectation>,
+    pub problems: Vec<Problem>,
+    pub warnings: Vec<Problem>,
+}
+
+impl Family {
+    /// Reads a spec that is a sweep; none for one that is not.
+    pub fn read(request: &SpecRequest) -> Option<Self> {
+        let mut read = request.read();
+        let (key, node) = read.table.remove("sweep")?;
+        let before = read.problems.len();
+        let sweep = Sweep::from_node(&node, "sweep", &mut read.problems);
+        let file = read.points.as_ref().map(|place| {
+            At::new(
+                read.sources.get(place.source).map_or("", |source| source.text.as_str()),
+                *place,
+            )
+        });
+        // A definition of which a part was refused would come to other points than were meant.
+        let points = match sweep {
+            Some(sweep) if read.problems.len() == before => {
+                points(&At::new(sweep, key.place), file, &mut read.problems)
+            }
+            _ => Points::default(),
+        };
+        let (sources, table, problems) = (read.sources, read.table, read.problems);
+        Some(Self { sources, points, table, problems })
+    }
+
+    /// What one point means.
+    pub fn resolve(&self, point: &Point, context: Context<'_>) -> Outcome {
+        let mut table = self.table.clone();
+        let mut problems = self.problems.clone();
+        problems.extend(self.points.apply(point, &mut table));
+        resolve(&table, problems, context)
+    }
+
+    /// Checks all points.
+    pub fn check(&self, context: Context<'_>) -> FamilyOutcome {
+        if self.points.points.is_empty() {
+            return self.without_points(context);
+        }
+        Check::of_all(self, context)
+    }
+
+    /// What is wrong with the spec itself, where its points are not known; what they would have added is not missed.
+    fn without_points(&self, context: Context<'_>) -> FamilyOutcome {
+        let Outcome { choice, expectations, mut problems, warnings, .. } =
+            resolve(&self.table, self.problems.clone(), context);
+        problems.retain(|problem| problem.place.is_some());
+        FamilyOutcome { cost: None, choice, expectations, problems, warnings }
+    }
+
+    /// A point's parameters, in short.
+    pub fn shown(&self, index: usize) -> String {
+        /// Parameters that are named to tell a point.
+        const SHOWN_MAX: usize = 8;
+        let Some(point) = self.points.points.get(index) else { return String::new() };
+        let one = |(key, value): (&At<String>, &At<Node>)| {
+            format!("{} = {}", key.value, shown(&value.value))
+        };
+        let named: Vec<String> = self.points.values(point).take(SHOWN_MAX).map(one).collect();
+        named.join(", ")
+    }
+}
