@@ -71,6 +71,9 @@ fn a_run_pays_for_what_it_used_when_it_is_cancelled_and_when_it_is_done() {
     let cluster = world(100.0);
     let run = cluster.env.submit(&spec(&cluster, "long", "sleep 600", "class = 'paid'"));
     runs_on_nodes(&cluster, run, 0);
+    wait_until("it has run for a second", || {
+        cluster.env.show(run)["elapsed_seconds"].as_f64().unwrap() > 1.5
+    });
     assert!(budget(&cluster).1 > 1.2, "a minute and what it may take to end");
     drop(cluster.env.line(&format!("cancel {run}")).success());
     cluster.env.until(run, &["cancelled"]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::slurm::cluster::{Cluster, job_of, seconds};
+use crate::slurm::requeue::share;
 
 #[test]
 fn a_run_over_two_nodes_agrees_with_slurms_records() {
@@ -39,7 +40,8 @@ fn a_run_over_two_nodes_agrees_with_slurms_records() {
                 .max(f64::from(i32::try_from(start - seconds(&attempt["submitted_at"])).unwrap()))
         )
     );
-    let hours = f64::from(i32::try_from(2 * (end - start)).unwrap()) / 3600.0;
+    let whole = f64::from(i32::try_from(2 * (end - start)).unwrap()) / 3600.0;
+    let hours = whole * share(attempt);
     assert!((shown["node_hours"].as_f64().unwrap() - hours).abs() < 1e-9, "{shown:#}");
     let got = &attempt["environment"];
     assert!(got["complete"] == true && got["host"].is_string(), "{got:#}");

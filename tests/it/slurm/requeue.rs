@@ -31,14 +31,24 @@ pub(super) fn agrees(cluster: &Cluster, shown: &Value) {
         let told = ["submitted_at", "started_at", "ended_at"].map(|time| seconds(&attempt[time]));
         assert_eq!(told, row[..3], "{rows:?} {shown:#}");
     }
-    let node_seconds: i64 = rows.iter().map(|row| row[3] * (row[2] - row[1])).sum();
-    let hours = f64::from(i32::try_from(node_seconds).unwrap()) / 3600.0;
+    let node_seconds = |(attempt, row): (&Value, &Vec<i64>)| {
+        let whole = f64::from(i32::try_from(row[3] * (row[2] - row[1])).unwrap());
+        whole * share(attempt)
+    };
+    let hours = attempts.iter().zip(&rows).map(node_seconds).sum::<f64>() / 3600.0;
     assert!((shown["node_hours"].as_f64().unwrap() - hours).abs() < 1e-9, "{hours} {shown:#}");
 }
 
 /// What a start is recorded as that Slurm ended for this reason and follows with another. squeue alone tells only that.
 pub(super) fn why(cluster: &Cluster, reason: &'static str) -> &'static str {
     if cluster.has_accounting() { reason } else { "requeued" }
+}
+
+/// What of its nodes, of which each has 8 CPUs and 8,000 MiB, was given to an attempt.
+pub(super) fn share(attempt: &Value) -> f64 {
+    let nodes = f64::from(u32::try_from(attempt["nodes"].as_array().unwrap().len()).unwrap());
+    let part = |key: &str, of_node: f64| attempt[key].as_f64().unwrap_or(0.0) / (of_node * nodes);
+    part("cpus", 8.0).max(part("memory", 8_000.0))
 }
 
 /// Waits until Slurm shows that an attempt runs: it refuses to requeue a job that it has not quite started.
