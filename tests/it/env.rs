@@ -261,10 +261,16 @@ impl fmt::Display for Said {
 
 /// Waits for a condition, never for a time.
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, condition);
+}
+
+/// As [`wait_until`], for what takes longer.
+#[track_caller]
+pub(crate) fn wait_within(patience: Duration, what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < PATIENCE, "in vain: {what}");
+        assert!(started.elapsed() < patience, "in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::env::wait_until;
+use crate::env::wait_within;
 use crate::slurm::cluster::{Cluster, job_of, seconds};
 use crate::slurm::requeue::RESTARTABLE;
 
@@ -46,6 +46,11 @@ const RUNS: usize = 40;
 fn runs() -> usize {
     let said = std::env::var("TRAINYARD_CHARGES_RUNS").ok();
     said.map_or(RUNS, |said| said.parse().expect("a number of runs"))
+}
+
+/// Each run takes a while, and the machine may have other things to do.
+fn patience() -> Duration {
+    Duration::from_secs(3) * u32::try_from(runs()).unwrap()
 }
 
 fn submit(cluster: &Cluster, fate: Fate, n: usize) -> i64 {
@@ -233,7 +238,7 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
             since: Instant::now(),
         };
         let mut open: Vec<Open> = submitted.iter().map(open).collect();
-        wait_until("every run has met its fate", || {
+        wait_within(patience(), "every run has met its fate", || {
             open.retain_mut(|open| open.meet(&cluster));
             open.is_empty()
         });
@@ -245,7 +250,7 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
         shown["attempts"].as_array().unwrap().iter().all(|attempt| attempt["accounted"] == true)
     };
     let mut shown: Vec<Value> = Vec::new();
-    wait_until("accounting has told all of it", || {
+    wait_within(patience(), "accounting has told all of it", || {
         shown = runs.iter().map(|(run, _)| cluster.env.show(*run)).collect();
         shown.iter().all(is_accounted)
     });
