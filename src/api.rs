@@ -12,6 +12,7 @@ use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
 use crate::domain::view::{CHARGE_UNIT, RunView};
+use crate::domain::waits::Waits;
 use crate::store::{HistoryEvent, LedgerEntry};
 
 /// A request body may hold a spec, its `--set` flags and little else.
@@ -68,6 +69,27 @@ impl ErrorCode {
             Self::Internal => 500,
         }
     }
+}
+
+/// A hardware class as it is now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ClassStanding {
+    pub name: String,
+    /// None where Slurm does not say.
+    pub nodes: Option<NodeCounts>,
+    /// What starts of it have waited; none where there were none.
+    pub waits: Option<Waits>,
+}
+
+/// The nodes that a class may be given.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct NodeCounts {
+    /// They run jobs, or can.
+    pub up: u32,
+    /// Those of them that no job has any of.
+    pub idle: u32,
+    /// They are down, drained or silent.
+    pub down: u32,
 }
 
 /// What a run that is over is to go on from.

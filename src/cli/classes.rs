@@ -3,10 +3,12 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::api::ClassStanding;
+use crate::cli::client::Client;
 use crate::cli::context::{Context, slurm_is_silent};
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
-use crate::cli::text::{TerminalText, one_line};
+use crate::cli::text::{TerminalText, length, one_line};
 use crate::domain::keys::Named;
 use crate::domain::site::{Class, LOCAL, Site};
 
@@ -29,9 +31,15 @@ struct ClassView {
     /// What counts now.
     rate: Option<f64>,
     is_default: bool,
-    /// Not known without Slurm.
+    /// Nodes that run its jobs, or can; not known without Slurm.
     nodes_up: Option<u32>,
+    /// Those of them that no job has any of.
+    nodes_idle: Option<u32>,
+    nodes_down: Option<u32>,
+    /// How many of our own starts the waits are read off.
+    waits: Option<u64>,
     median_wait_seconds: Option<f64>,
+    p90_wait_seconds: Option<f64>,
 }
 
 pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
@@ -39,7 +47,12 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
     if let Some(why) = &loaded.silence {
         context.say(&one_line(&slurm_is_silent(why)));
     }
-    let classes = views(&loaded.site, context.surroundings.clock.now());
+    let mut classes = views(&loaded.site, context.surroundings.clock.now());
+    let client = Client::without_starting(context);
+    let standings: Vec<ClassStanding> = Context::block_on(async {
+        if client.is_there() { client.get("/classes").await } else { Ok(Vec::new()) }
+    })?;
+    fill_in(&mut classes, &standings);
     if context.global.json {
         context.output().json(&classes)?;
         return Ok(Exit::Done);
@@ -56,9 +69,29 @@ const HEADER: &[Column] = &[
     Column::Whole("CPUS"),
     Column::Whole("MEMORY"),
     Column::Whole("NODES"),
+    Column::Whole("UP"),
+    Column::Whole("IDLE"),
     Column::Whole("TIME"),
     Column::Whole("RATE"),
+    Column::Whole("WAIT"),
+    Column::Whole("P90"),
 ];
+
+/// What the daemon knows of the classes beside their config; where none serves, nobody looks.
+fn fill_in(classes: &mut [ClassView], standings: &[ClassStanding]) {
+    for class in classes {
+        let Some(standing) = standings.iter().find(|known| known.name == class.name) else {
+            continue;
+        };
+        let nodes = standing.nodes;
+        class.nodes_up = nodes.map(|nodes| nodes.up);
+        class.nodes_idle = nodes.map(|nodes| nodes.idle);
+        class.nodes_down = nodes.map(|nodes| nodes.down);
+        class.waits = standing.waits.map(|waits| waits.count);
+        class.median_wait_seconds = standing.waits.map(|waits| waits.median_seconds);
+        class.p90_wait_seconds = standing.waits.map(|waits| waits.p90_seconds);
+    }
+}
 
 fn views(site: &Site, now: Timestamp) -> Vec<ClassView> {
     let default = site
@@ -102,7 +135,11 @@ fn view(site: &Site, (name, class): (&str, &Class), is_default: bool, now: Times
         rate: class.rate.as_ref().and_then(|rates| rates.value.at(now)),
         is_default,
         nodes_up: None,
+        nodes_idle: None,
+        nodes_down: None,
+        waits: None,
         median_wait_seconds: None,
+        p90_wait_seconds: None,
     }
 }
 
@@ -121,9 +158,22 @@ fn row(class: &ClassView) -> Vec<String> {
         class.cpus_per_node.map_or_else(dash, |cpus| cpus.to_string()),
         class.memory_per_node.clone().unwrap_or_else(dash),
         class.max_nodes.map_or_else(dash, |nodes| nodes.to_string()),
+        up(class),
+        class.nodes_idle.map_or_else(dash, |nodes| nodes.to_string()),
         class
             .max_time_seconds
             .map_or_else(dash, |seconds| crate::domain::units::Seconds(seconds).to_string()),
         class.rate.map_or_else(dash, |rate| rate.to_string()),
+        class.median_wait_seconds.map_or_else(dash, length),
+        class.p90_wait_seconds.map_or_else(dash, length),
     ]
+}
+
+/// `3/4` where not all of them are.
+fn up(class: &ClassView) -> String {
+    match (class.nodes_up, class.nodes_down) {
+        (Some(up), Some(down)) if down > 0 => format!("{up}/{}", up.saturating_add(down)),
+        (Some(up), _) => up.to_string(),
+        (None, _) => "-".to_owned(),
+    }
 }

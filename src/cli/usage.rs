@@ -116,9 +116,7 @@ fn period(context: &Context, since: Option<When>, until: Option<When>) -> Result
 
 /// Our record and accounting's.
 fn reconcile(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    const DAYS: u64 = 30;
-    let since = args.since.or(Some(When::Ago(Seconds(DAYS * 86_400))));
-    let query = period(context, since, args.until)?;
+    let query = period(context, args.since, args.until)?;
     let query = format!("/usage/accounts?{}", query.trim_start_matches('&'));
     let compared: Compared =
         Context::block_on(async { Client::connect(context).await?.get(&query).await })?;

@@ -61,11 +61,20 @@ pub(super) async fn admit_waiting(
     Ok(submitted)
 }
 
-/// The refusal that a run still has to wait after, in the scheduler's words.
+/// Why a run cannot be submitted now, whatever there is room for: it takes none of it. The refusal that it still has to wait
+/// after, in the scheduler's words; or its cluster is gone.
 fn refusal(world: &World, row: &RunRow, now: Timestamp) -> Option<String> {
-    let State::Pending { why, not_before: Some(_) } = &row.run.state else { return None };
-    let is_held_off = row.run.is_held_off(&world.policy(&row.resolved), now);
-    is_held_off.then(|| why.clone().unwrap_or_default())
+    if let State::Pending { why, not_before: Some(_) } = &row.run.state
+        && row.run.is_held_off(&world.policy(&row.resolved), now)
+    {
+        return Some(why.clone().unwrap_or_default());
+    }
+    let cluster = row.resolved.compute.target.cluster();
+    world.scheduler(cluster).is_none().then(|| gone(cluster))
+}
+
+fn gone(cluster: &str) -> String {
+    format!("the cluster `{cluster}` is not in the site config any more")
 }
 
 /// Records why a run waits, when that is news.
@@ -87,8 +96,7 @@ async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError
 async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
     let cluster = row.resolved.compute.target.cluster();
     let Some(scheduler) = world.scheduler(cluster) else {
-        let why = format!("the cluster `{cluster}` is not in the site config any more");
-        wait(world, row, why).await?;
+        wait(world, row, gone(cluster)).await?;
         return Ok(false);
     };
     if let Some(branch) = row.run.branch.clone() {

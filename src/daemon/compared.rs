@@ -16,11 +16,23 @@ pub enum CompareError {
     Store(#[from] StoreError),
     #[error("accounting does not answer: {0}")]
     Silent(Silence),
+    #[error("somebody else has the records compared just now")]
+    Busy,
+    #[error("more than {STARTS_MAX} starts are of that time: choose a shorter one")]
+    TooMany,
 }
+
+/// Each 500 of them are a call of sacct.
+const STARTS_MAX: usize = 20_000;
+
+/// Accounting is asked by one comparison at a time, whoever wants it.
+static COMPARING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// Compares what started in the filter's period, on all clusters that keep accounts.
 pub async fn compare_accounts(world: &World, filter: Filter) -> Result<Compared, CompareError> {
+    let _one = COMPARING.try_lock().map_err(|_| CompareError::Busy)?;
     let period = filter.ran.unwrap_or_default();
+    let mut count = 0_usize;
     let mut by_cluster: BTreeMap<String, Vec<OurStart>> =
         world.in_force().schedulers.keys().map(|cluster| (cluster.clone(), Vec::new())).collect();
     let mut before = filter.before;
@@ -30,6 +42,10 @@ pub async fn compare_accounts(world: &World, filter: Filter) -> Result<Compared,
         before = Some(last.row.run.id);
         for start in page.iter().flat_map(starts) {
             by_cluster.entry(start.start.job.cluster.clone()).or_default().push(start);
+            count += 1;
+        }
+        if count > STARTS_MAX {
+            return Err(CompareError::TooMany);
         }
     }
     let now = world.clock.now();

@@ -59,6 +59,11 @@ impl Nodes {
     }
 }
 
+/// The nodes of a cluster, as they were a short time ago.
+pub(super) async fn shown(world: &World, cluster: &str) -> Shown {
+    world.nodes.recent(world, cluster).await
+}
+
 /// Looks which nodes are down where an attempt has ended that one of them may have ended: once for each cluster, while it
 /// still shows. While the scheduler is silent about them nobody is blamed, but the one node of an attempt that had no other.
 pub(super) async fn see_failed_nodes(

@@ -23,7 +23,8 @@ pub struct Waiting {
     pub demand: Demand,
     /// Runs of the same name that must be final first and are not yet.
     pub waits_for: Vec<RunId>,
-    /// The scheduler's words, while it is too soon to ask it again after a refusal that passes.
+    /// Why it cannot be submitted now, whatever there is room for: the scheduler's words, while it is too soon to ask it
+    /// again after a refusal that passes, or that there is no such cluster.
     pub refused: Option<String>,
     /// What its project's budget has to hold for it.
     pub asked: Option<Asked>,

@@ -55,6 +55,8 @@ pub struct Node {
     pub name: NodeName,
     pub partitions: Vec<String>,
     pub health: Health,
+    /// It is well, and no job has any of it.
+    pub is_idle: bool,
     pub cpus: u32,
     /// MiB.
     pub memory: u64,

@@ -67,7 +67,7 @@ fn is_alike(one: &Node, other: &Node) -> bool {
 }
 
 /// Whether a node may be one of a class.
-fn fits(class: &Class, node: &Node) -> bool {
+pub fn fits(class: &Class, node: &Node) -> bool {
     let has_partition = class.partition.as_ref().is_none_or(|partitions| {
         partitions.0.iter().any(|name| node.partitions.contains(&name.value))
     });

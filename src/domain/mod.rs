@@ -46,6 +46,7 @@ pub mod metrics;
 pub mod run;
 pub mod usage;
 pub mod view;
+pub mod waits;
 
 pub mod gres;
 pub mod nodelist;

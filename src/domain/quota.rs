@@ -174,6 +174,14 @@ impl Counted {
                 ));
             }
             let most = nodes?;
+            if demand.nodes > most {
+                // A quota that was lowered after it was accepted. Nobody waits behind what can never start.
+                return Some(format!(
+                    "it asks for {} nodes, and runs {whom} may have {most} at once \
+                     (`max_running_nodes`): it can never start as it is",
+                    demand.nodes
+                ));
+            }
             let is_too_much = taken.nodes.saturating_add(demand.nodes) > most;
             taken.is_closed |= is_too_much;
             taken.is_closed.then(|| {

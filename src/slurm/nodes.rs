@@ -27,10 +27,14 @@ fn node(line: &str) -> Option<Node> {
     let listed = |key: &str| -> Vec<String> {
         word(key).into_iter().flat_map(|list| list.split(',')).map(str::to_owned).collect()
     };
+    let state = word("State")?;
+    let health = health(state);
+    let is_idle = health == Health::Well && state.split(['+', '~', '#']).any(|word| word == "IDLE");
     Some(Node {
         name: word("NodeName")?.parse().ok()?,
         partitions: listed("Partitions"),
-        health: health(word("State")?),
+        health,
+        is_idle,
         cpus: word("CPUTot")?.parse().ok()?,
         memory: word("RealMemory")?.parse().ok()?,
         gpus: gpus(word("Gres").unwrap_or_default())
@@ -92,6 +96,7 @@ mod tests {
             name: "n4".parse().unwrap(),
             partitions: vec!["main".into(), "low".into()],
             health: Health::Failed,
+            is_idle: false,
             cpus: 8,
             memory: 8000,
             gpus: vec![(Some("v100".into()), 2)],
@@ -101,6 +106,9 @@ mod tests {
         assert_eq!(nodes, [expected], "what cannot be read is left out");
         let plain = parse(&LINE.replace("=slow", "=(null)").replace("Partitions=main,low", ""));
         assert_eq!(plain[0].features, Vec::<String>::new());
+        let is_idle = |state: &str| parse(&LINE.replace("DOWN+DRAIN", state))[0].is_idle;
+        assert!(is_idle("IDLE") && is_idle("IDLE+CLOUD") && is_idle("IDLE~"));
+        assert!(!is_idle("MIXED") && !is_idle("IDLE+DRAIN") && !is_idle("IDLE*"));
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod runs;
 mod secrets;
 mod snapshots;
 mod submissions;
+mod waits;
 mod wishes;
 mod writer;
 

@@ -4,6 +4,7 @@
 
 mod budgets;
 mod checkpoints;
+mod classes;
 mod daemon;
 mod datasets;
 mod error;
@@ -58,6 +59,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/classes", get(classes::list))
         .route("/usage", get(usage::report))
         .route("/usage/accounts", get(usage::compared))
         .route("/store/gc", post(kept::gc))

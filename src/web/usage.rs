@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Query, State};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::api::{ErrorCode, LIST_MAX};
@@ -38,11 +38,19 @@ pub(super) async fn compared(
     State(app): State<App>,
     Query(query): Query<UsageQuery>,
 ) -> Result<Json<Compared>, ApiError> {
+    /// Accounting is not asked about all that ever was, unless somebody says since when.
+    const SINCE: SignedDuration = SignedDuration::from_hours(30 * 24);
+    let month = || app.world.clock.now().saturating_sub(SINCE).ok();
+    let query = UsageQuery { since: query.since.or_else(month), ..query };
     match compare_accounts(&app.world, query.filter()).await {
         Ok(compared) => Ok(Json(compared)),
         Err(CompareError::Store(error)) => Err(error.into()),
         Err(silent @ CompareError::Silent(_)) => {
             Err(ApiError::new(ErrorCode::SlurmUnreachable, silent.to_string()))
+        }
+        Err(busy @ CompareError::Busy) => Err(ApiError::new(ErrorCode::Conflict, busy.to_string())),
+        Err(many @ CompareError::TooMany) => {
+            Err(ApiError::new(ErrorCode::BadRequest, many.to_string()))
         }
     }
 }

@@ -186,6 +186,11 @@ fn nodes_are_kept_for_the_run_that_waits_for_them() {
     let two = [has("bert", Some("nlp"), 2)];
     check_quotas(quota, &all, &[], &["3: start", "4: start", "5: start"]);
     check_quotas(quota, &all, &two, &[&few(3, 3), &few(4, 1), "5: start"]);
+    // What can never start, because the quota was lowered, keeps nothing either.
+    let never = "2: it asks for 5 nodes, and runs of project `nlp` may have 4 at once \
+                 (`max_running_nodes`): it can never start as it is";
+    let large = asks(2, "anna", Some("nlp"), 5);
+    check_quotas(quota, &[large, all[1].clone()], &two, &[never, "4: start"]);
     // What waits for another reason keeps nothing.
     let behind = Waiting { waits_for: vec![RunId(1)], ..all[0].clone() };
     check_quotas(quota, &[behind, all[1].clone()], &two, &["3: waits for run 1", "4: start"]);

@@ -110,6 +110,7 @@ fn node(name: &str) -> Node {
         name: name.parse().unwrap(),
         partitions: vec!["gpu".into(), "low".into()],
         health: Health::Well,
+        is_idle: true,
         cpus: 8,
         memory: 8000,
         gpus: vec![(Some("a100".into()), 4)],

@@ -15,6 +15,7 @@ fn node(name: &str, kind: &str, cpus: u32) -> Node {
         name: name.parse().unwrap(),
         partitions: vec!["main".into()],
         health: Health::Well,
+        is_idle: true,
         cpus,
         memory: 8000,
         gpus: vec![(Some(kind.into()), 2)],

@@ -25,6 +25,7 @@ fn node(name: &str, partitions: &[&str], gpu: Option<&str>, feature: &str) -> No
         name: name.parse().unwrap(),
         partitions: partitions.iter().map(|name| (*name).to_owned()).collect(),
         health: Health::Well,
+        is_idle: true,
         cpus: 8,
         memory: 8000,
         gpus: gpu.map(|kind| (Some(kind.to_owned()), 2)).into_iter().collect(),

@@ -1,6 +1,7 @@
 //! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
 
 mod bad_nodes;
+mod charges;
 mod plain;
 mod polls;
 mod preempt;

@@ -3,7 +3,6 @@
 mod alone;
 mod budgets;
 mod builds;
-mod charges;
 mod cluster;
 mod cluster_keys;
 mod code;

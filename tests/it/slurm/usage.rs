@@ -66,3 +66,28 @@ fn our_record_is_that_of_accounting_and_each_difference_is_told() {
     assert!(table.contains("48.0000"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
 }
+
+#[test]
+fn classes_tell_what_their_nodes_do_and_how_long_starts_waited() {
+    let cluster = Cluster::new();
+    let of_class = |name: &str| -> Value {
+        let classes = cluster.env.line("classes --json").success().json();
+        let found = classes.as_array().unwrap().iter().find(|class| class["name"] == name);
+        found.unwrap_or_else(|| panic!("{name}: {classes:#}")).clone()
+    };
+    // Nobody looks where no daemon serves.
+    assert_eq!(of_class("cpu")["nodes_up"], Value::Null);
+    let run = cluster.env.submit(&cluster.spec("short", "true", ""));
+    cluster.env.until(run, &["completed"]);
+    let partition = cluster.ask("sinfo", &["-h", "-p", "main", "-o", "%D"]);
+    let nodes: i64 = partition.trim().parse().unwrap();
+    let shown = of_class("cpu");
+    let known = |key: &str| shown[key].as_i64().unwrap();
+    assert_eq!(known("nodes_up") + known("nodes_down"), nodes, "{shown:#}");
+    assert!(known("nodes_up") > 0 && known("nodes_idle") <= known("nodes_up"), "{shown:#}");
+    assert_eq!(known("waits"), 1, "{shown:#}");
+    assert_eq!(shown["median_wait_seconds"], shown["p90_wait_seconds"], "{shown:#}");
+    assert_eq!(of_class("whole")["waits"], Value::Null);
+    let table = cluster.env.line("classes").success().stdout;
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+}
