@@ -150,8 +150,9 @@ fn sweep_verdict(
     family: &Family,
     site: &LoadedSite,
 ) -> Verdict<Cost> {
+    let (asker, clock) = (&context.surroundings.asker, &context.surroundings.clock);
     let FamilyOutcome { cost, choice, expectations, problems, warnings } =
-        family.check(request.context(&site.site, &context.surroundings.asker));
+        family.check(request.context(&site.site, asker), clock.now());
     let found = Found { fine: cost, choice, expectations, problems, warnings };
     found.verdict(family.sources.clone(), site)
 }

@@ -5,6 +5,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use jiff::Timestamp;
+
+use crate::domain::charge::of_start;
 use crate::domain::document::{Node, Table};
 use crate::domain::problem::{At, Place, Problem, limited};
 use crate::domain::request::{DATASETS, set_key};
@@ -20,7 +23,7 @@ pub struct Cost {
     pub resource_sets: usize,
     /// Nodes × time limit, of all points; none where one has no limit.
     pub node_hours_max: Option<f64>,
-    /// The same at the rates of the classes; none where one has no rate.
+    /// What starts that last as long cost by the terms of their classes; none where one has no rate.
     pub charge_max: Option<f64>,
 }
 
@@ -74,7 +77,11 @@ pub(super) struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn of_all(family: &'a Family, context: Context<'a>) -> FamilyOutcome {
+    pub(super) fn of_all(
+        family: &'a Family,
+        context: Context<'a>,
+        now: Timestamp,
+    ) -> FamilyOutcome {
         let outcome = FamilyOutcome {
             cost: None,
             choice: Choice::Made,
@@ -94,7 +101,7 @@ impl<'a> Check<'a> {
         for (index, point) in family.points.points.iter().enumerate() {
             check.add(index, point);
         }
-        check.finish()
+        check.finish(now)
     }
 
     fn add(&mut self, index: usize, point: &Point) {
@@ -172,7 +179,7 @@ impl<'a> Check<'a> {
         &mut self.faults.entry(of).or_insert_with(|| (problem, Told::default())).1
     }
 
-    fn finish(mut self) -> FamilyOutcome {
+    fn finish(mut self, now: Timestamp) -> FamilyOutcome {
         let sets = std::mem::take(&mut self.sets);
         for set in &sets {
             for problem in &set.problems {
@@ -183,7 +190,7 @@ impl<'a> Check<'a> {
         let faults = std::mem::take(&mut self.faults);
         let told = |(problem, told): (Problem, Told)| self.told(problem, &told, all);
         let problems = limited(faults.into_values().map(told).collect());
-        let cost = problems.is_empty().then(|| cost(&sets));
+        let cost = problems.is_empty().then(|| cost(&sets, now));
         FamilyOutcome { cost, problems, ..self.outcome }
     }
 
@@ -234,23 +241,26 @@ fn add_new<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
     }
 }
 
-/// What sets of points ask for together.
-fn cost(sets: &[Set]) -> Cost {
+/// What sets of points ask for together, if they start now.
+fn cost(sets: &[Set], now: Timestamp) -> Cost {
     const SECONDS_PER_HOUR: f64 = 3600.0;
     let mut kinds = HashSet::new();
     let mut cost =
         Cost { points: 0, resource_sets: 0, node_hours_max: Some(0.0), charge_max: Some(0.0) };
     for Set { resolved, points, .. } in sets {
-        let Some(Resolved { compute, distributed, .. }) = resolved else { continue };
+        let Some(resolved) = resolved else { continue };
+        let Resolved { compute, distributed, .. } = resolved;
         kinds.insert(serde_json::to_string(&(compute, distributed)).unwrap_or_default());
         cost.points += points.count;
+        let seconds = compute.time_limit.map(|limit| limit.0.0);
         #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
-        let node_hours = compute.time_limit.map(|limit| {
-            points.count as f64 * f64::from(compute.nodes) * limit.0.0 as f64 / SECONDS_PER_HOUR
-        });
-        let add = |sum: Option<f64>, more: Option<f64>| Some(sum? + more?);
-        cost.node_hours_max = add(cost.node_hours_max, node_hours);
-        let charge = node_hours.zip(compute.rate).map(|(hours, rate)| hours * rate);
+        let add =
+            |sum: Option<f64>, of_point: Option<f64>| Some(sum? + points.count as f64 * of_point?);
+        #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
+        let hours =
+            seconds.map(|seconds| f64::from(compute.nodes) * seconds as f64 / SECONDS_PER_HOUR);
+        cost.node_hours_max = add(cost.node_hours_max, hours);
+        let charge = seconds.and_then(|seconds| of_start(resolved, seconds, now));
         cost.charge_max = add(cost.charge_max, charge);
     }
     cost.resource_sets = kinds.len();

@@ -1,5 +1,7 @@
 //! A sweep's spec with its points.
 
+use jiff::Timestamp;
+
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode as _;
 use crate::domain::problem::{At, Problem, Sources};
@@ -63,12 +65,12 @@ impl Family {
         resolve(&table, problems, context)
     }
 
-    /// Checks all points.
-    pub fn check(&self, context: Context<'_>) -> FamilyOutcome {
+    /// Checks all points; what they cost is that of starts now.
+    pub fn check(&self, context: Context<'_>, now: Timestamp) -> FamilyOutcome {
         if self.points.points.is_empty() {
             return self.without_points(context);
         }
-        Check::of_all(self, context)
+        Check::of_all(self, context, now)
     }
 
     /// What is wrong with the spec itself, where its points are not known; what they would have added is not missed.

@@ -6,6 +6,8 @@ mod properties;
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::domain::document::parse;
 use crate::domain::problem::{Problem, SourceId, Sources};
 use crate::domain::request::SpecRequest;
@@ -27,6 +29,12 @@ rate = 1.5
 [class.free]
 partition = "free"
 default_time = "1h"
+[class.gpus]
+gpus_per_node = 4
+partition = "gpus"
+default_time = "1h"
+rate = 1.0
+charge = { by = "gpu_hours", minimum = 0.5 }
 [dataset.text]
 path = "/data/text"
 "#;
@@ -63,7 +71,7 @@ fn checked_of(request: &SpecRequest) -> (Family, FamilyOutcome) {
     let (site, asker) = (site(), asker());
     let family = Family::read(request).unwrap();
     let context: Context<'_> = request.context(&site, &asker);
-    let outcome = family.check(context);
+    let outcome = family.check(context, Timestamp::UNIX_EPOCH);
     (family, outcome)
 }
 

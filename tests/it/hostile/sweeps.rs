@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use jiff::Timestamp;
 use trainyard::domain::problem::Problem;
 use trainyard::domain::request::SpecRequest;
 use trainyard::domain::resolve::{Context, Outcome};
@@ -29,7 +30,7 @@ fn of_point(request: &SpecRequest) -> Outcome {
     let (site, asker) = (Site::default(), asker());
     let family = Family::read(request).unwrap();
     let context: Context<'_> = request.context(&site, &asker);
-    let checked = family.check(context);
+    let checked = family.check(context, Timestamp::UNIX_EPOCH);
     let Some(point) = family.points.points.first() else {
         let of_spec = request.check(&site, &asker).outcome;
         return Outcome { resolved: None, problems: checked.problems, ..of_spec };

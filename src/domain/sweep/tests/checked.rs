@@ -238,4 +238,14 @@ fn the_most_that_a_sweep_costs_is_known() {
         cost("compute.class = ['a100', 'free']"),
         Cost { points: 2, resource_sets: 2, node_hours_max: Some(5.0), charge_max: None }
     );
+    assert_eq!(
+        cost("args.a = [1, 2]\ncompute.class = ['gpus']"),
+        Cost { points: 2, resource_sets: 1, node_hours_max: Some(2.0), charge_max: Some(8.0) },
+        "GPUs are what this class charges"
+    );
+    assert_eq!(
+        cost("args.a = [1, 2]\ncompute.class = ['gpus']\ncompute.time_limit = ['1m']").charge_max,
+        Some(1.0),
+        "each point costs the minimum"
+    );
 }
