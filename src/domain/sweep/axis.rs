@@ -1,5 +1,7 @@
 //! What varies by itself: a parameter, or parameters that are zipped together.
 
+use std::sync::Arc;
+
 use crate::domain::document::Node;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::spec::{Domain, SweepMethod, Values};
@@ -23,7 +25,7 @@ pub(super) struct Axis<'a> {
 #[derive(Debug)]
 pub(super) enum Choices {
     /// The values of each of its parameters, as many of each.
-    Rows(Vec<Vec<At<Node>>>),
+    Rows(Vec<Vec<Arc<At<Node>>>>),
     Uniform(At<(f64, f64)>),
     LogUniform(At<(f64, f64)>),
     Integer(At<(i64, i64)>),
@@ -38,7 +40,7 @@ impl Axis<'_> {
         }
     }
 
-    pub(super) fn columns(&self) -> &[Vec<At<Node>>] {
+    pub(super) fn columns(&self) -> &[Vec<Arc<At<Node>>>] {
         match &self.choices {
             Choices::Rows(columns) => columns,
             Choices::Uniform(_) | Choices::LogUniform(_) | Choices::Integer(_) => &[],
@@ -52,11 +54,11 @@ impl Axis<'_> {
     }
 
     /// What its parameters are, for these random bits.
-    pub(super) fn drawn(&self, bits: u64) -> Vec<At<Node>> {
+    pub(super) fn drawn(&self, bits: u64) -> Vec<Arc<At<Node>>> {
         let float = |value: f64| Node::Float(format!("{value:?}"));
         let (node, place) = match &self.choices {
             Choices::Rows(columns) => {
-                let row = |column: &Vec<At<Node>>| {
+                let row = |column: &Vec<Arc<At<Node>>>| {
                     let row = below(bits, column.len() as u128);
                     column.get(usize::try_from(row).ok()?).cloned()
                 };
@@ -74,7 +76,7 @@ impl Axis<'_> {
                 (Node::Integer(low.saturating_add_unsigned(above)), *place)
             }
         };
-        vec![At::new(node, place)]
+        vec![Arc::new(At::new(node, place))]
     }
 }
 
@@ -91,10 +93,12 @@ pub(super) fn choices(
             problems.push(Problem::at(key.place, format!("`{name}` has no values")));
             return None;
         }
-        Values::Listed(items) => return Some(Choices::Rows(vec![items.clone()])),
+        Values::Listed(items) => {
+            return Some(Choices::Rows(vec![items.iter().cloned().map(Arc::new).collect()]));
+        }
         Values::Range { from, to, step } => {
             let values = range(name, (from, to, step.as_ref()), problems)?;
-            return Some(Choices::Rows(vec![values]));
+            return Some(Choices::Rows(vec![values.into_iter().map(Arc::new).collect()]));
         }
         Values::Uniform(ends) => {
             let ends = floats(name, ends, problems)?;

@@ -4,6 +4,7 @@
 //! only in arguments and variables of the training, and each value of those is looked at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -111,7 +112,7 @@ impl<'a> Check<'a> {
         let (handed_on, others): (Vec<_>, Vec<_>) =
             point.0.iter().partition(|(key, _)| is_handed_on(*key));
         let line =
-            |(key, value): &(usize, At<Node>)| format!("{key} {}\n", value.value.canonical());
+            |(key, value): &(usize, Arc<At<Node>>)| format!("{key} {}\n", value.value.canonical());
         let alike: String = others.into_iter().map(line).collect();
         let known = self.set_of.get(&alike).copied();
         let number = known.unwrap_or(self.sets.len());

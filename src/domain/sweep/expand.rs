@@ -1,5 +1,7 @@
 //! From what `[sweep]` says to its points.
 
+use std::sync::Arc;
+
 use crate::domain::document::Node;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::spec::{Domain, Dotted, Sweep, SweepMethod};
@@ -8,7 +10,7 @@ use crate::domain::sweep::condition::Condition;
 use crate::domain::sweep::draw::Draw;
 use crate::domain::sweep::{PARAMETERS_MAX, POINTS_MAX, Point, Points, file};
 
-/// Combinations that are looked at where some are left out.
+/// Combinations that are made or drawn where some are left out.
 const COMBINATIONS_MAX: usize = 1_000_000;
 
 /// Makes the points of a sweep, or says what is wrong with it. `place` is where it says that it is one; `file` what its file
@@ -101,7 +103,7 @@ fn listed(sweep: &At<Sweep>, text: Option<At<&str>>, problems: &mut Vec<Problem>
     let points = match (&sweep.value.points, &sweep.value.file) {
         (Some(points), None) => {
             let mut rows = file::Rows::default();
-            for point in &points.value {
+            for point in points.value.iter().take(POINTS_MAX + 1) {
                 rows.push(
                     point.value.0.iter().map(|(key, given)| (key.clone(), given.0.clone())),
                     problems,
@@ -128,15 +130,15 @@ fn listed(sweep: &At<Sweep>, text: Option<At<&str>>, problems: &mut Vec<Problem>
     if points.points.is_empty() && problems.len() == before {
         problems.push(Problem::at(sweep.place, "the sweep has no points"));
     }
-    too_many(points.points.len(), sweep.place, problems);
+    // What lies behind them was not read.
+    if points.points.len() > POINTS_MAX {
+        problems.push(Problem::at(sweep.place, too_many()));
+    }
     points
 }
 
-fn too_many(count: usize, place: Place, problems: &mut Vec<Problem>) {
-    if count > POINTS_MAX {
-        let message = format!("the sweep has {count} points, more than {POINTS_MAX}");
-        problems.push(Problem::at(place, message));
-    }
+fn too_many() -> String {
+    format!("the sweep has more than {POINTS_MAX} points")
 }
 
 fn combined(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>) -> Points {
@@ -168,7 +170,8 @@ fn combined(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>)
     if problems.len() > before || keys.len() > PARAMETERS_MAX {
         return Points { keys, points: Vec::new() };
     }
-    let mut expansion = Expansion { axes: &axes, exclude: &exclude, points: Vec::new() };
+    let mut expansion =
+        Expansion { axes: &axes, exclude: &exclude, points: Vec::new(), left: COMBINATIONS_MAX };
     let made = match samples.filter(|_| method == SweepMethod::Random) {
         Some(samples) => expansion.random(samples, said.seed.as_ref().map_or(0, |seed| seed.value)),
         None => expansion.grid(keys.len()),
@@ -202,7 +205,7 @@ impl<'a> Nest<'a> {
     /// Parameters that vary together.
     fn add_group(&mut self, group: &At<Dotted<Domain>>, problems: &mut Vec<Problem>) {
         let first = self.keys.len();
-        let mut columns: Vec<Vec<At<Node>>> = Vec::new();
+        let mut columns: Vec<Vec<Arc<At<Node>>>> = Vec::new();
         for (key, domain) in &group.value.0 {
             if !self.take_key(key, problems) {
                 continue;
@@ -253,6 +256,8 @@ struct Expansion<'a> {
     axes: &'a [Axis<'a>],
     exclude: &'a [Condition<'a>],
     points: Vec<Point>,
+    /// Combinations that may still be looked at.
+    left: usize,
 }
 
 impl Expansion<'_> {
@@ -264,8 +269,7 @@ impl Expansion<'_> {
         if is_plain && product > POINTS_MAX as u128 {
             return Err(format!("the sweep has {product} points, more than {POINTS_MAX}"));
         }
-        let mut left = COMBINATIONS_MAX;
-        self.nest(0, &mut vec![None; parameters], &mut left)?;
+        self.nest(0, &mut vec![None; parameters])?;
         if self.points.is_empty() {
             return Err("the points that are left out leave none".to_owned());
         }
@@ -275,18 +279,17 @@ impl Expansion<'_> {
     fn nest(
         &mut self,
         depth: usize,
-        chosen: &mut Vec<Option<At<Node>>>,
-        left: &mut usize,
+        chosen: &mut Vec<Option<Arc<At<Node>>>>,
     ) -> Result<(), String> {
         let axes = self.axes;
         let Some(axis) = axes.get(depth) else {
-            *left = left.checked_sub(1).ok_or_else(|| {
+            self.left = self.left.checked_sub(1).ok_or_else(|| {
                 format!(
                     "the sweep has more than {COMBINATIONS_MAX} combinations to leave points out of"
                 )
             })?;
             if self.take(chosen) && self.points.len() > POINTS_MAX {
-                return Err(format!("the sweep has more than {POINTS_MAX} points"));
+                return Err(too_many());
             }
             return Ok(());
         };
@@ -297,7 +300,7 @@ impl Expansion<'_> {
                     *slot = values.get(row).filter(|_| exists).cloned();
                 }
             }
-            self.nest(depth + 1, chosen, left)?;
+            self.nest(depth + 1, chosen)?;
         }
         Ok(())
     }
@@ -310,10 +313,22 @@ impl Expansion<'_> {
             return Err(format!("the sweep has {samples} points, more than {POINTS_MAX}"));
         }
         for point in 0..samples {
-            if !(0..AGAIN_MAX).any(|again| self.draw(Draw { seed, point, again })) {
-                return Err(format!(
-                    "point {point} was drawn {AGAIN_MAX} times, and always left out"
-                ));
+            let mut again = 0;
+            loop {
+                self.left = self.left.checked_sub(1).ok_or_else(|| {
+                    format!(
+                        "{COMBINATIONS_MAX} draws are not enough for {samples} points: nearly all are left out"
+                    )
+                })?;
+                if self.draw(Draw { seed, point, again }) {
+                    break;
+                }
+                again += 1;
+                if again == AGAIN_MAX {
+                    return Err(format!(
+                        "point {point} was drawn {AGAIN_MAX} times, and always left out"
+                    ));
+                }
             }
         }
         Ok(())
@@ -331,7 +346,7 @@ impl Expansion<'_> {
     }
 
     /// Takes a point, unless it is left out.
-    fn take(&mut self, chosen: &[Option<At<Node>>]) -> bool {
+    fn take(&mut self, chosen: &[Option<Arc<At<Node>>>]) -> bool {
         let is_left_out =
             |left_out: &Condition<'_>| left_out.holds(|parameter| value(chosen, parameter));
         if self.exclude.iter().any(is_left_out) {
@@ -344,6 +359,6 @@ impl Expansion<'_> {
     }
 }
 
-fn value(chosen: &[Option<At<Node>>], parameter: usize) -> Option<&Node> {
+fn value(chosen: &[Option<Arc<At<Node>>>], parameter: usize) -> Option<&Node> {
     chosen.get(parameter)?.as_ref().map(|value| &value.value)
 }

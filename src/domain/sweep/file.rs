@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -12,7 +13,7 @@ use crate::domain::document::{Node, parse_value};
 use crate::domain::keys::join;
 use crate::domain::problem::{At, PROBLEMS_MAX, Place, Problem};
 use crate::domain::spec::TABLES;
-use crate::domain::sweep::{Point, Points};
+use crate::domain::sweep::{POINTS_MAX, Point, Points};
 
 /// Points as they are read, one by one; parameters are in the order in which they are first seen.
 #[derive(Debug, Default)]
@@ -30,19 +31,24 @@ impl Rows {
         })
     }
 
+    /// Whether more would be too many, so that nobody needs to read on.
+    fn is_full(&self) -> bool {
+        self.points.points.len() > POINTS_MAX
+    }
+
     pub(super) fn push(
         &mut self,
         values: impl Iterator<Item = (At<String>, At<Node>)>,
         problems: &mut Vec<Problem>,
     ) {
-        let mut row: Vec<(usize, At<Node>)> = Vec::new();
+        let mut row: Vec<(usize, Arc<At<Node>>)> = Vec::new();
         for (key, value) in values {
             let (place, name) = (key.place, key.value.clone());
             let key = self.key(key);
             if row.iter().any(|(known, _)| *known == key) {
                 problems.push(Problem::at(place, format!("`{name}` is given twice at one point")));
             }
-            row.push((key, value));
+            row.push((key, Arc::new(value)));
         }
         row.sort_by_key(|(key, _)| *key);
         self.points.points.push(Point(row));
@@ -78,6 +84,9 @@ fn csv(text: &At<&str>, problems: &mut Vec<Problem>) -> Points {
     let mut rows = Rows::default();
     let mut header: Option<Vec<At<String>>> = None;
     for record in reader.records() {
+        if rows.is_full() {
+            break;
+        }
         let record = match record {
             Ok(record) => record,
             Err(error) => {
@@ -176,7 +185,7 @@ fn json_lines(text: &At<&str>, problems: &mut Vec<Problem>) -> Points {
                 problems.push(Problem::at(place, format!("this line is no JSON: {why}")));
             }
         }
-        if problems.len() > PROBLEMS_MAX {
+        if problems.len() > PROBLEMS_MAX || rows.is_full() {
             break;
         }
     }

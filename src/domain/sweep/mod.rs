@@ -19,6 +19,8 @@ pub use check::Cost;
 pub use expand::points;
 pub use family::{Family, FamilyOutcome};
 
+use std::sync::Arc;
+
 use crate::domain::document::{Node, Table};
 use crate::domain::problem::{At, Problem};
 use crate::domain::request::set_key;
@@ -38,9 +40,9 @@ pub struct Points {
     pub points: Vec<Point>,
 }
 
-/// The values of one point.
+/// The values of one point. Points that have the same value of a parameter share it.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Point(Vec<(usize, At<Node>)>);
+pub struct Point(Vec<(usize, Arc<At<Node>>)>);
 
 impl Points {
     /// A point's parameters, in their order; those that do not exist there are left out.
@@ -48,7 +50,7 @@ impl Points {
         &'a self,
         point: &'a Point,
     ) -> impl Iterator<Item = (&'a At<String>, &'a At<Node>)> {
-        point.0.iter().filter_map(|(key, value)| Some((self.keys.get(*key)?, value)))
+        point.0.iter().filter_map(|(key, value)| Some((self.keys.get(*key)?, &**value)))
     }
 
     /// The same as JSON, with numbers as numbers.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::domain::document::parse;
+use crate::domain::document::{Node, parse};
 use crate::domain::problem::{Problem, SourceId, Sources};
 use crate::domain::request::SpecRequest;
 use crate::domain::resolve::{Asker, Context};
@@ -255,4 +255,21 @@ fn many_points_take_no_time() {
     assert_eq!((family.points.points.len(), outcome.problems), (25_000, Vec::new()));
     // A build for tests is some ten times slower than what is installed.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+#[test]
+fn points_share_their_values() {
+    let long = "x".repeat(1_000);
+    let text = |family: &Family, point: usize| {
+        let point = &family.points.points[point];
+        let (_, value) = family.points.values(point).next().unwrap();
+        let Node::Text(text) = &value.value else { panic!("{value:?}") };
+        text.as_ptr()
+    };
+    let parameters = format!("[sweep.parameters]\nargs.a = ['{long}']\nargs.b = [1, 2]\n");
+    for method in ["[sweep]\nmethod = 'random'\nsamples = 2\n", ""] {
+        let (family, outcome) = checked(&format!("{method}{parameters}"));
+        assert_eq!(outcome.problems, []);
+        assert_eq!(text(&family, 0), text(&family, 1), "{method}");
+    }
 }

@@ -249,3 +249,15 @@ fn the_most_that_a_sweep_costs_is_known() {
         "each point costs the minimum"
     );
 }
+
+#[test]
+fn drawing_anew_has_an_end() {
+    let values = format!("[{}'y']", "'x', ".repeat(19));
+    check_problems(
+        &format!(
+            "[sweep]\nmethod = 'random'\nsamples = 100000\nparameters = {{ args.a = {values} }}\n\
+             [[sweep.exclude]]\nargs.a = 'x'\n"
+        ),
+        &["3:2 1000000 draws are not enough for 100000 points: nearly all are left out"],
+    );
+}

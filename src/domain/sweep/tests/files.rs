@@ -58,6 +58,14 @@ fn json_lines_have_a_point_each() {
 }
 
 #[test]
+fn lines_behind_the_most_points_are_not_read() {
+    let more = "3:2 the sweep has more than 100000 points";
+    let lines = "{\"args.a\": 1}\n".repeat(100_001);
+    check("p.jsonl", &format!("{lines}no JSON\n"), &[more]);
+    check("p.csv", &format!("args.a\n{}1,2\n", "1\n".repeat(100_001)), &[more]);
+}
+
+#[test]
 fn what_is_wrong_in_json_lines_is_told_at_its_line() {
     check(
         "p.jsonl",
