@@ -73,10 +73,29 @@ impl Problem {
         /// More names than this are not a help but a wall.
         const LISTED_MAX: usize = 16;
         let known: Vec<&str> = known.into_iter().collect();
-        match nearest(word, &known) {
+        match nearest(&known, |known| strsim::jaro_winkler(word, known)) {
             Some(near) => self.help(format!("did you mean `{near}`?")),
             None if known.is_empty() || known.len() > LISTED_MAX => self,
             None => self.help(format!("known here: {}", known.join(", "))),
+        }
+    }
+
+    /// Adds "did you mean" where one of these dotted keys is close, before its last dot and behind it: that both are
+    /// arguments makes no two keys alike.
+    #[must_use]
+    pub fn suggest_key<'a>(self, key: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        fn halves(key: &str) -> (&str, &str) {
+            key.rsplit_once('.').unwrap_or(("", key))
+        }
+        let (table, name) = halves(key);
+        let similarity = |known: &str| {
+            let (of, called) = halves(known);
+            strsim::jaro_winkler(table, of).min(strsim::jaro_winkler(name, called))
+        };
+        let known: Vec<&str> = known.into_iter().collect();
+        match nearest(&known, similarity) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
         }
     }
 }
@@ -99,12 +118,12 @@ fn shortened(mut text: String) -> String {
     text
 }
 
-/// The known word that `word` was probably meant to be.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+/// The known word that was probably meant.
+fn nearest<'a>(known: &[&'a str], similarity: impl Fn(&str) -> f64) -> Option<&'a str> {
     const SIMILARITY_MIN: f64 = 0.75;
     known
         .iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), *candidate))
+        .map(|candidate| (similarity(candidate), *candidate))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, candidate)| candidate)

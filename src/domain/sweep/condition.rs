@@ -12,19 +12,20 @@ use crate::domain::sweep::axis::Axis;
 pub(super) struct Condition<'a>(Vec<(usize, &'a [At<Node>])>);
 
 impl<'a> Condition<'a> {
-    /// Reads what was written; `known` are the parameters that it may name, `axes` where their values come from.
+    /// Reads what was written; `known` are the parameters that it may name, which are `which`, `axes` where their values
+    /// come from.
     pub(super) fn of(
         written: &'a Dotted<OneOf>,
-        known: &[At<String>],
+        (known, which): (&[At<String>], &str),
         axes: &[Axis<'_>],
         problems: &mut Vec<Problem>,
     ) -> Self {
         let mut all = Vec::new();
         for (key, OneOf(values)) in &written.0 {
             let Some(parameter) = known.iter().position(|known| known.value == key.value) else {
-                let message = format!("`{}` is no parameter that stands before this", key.value);
+                let message = format!("`{}` is no parameter {which}", key.value);
                 let names = known.iter().map(|known| known.value.as_str());
-                problems.push(Problem::at(key.place, message).suggest(&key.value, names));
+                problems.push(Problem::at(key.place, message).suggest_key(&key.value, names));
                 continue;
             };
             for value in values {

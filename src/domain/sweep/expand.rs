@@ -160,7 +160,7 @@ fn combined(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>)
         .exclude
         .iter()
         .flatten()
-        .map(|written| Condition::of(&written.value, &keys, &axes, problems))
+        .map(|written| Condition::of(&written.value, (&keys, "of the sweep"), &axes, problems))
         .collect();
     let samples = said.samples.as_ref().map(|samples| samples.value.get());
     if method == SweepMethod::Random && samples.is_none() {
@@ -191,8 +191,9 @@ struct Nest<'a> {
 impl<'a> Nest<'a> {
     /// A parameter by itself.
     fn add(&mut self, key: &At<String>, domain: &'a Domain, problems: &mut Vec<Problem>) {
+        let known = (&self.keys[..], "that stands before this");
         let when =
-            domain.when.as_ref().map(|when| Condition::of(when, &self.keys, &self.axes, problems));
+            domain.when.as_ref().map(|when| Condition::of(when, known, &self.axes, problems));
         let first = self.keys.len();
         if self.take_key(key, problems)
             && let Some(choices) = choices(key, domain, self.method, problems)

@@ -273,3 +273,20 @@ fn points_share_their_values() {
         assert_eq!(text(&family, 0), text(&family, 1), "{method}");
     }
 }
+
+#[test]
+fn the_examples_of_the_guide_are_fine() {
+    let guide = include_str!("../../../docs/guide/sweeps.md");
+    let mut count = 0;
+    for example in guide.split("```toml\n").skip(1) {
+        let text = example.split("```").next().unwrap();
+        let mut request = request(text, Some("args.learning_rate,compute.nodes\n1e-4,2\n3e-4,\n"));
+        if text.contains("[code]") {
+            request.text = text.to_owned();
+        }
+        let (family, outcome) = checked_of(&request);
+        assert_eq!(told(&family.sources, &outcome.problems), Vec::<String>::new(), "{text}");
+        count += 1;
+    }
+    assert_eq!(count, 5);
+}

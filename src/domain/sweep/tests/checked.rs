@@ -251,6 +251,22 @@ fn the_most_that_a_sweep_costs_is_known() {
 }
 
 #[test]
+fn what_is_no_parameter_is_left_out_of_conditions() {
+    let help = |parameters: &str, expected: &str| {
+        let (family, outcome) = checked(&format!("[sweep.parameters]\n{parameters}\n"));
+        assert_eq!(told(&family.sources, &outcome.problems), [expected]);
+        outcome.problems[0].help.clone()
+    };
+    let other = "args.lr = [1]\n[[sweep.exclude]]\nargs.batch_size = 512";
+    assert_eq!(help(other, "6:6 `args.batch_size` is no parameter of the sweep"), None);
+    let near = "args.size = [1]\n[[sweep.exclude]]\nargs.sise = 1";
+    let did_you = Some("did you mean `args.size`?".to_owned());
+    assert_eq!(help(near, "6:6 `args.sise` is no parameter of the sweep"), did_you);
+    let when = "args.a = { choice = [1], when = { compute.nodes = 2 } }";
+    assert_eq!(help(when, "4:43 `compute.nodes` is no parameter that stands before this"), None);
+}
+
+#[test]
 fn drawing_anew_has_an_end() {
     let values = format!("[{}'y']", "'x', ".repeat(19));
     check_problems(
