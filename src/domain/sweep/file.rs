@@ -169,7 +169,8 @@ fn json_lines(text: &At<&str>, problems: &mut Vec<Problem>) -> Points {
             continue;
         }
         match serde_json::from_str::<Json>(said) {
-            Ok(Json::Object(entries)) => {
+            Ok(Json::Object(mut entries)) => {
+                keep_numbers(&mut entries, said);
                 let mut values = Vec::new();
                 flatten(entries, "", place, &mut values, problems);
                 rows.push(values.into_iter(), problems);
@@ -223,24 +224,69 @@ fn flatten(
     }
 }
 
+/// Gives floats the text that the line has for them, which the parser does not tell.
+fn keep_numbers(entries: &mut [(String, Json)], line: &str) {
+    let mut written = numbers(line);
+    for (_, value) in entries {
+        value.keep(&mut written);
+    }
+}
+
+/// The numbers of valid JSON, in their order.
+fn numbers(json: &str) -> impl Iterator<Item = &str> {
+    let mut rest = json;
+    std::iter::from_fn(move || {
+        loop {
+            rest = &rest[rest.find(|c: char| c == '"' || c == '-' || c.is_ascii_digit())?..];
+            let Some(text) = rest.strip_prefix('"') else { break };
+            let mut is_escaped = false;
+            let ends = |c: char| {
+                let is_end = c == '"' && !is_escaped;
+                is_escaped = c == '\\' && !is_escaped;
+                is_end
+            };
+            rest = &text[text.find(ends)? + 1..];
+        }
+        let is_other = |c: char| !(c.is_ascii_digit() || "+-.eE".contains(c));
+        let (number, behind) = rest.split_at(rest.find(is_other).unwrap_or(rest.len()));
+        rest = behind;
+        Some(number)
+    })
+}
+
 /// JSON that keeps the order of keys, and keys that stand twice.
 #[derive(Debug)]
 enum Json {
     Null,
     Boolean(bool),
     Integer(i64),
-    Float(f64),
+    /// As it is written.
+    Float(String),
     Text(String),
     List(Vec<Json>),
     Object(Vec<(String, Json)>),
 }
 
 impl Json {
+    fn keep<'a>(&mut self, written: &mut impl Iterator<Item = &'a str>) {
+        match self {
+            Self::Integer(_) => drop(written.next()),
+            Self::Float(number) => {
+                if let Some(text) = written.next() {
+                    text.clone_into(number);
+                }
+            }
+            Self::List(items) => items.iter_mut().for_each(|item| item.keep(written)),
+            Self::Object(entries) => entries.iter_mut().for_each(|(_, value)| value.keep(written)),
+            Self::Null | Self::Boolean(_) | Self::Text(_) => {}
+        }
+    }
+
     fn node(self, place: Place) -> Option<Node> {
         Some(match self {
             Self::Boolean(flag) => Node::Boolean(flag),
             Self::Integer(number) => Node::Integer(number),
-            Self::Float(number) => Node::Float(format!("{number:?}")),
+            Self::Float(number) => Node::Float(number),
             Self::Text(text) => Node::Text(text),
             Self::List(items) => {
                 let items = items.into_iter().map(|item| Some(At::new(item.node(place)?, place)));
@@ -285,7 +331,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Json, E> {
-        Ok(Json::Float(number))
+        Ok(Json::Float(format!("{number:?}")))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {

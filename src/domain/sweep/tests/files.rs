@@ -53,7 +53,21 @@ fn json_lines_have_a_point_each() {
     check(
         "p.jsonl",
         "{\"args.a\": 1, \"args\": {\"b\": [true, \"x\"]}}\n\n{\"args.b\": null, \"args.c\": 1e-4}\n",
-        &["a=1 b=[true, \"x\"]", "c=0.0001"],
+        &["a=1 b=[true, \"x\"]", "c=1e-4"],
+    );
+}
+
+#[test]
+fn numbers_of_json_lines_stay_as_they_are_written() {
+    check(
+        "p.jsonl",
+        "{\"args.a\": \"1e-5 \\\" 2\", \"args.b3\": [1, -2.50, {\"x\": 7}], \"args.c\": null}\n",
+        &["p.jsonl 1:1 `args.b3` is no value that a spec could have"],
+    );
+    check(
+        "p.jsonl",
+        "{\"args.a\": \"1e-5 \\\" 2\", \"args.b3\": [1, -2.50], \"args.c\": null, \"args.d\": 1E+2}\n",
+        &["a=\"1e-5 \\\" 2\" b3=[1, -2.50] d=1E+2"],
     );
 }
 
