@@ -181,6 +181,30 @@ fn parts(key: &str) -> Vec<&str> {
     key.split('.').collect()
 }
 
+impl Change {
+    /// Whether it says something about a key of the spec: that key, one of its table, or the table.
+    pub(crate) fn is_about(&self, key: &str) -> bool {
+        let place = Place { source: SourceId(0), start: 0, end: 0 };
+        let mut table = Table::default();
+        let set = set_key(&mut table, &self.key, place, parse_value(&self.value, place));
+        let mut inner = Some(&table);
+        set.is_ok()
+            && parts(key).iter().all(|part| {
+                let found = inner.and_then(|table| table.get(part));
+                inner = found.and_then(|found| match &found.value {
+                    Node::Table(table) => Some(table),
+                    Node::Text(_)
+                    | Node::Integer(_)
+                    | Node::Float(_)
+                    | Node::Boolean(_)
+                    | Node::Datetime(_)
+                    | Node::List(_) => None,
+                });
+                found.is_some()
+            })
+    }
+}
+
 /// Sets a key of the spec, as `--set` does.
 pub(crate) fn set_key(
     table: &mut Table,

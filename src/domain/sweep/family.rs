@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::domain::document::{Node, Table};
 use crate::domain::keys::FromNode as _;
-use crate::domain::problem::{At, Problem, Sources};
+use crate::domain::problem::{At, Place, Problem, SourceId, Sources};
 use crate::domain::request::SpecRequest;
 use crate::domain::resolve::{Choice, Context, Expectation, Outcome, resolve};
 use crate::domain::spec::Sweep;
@@ -53,6 +53,7 @@ impl Family {
             }
             _ => Points::default(),
         };
+        refuse_changes(request, &points, &mut read.problems);
         let (sources, table, problems) = (read.sources, read.table, read.problems);
         Some(Self { sources, points, table, problems })
     }
@@ -91,5 +92,18 @@ impl Family {
         };
         let named: Vec<String> = self.points.values(point).take(SHOWN_MAX).map(one).collect();
         named.join(", ")
+    }
+}
+
+/// Refuses changes of what each point has of its own: the points' values would take their place.
+fn refuse_changes(request: &SpecRequest, points: &Points, problems: &mut Vec<Problem>) {
+    // The sources are the file and then each change, in order.
+    for (source, change) in (1..=u16::MAX).map(SourceId).zip(&request.changes) {
+        let is_changed = |key: &&At<String>| change.is_about(&key.value);
+        if let Some(At { value: key, .. }) = points.keys.iter().find(is_changed) {
+            let place = Place { source, start: 0, end: change.shown.len() };
+            let message = format!("`{key}` is a parameter of the sweep: each point has its own");
+            problems.push(Problem::at(place, message).help("change it in `[sweep]`"));
+        }
     }
 }

@@ -89,6 +89,9 @@ fn the_script_of_a_point_is_that_of_a_run_with_its_values() {
     insta::assert_snapshot!(said.stderr);
     assert_told!(env, env.line("render sweep.toml --point 12").ended(4));
     assert_told!(env, env.line("render run.toml --point 0").ended(2));
+    let said = env.line("render sweep.toml --point 7 --set args.seed=99").ended(3);
+    assert!(said.stderr.contains("`args.seed` is a parameter of the sweep"), "{said}");
+    assert_eq!(said.stdout, "", "{said}");
     // Its other points may be faulty.
     let set =
         ["render", "sweep.toml", "--point", "0", "--set", "sweep.parameters.compute.nodes=[1, 3]"];

@@ -1,6 +1,7 @@
 //! What is wrong with sweeps, and what they cost.
 
-use super::{check_problems, checked, told};
+use super::{asker, check_problems, checked, checked_of, request, site, told};
+use crate::domain::request::Change;
 use crate::domain::sweep::Cost;
 
 /// A sweep of these parameters, which begin in line 4.
@@ -276,4 +277,34 @@ fn drawing_anew_has_an_end() {
         ),
         &["3:2 1000000 draws are not enough for 100000 points: nearly all are left out"],
     );
+}
+
+#[test]
+fn a_flag_does_not_set_what_each_point_has_of_its_own() {
+    let told_of = |parameters: &str, key: &str, value: &str| {
+        let mut request = request(&format!("[sweep.parameters]\n{parameters}\n"), None);
+        let shown = format!("--set {key}={value}");
+        request.changes.push(Change { shown, key: key.into(), value: value.into() });
+        let (family, outcome) = checked_of(&request);
+        let point = family.points.points.first().cloned().unwrap_or_default();
+        let (site, asker) = (site(), asker());
+        let of_point = family.resolve(&point, request.context(&site, &asker));
+        assert_eq!(of_point.problems, outcome.problems, "a point by itself is refused too");
+        told(&family.sources, &outcome.problems)
+    };
+    let refused = |key: &str| {
+        [format!(
+            "the command line 1:1 `{key}` is a parameter of the sweep: each point has its own"
+        )]
+    };
+    assert_eq!(told_of("args.seed = [1, 2]", "args.seed", "99"), refused("args.seed"));
+    assert_eq!(
+        told_of("compute.nodes = [1, 2]", "compute", "{ nodes = 2 }"),
+        refused("compute.nodes")
+    );
+    assert_eq!(told_of("dataset = ['text', '/data/x']", "dataset", "text"), refused("dataset"));
+    let others = [("args.lr", "1"), ("args.seed.of", "1"), ("sweep.parameters.args.seed", "[3]")];
+    for (key, value) in others {
+        assert_eq!(told_of("args.seed = [1, 2]", key, value), Vec::<String>::new(), "{key}");
+    }
 }
