@@ -81,12 +81,12 @@ fn refuse_keys(keys: &[At<String>], problems: &mut Vec<Problem>) {
         ("code.exclude", "the code of a sweep is captured once"),
         ("code.digest", "the code of a sweep is captured once"),
     ];
+    let is_in = |key: &str, table: &str| {
+        key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     for key in keys {
-        let is = |fixed: &str| {
-            key.value
-                .strip_prefix(fixed)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
+        // A table as a value would hold what is fixed, or leave it out.
+        let is = |fixed: &str| is_in(&key.value, fixed) || is_in(fixed, &key.value);
         if let Some((_, why)) = FIXED.iter().find(|(fixed, _)| is(fixed)) {
             let message = format!("`{}` cannot be a parameter: {why}", key.value);
             problems.push(Problem::at(key.place, message));

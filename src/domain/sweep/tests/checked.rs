@@ -140,6 +140,11 @@ fn what_all_points_share_is_no_parameter() {
         "code.path = ['a']",
         &["4:6 `code.path` cannot be a parameter: the code of a sweep is captured once"],
     );
+    // A table would say, or leave out, where it comes from.
+    check(
+        "code = [{ path = 'a' }, { entry_point = 'b' }]",
+        &["4:1 `code` cannot be a parameter: the code of a sweep is captured once"],
+    );
 }
 
 #[test]

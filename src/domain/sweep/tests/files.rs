@@ -80,6 +80,15 @@ fn lines_behind_the_most_points_are_not_read() {
 }
 
 #[test]
+fn a_cell_cannot_say_where_the_code_is() {
+    check(
+        "p.csv",
+        "code\n\"{ path = 'a' }\"\n",
+        &["p.csv 1:1 `code` cannot be a parameter: the code of a sweep is captured once"],
+    );
+}
+
+#[test]
 fn what_is_wrong_in_json_lines_is_told_at_its_line() {
     check(
         "p.jsonl",
