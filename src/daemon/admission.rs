@@ -110,6 +110,7 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
     let avoided = nodes::avoided(world, &row.run, &row.resolved).await?;
     let start = calls::start(world, &row.resolved, avoided);
     let under_way = UnderWay::begin(world, &start.token);
+    let asked = start.asked.clone();
     let (run, run_dir, owner) = (row.run.clone(), row.run_dir.clone(), row.owner.clone());
     let intending = Intending { run, run_dir, owner, start };
     point("run_admitted");
@@ -117,7 +118,8 @@ async fn submit(world: &Arc<World>, row: &RunRow) -> Result<bool, StoreError> {
         Ok((_, intent)) => intent,
         // Others were let in since it was looked at.
         Err(refusal) => {
-            wait(world, row, refusal.to_string()).await?;
+            let why = asked.map_or_else(|| refusal.to_string(), |asked| asked.waits(&refusal));
+            wait(world, row, why).await?;
             return Ok(false);
         }
     };

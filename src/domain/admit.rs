@@ -193,7 +193,7 @@ impl<'a> Room<'a> {
     fn no_credit(&self, waiting: &Waiting) -> Option<String> {
         let asked = waiting.asked.as_ref()?;
         let standing = self.ledger.get(&asked.account).cloned().unwrap_or_default();
-        may_start(&standing, asked).err().map(|refusal| refusal.to_string())
+        may_start(&standing, asked).err().map(|refusal| asked.waits(&refusal))
     }
 
     fn others_first(waiting: &Waiting) -> Option<String> {

@@ -251,12 +251,19 @@ fn what_one_is_given_of_a_budget_is_not_left_for_the_next() {
         shown(admit(&all, &[], &limits, standing(false))),
         [
             "1: start",
-            "2: project `nlp` in 2026 has 3 of 10 charge units left (3 spent, 4 held), and this start may take 4: \
-             1 node for 1h",
+            "2: project `nlp` in 2026 has no room for this start, which may take 4 charge units: 1 node for 1h",
             "3: start",
             "4: start",
         ]
     );
+    // Whatever is entered meanwhile: every change of the words would be recorded for each run that waits.
+    let words = |captured| {
+        let balance = Balance { captured: Amount::of_micros(captured), ..Balance::default() };
+        let standing = Standing { balance, is_wrong: false };
+        shown(admit(&all[1..2], &[], &limits, Ledger::from([(account.clone(), standing)])))
+    };
+    assert!(words(7_000_000)[0].contains("no room"), "{:?}", words(7_000_000));
+    assert_eq!(words(7_000_000), words(8_500_000));
     let wrong = shown(admit(&all[..1], &[], &limits, standing(true)));
     assert!(wrong[0].contains("does not add up"), "{wrong:?}");
 }

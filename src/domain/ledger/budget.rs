@@ -73,6 +73,20 @@ pub struct Asked {
     pub what: String,
 }
 
+impl Asked {
+    /// Why the start waits where it is not let in. As long as it waits for the same, the words stay the same, whatever is
+    /// entered meanwhile: each change of them is recorded, for every run that waits.
+    pub fn waits(&self, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::Short(_) => format!(
+                "{} has no room for this start, which may take {} charge units: {}",
+                self.account, self.amount, self.what
+            ),
+            Refusal::Wrong(why) => why.clone(),
+        }
+    }
+}
+
 /// How an account stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Standing {

@@ -245,7 +245,7 @@ fn runs_that_were_accepted_wait_for_credit_and_say_so() {
     let mut message = String::new();
     wait_until("it is said what is missing", || {
         message = env.show(second)["message"].as_str().unwrap().to_owned();
-        message.contains("project `nlp` has 0.075 of 1.1 charge units left (0 spent, 1.025 held)")
+        message.contains("project `nlp` has no room for this start, which may take 1.025 charge")
     });
     let explained = env.line(&format!("explain {second}")).success();
     assert!(explained.stdout.contains(&message), "{explained}");
