@@ -162,6 +162,39 @@ impl Charge {
 }
 
 impl Site {
+    /// What a start may cost is known before it only where what is counted is known: of a project with a budget that much is
+    /// set aside, and what costs more takes the budget over.
+    pub(super) fn check_bounds(&self, problems: &mut Vec<Problem>) {
+        const WHOLE_NODES: &str =
+            "write `by = \"node_hours\"`, and as `rate` what a whole node costs in an hour";
+        let Some(budget) = self.budgets().next() else { return };
+        let classes = self.class.iter().flat_map(|classes| &classes.0);
+        for (name, class) in classes.filter(|(_, class)| class.rate.is_some()) {
+            let terms = self.terms(class);
+            let (why, help) = match terms.by {
+                Formula::Billing => {
+                    ("Slurm tells its billing only when it has started", WHOLE_NODES)
+                }
+                Formula::CoreHours if terms.exclusive => {
+                    ("it gets all CPUs of its nodes", WHOLE_NODES)
+                }
+                Formula::CoreHours if terms.node.cpus.is_none() => {
+                    ("how many it gets is not known", "add `cpus_per_node` to the class")
+                }
+                Formula::CoreHours | Formula::NodeHours | Formula::GpuHours => continue,
+            };
+            let by = |charge: &Option<Charge>| charge.as_ref().and_then(|charge| charge.by.clone());
+            let of_site = || self.site.as_ref().and_then(|site| by(&site.charge));
+            let Some(by) = by(&class.charge).or_else(of_site) else { continue };
+            let message = format!(
+                "a budget needs a bound on what a start may cost, and project `{}` has a budget: a start of \
+                 class `{}` is charged by `{}`, and {why}",
+                budget.project, name.value, by.value
+            );
+            problems.push(Problem::at(by.place, message).help(help));
+        }
+    }
+
     /// What a class costs: what it says itself, else what the site says.
     pub(in crate::domain) fn terms(&self, class: &Class) -> Terms {
         let own = class.charge.clone().unwrap_or_default();
@@ -273,6 +306,45 @@ mod tests {
         assert_eq!((a.by, a.suspended), (Formula::Billing, true));
         assert_eq!((a.round_up_to, a.minimum), (Some(Seconds(60)), 0.5));
         assert_eq!((terms("b").by, terms("b").suspended), (Formula::GpuHours, false));
+    }
+
+    #[test]
+    fn a_budget_needs_a_bound_on_what_a_start_may_cost() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<(usize, &str)>) {
+            let (table, told) = parse(text, SourceId(0));
+            assert_eq!(told, []);
+            let (_, _, told) =
+                effective(vec![Layer { kind: LayerKind::User, source: SourceId(0), table }]);
+            let Some((line, words)) = expected else {
+                assert_eq!(told, [], "{text}");
+                return;
+            };
+            let [told] = told.as_slice() else { panic!("{text}: {told:?}") };
+            let place = told.place.unwrap();
+            assert_eq!(text[..place.start].lines().count(), line, "{text}");
+            assert!(text[..place.start].ends_with("charge.by = "), "{text}");
+            assert!(told.message.starts_with("a budget needs a bound on what a start may cost"));
+            assert!(told.message.contains(words), "{}", told.message);
+            assert!(told.help.is_some(), "{told:?}");
+        }
+        let budget = "[project.nlp]\nbudget = 1\n[cluster.c]\n[class.a]\n";
+        let with = |keys: &str| format!("{budget}{keys}\n");
+        let billing = with("rate = 1\ncharge.by = 'billing'");
+        check(&billing, Some((6, "class `a` is charged by `billing`")));
+        check(&billing.replace("budget = 1\n", ""), None);
+        check(&billing.replace("rate = 1\n", ""), None);
+        let cores = with("rate = 1\ncharge.by = 'core_hours'");
+        check(&cores, Some((6, "how many it gets is not known")));
+        check(&format!("{cores}cpus_per_node = 8\n"), None);
+        let exclusive = format!("{cores}cpus_per_node = 8\nexclusive = true\n");
+        check(&exclusive, Some((6, "it gets all CPUs of its nodes")));
+        check(&with("rate = 1\nexclusive = true"), None);
+        check(&with("rate = 1\ncharge.by = 'gpu_hours'"), None);
+        // The site's own word, for a class that says nothing else.
+        let site = with("rate = 1\n[site]\ncharge.by = 'billing'");
+        check(&site, Some((7, "class `a` is charged by `billing`")));
+        check(&site.replace("rate = 1\n", "rate = 1\ncharge.by = 'node_hours'\n"), None);
     }
 
     #[test]

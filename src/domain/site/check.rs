@@ -48,6 +48,7 @@ impl Site {
         for charge in of_site.into_iter().chain(of_classes) {
             charge.check(problems);
         }
+        self.check_bounds(problems);
         check_directives(self.script.as_ref(), problems);
         if let Some(build) = &self.build {
             build.check(self, problems);
