@@ -47,12 +47,14 @@ pub fn given_back(known: &[Known], run: &Run, who: &str) -> Vec<Entry> {
     held.map(|known| known.release(run.id, known.held, (who, "given back by hand"))).collect()
 }
 
-/// A restart may have come and gone unseen: nothing is held for it, and what it did cost is due all the same.
+/// A restart may have come and gone unseen: nothing is held for it, and what it did cost is due all the same. What is from
+/// before the first start that was held, is from before its project had a budget: nothing is due for that.
 fn known_of(known: &[Known], start: StartId) -> Option<Known> {
     let of_start = known.iter().find(|known| known.start == start);
-    let of_submission = known.iter().find(|known| known.start.submission == start.submission);
+    let of_submission = known.iter().filter(|known| known.start.submission == start.submission);
     of_start.cloned().or_else(|| {
-        let account = of_submission?.account.clone();
+        let first = of_submission.min_by_key(|known| known.start)?;
+        let account = (first.start < start).then(|| first.account.clone())?;
         let none = Amount::ZERO;
         Some(Known {
             start,

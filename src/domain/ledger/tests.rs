@@ -184,6 +184,18 @@ fn each_start_of_a_job_that_was_requeued_is_paid_for() {
 }
 
 #[test]
+fn what_started_before_there_was_a_budget_is_not_paid_for_later() {
+    let attempt = |restart, state| Attempt { restart, state, ..queued().attempt.unwrap() };
+    let mut run = queued();
+    run.attempt = Some(attempt(3, AttemptState::Queued));
+    let mut decision = Decision::stay(&run);
+    decision.closed = [0, 1, 2].map(|n| attempt(n, AttemptState::Requeued)).to_vec();
+    // The budget came when the second start was under way, and nobody had seen the third before it was over.
+    let known = [held(start(1, 3), units(10)), held(start(1, 1), units(10))];
+    assert_eq!(entered(&known, &decision, 3), ["capture 3 -3", "release 0 -7", "capture 3 0"]);
+}
+
+#[test]
 fn a_start_that_was_lost_keeps_what_is_held_for_it() {
     let lost = over(AttemptState::Failed, Some(Reason::Lost));
     let known = [held(start(1, 0), units(10))];
