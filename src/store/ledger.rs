@@ -160,20 +160,26 @@ pub(super) fn let_in(
     asked: &Asked,
     others: &[RunId],
 ) -> Result<Result<Option<String>, Refusal>, StoreError> {
-    let mut balance = balance_of(connection, &asked.account)?;
+    let known = known_balance(connection, &asked.account)?;
+    let mut balance = known.unwrap_or_default();
     balance.held = balance.held.less(held_for(connection, &asked.account, others)?);
     let standing = Standing { balance, is_wrong: books.is_wrong(&asked.account) };
-    Ok(may_start(&standing, asked))
+    // It may have been asked by a site that is not in force any more: what was granted since counts as well.
+    let budget = known.map_or(asked.budget, |known| known.budget.min(asked.budget));
+    Ok(may_start(&standing, &Asked { budget, ..asked.clone() }))
 }
 
-/// Sets aside what a start may cost.
+/// Sets aside what a start may cost. The first of a period is granted its budget; from then on that is for whoever takes up
+/// the site's files: what is asked may be older than they are.
 pub(super) fn hold(
     tx: &Transaction<'_>,
     asked: &Asked,
     (of, owner): ((RunId, StartId), &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    grant(tx, &asked.account, asked.budget, now)?;
+    if known_balance(tx, &asked.account)?.is_none() {
+        grant(tx, &asked.account, asked.budget, now)?;
+    }
     insert(tx, &Entry::hold(asked, of, owner), now)
 }
 
@@ -252,7 +258,7 @@ fn grant(
     budget: Amount,
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let before = balance_of(tx, account)?.budget;
+    let before = known_balance(tx, account)?.unwrap_or_default().budget;
     Entry::grant(account, before, budget).iter().try_for_each(|entry| insert(tx, entry, now))
 }
 
@@ -281,14 +287,17 @@ fn insert(tx: &Transaction<'_>, entry: &Entry, now: Timestamp) -> Result<(), Sto
     )
 }
 
-/// What an account comes to; nothing for one that nothing was entered in.
-fn balance_of(connection: &Connection, account: &Account) -> Result<Balance, StoreError> {
+/// What an account comes to; none for one that nothing was entered in.
+fn known_balance(
+    connection: &Connection,
+    account: &Account,
+) -> Result<Option<Balance>, StoreError> {
     let sql = "SELECT budget, captured, held FROM balance WHERE project = ?1 AND period = ?2";
     let values = params![account.project, account.period];
-    let found = connection
+    connection
         .prepare_cached(sql)
-        .and_then(|mut statement| statement.query_row(values, |row| balance(row, 0)).optional());
-    Ok(found.during("read a balance")?.unwrap_or_default())
+        .and_then(|mut statement| statement.query_row(values, |row| balance(row, 0)).optional())
+        .during("read a balance")
 }
 
 fn start(row: &Row<'_>, from: usize) -> rusqlite::Result<StartId> {

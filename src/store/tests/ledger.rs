@@ -236,6 +236,19 @@ async fn a_budget_that_changes_is_entered_as_the_difference() {
 }
 
 #[tokio::test]
+async fn what_was_asked_by_an_older_site_changes_no_budget() {
+    let yard = Yard::new();
+    let (_, first) = yard.paid(1, 1).await;
+    assert!(first.is_ok(), "the first of a period is granted its budget: {first:?}");
+    for (budget, is_let_in) in [(5, true), (3, false), (25, true)] {
+        yard.store.grant(vec![(account(), units(budget))], t(0)).await.unwrap();
+        let (_, intended) = yard.paid(budget.unsigned_abs().into(), 3).await;
+        assert_eq!(intended.is_ok(), is_let_in, "{budget}: {intended:?}");
+        assert_eq!(yard.store.ledger().await.unwrap()[&account()].balance.budget, units(budget));
+    }
+}
+
+#[tokio::test]
 async fn a_database_from_before_the_ledger_gets_one() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("t.db");
