@@ -1,7 +1,7 @@
 //! Accounting tells what attempts have used only when they are over, and often later than that their run is over. It is
 //! asked in the ordinary look, some seconds later, and again ever more rarely as long as it does not know all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::daemon::world::World;
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::run::{Attempt, Note, Sighting, settle};
 use crate::ports::{Asked, Wants};
-use crate::store::{Account, StoreError};
+use crate::store::{Account, Next, StoreError};
 
 /// Runs that are asked about in one look.
 const RUNS_MAX: u32 = 500;
@@ -30,11 +30,14 @@ const WAITS: [SignedDuration; 9] = [
     SignedDuration::from_hours(96),
 ];
 
+/// From a question that nobody has answered to the next.
+const SILENT_WAIT: SignedDuration = SignedDuration::from_mins(5);
+
 /// Until the next pass while somebody is to be asked about.
 const SOON: Duration = Duration::from_secs(5);
 
-/// What was told of one submission.
-pub(super) type Told = (Account, Vec<Sighting>);
+/// What was told of one submission; none where accounting was silent.
+pub(super) type Told = (Account, Option<Vec<Sighting>>);
 
 /// Whom accounting is to be asked about now.
 #[derive(Debug, Default)]
@@ -57,7 +60,7 @@ impl Due {
         let asked: BTreeSet<RunId> = accounts.iter().map(|account| account.run).collect();
         let untold: BTreeSet<RunId> = untold.into_iter().map(|account| account.run).collect();
         for run in untold.difference(&asked) {
-            world.store.accounts_told(*run, (Vec::new(), Vec::new()), (None, now)).await?;
+            world.store.accounts_told(*run, (Vec::new(), Vec::new()), (Next::Never, now)).await?;
         }
         let next_in = next.and_then(|next| Duration::try_from(next.duration_since(now)).ok());
         // The scheduler may have to be asked later, and who is told may be asked again.
@@ -85,16 +88,21 @@ impl Due {
         })
     }
 
-    /// Those of a cluster that were asked about.
-    pub(super) fn of_cluster<'a>(
-        &'a self,
-        cluster: &'a str,
-        asked: &'a BTreeSet<SubmissionId>,
-    ) -> impl Iterator<Item = &'a Account> {
-        let was_asked = move |account: &&Account| {
-            account.cluster == cluster && asked.contains(&account.submission)
+    /// What was told of those of a cluster that were `asked` about. Of those in `unsure` nobody has said anything.
+    pub(super) fn told(
+        &self,
+        cluster: &str,
+        (asked, unsure): (&BTreeSet<SubmissionId>, &BTreeSet<SubmissionId>),
+        found: &mut HashMap<String, Vec<Sighting>>,
+    ) -> Vec<Told> {
+        let was_asked =
+            |account: &&Account| account.cluster == cluster && asked.contains(&account.submission);
+        let told = |account: &Account| {
+            let records = found.remove(account.token.as_str()).unwrap_or_default();
+            let is_heard = !unsure.contains(&account.submission);
+            (account.clone(), is_heard.then_some(records))
         };
-        self.accounts.iter().filter(was_asked)
+        self.accounts.iter().filter(was_asked).map(told).collect()
     }
 }
 
@@ -107,18 +115,18 @@ pub(super) async fn record(world: &Arc<World>, told: Vec<Told>) -> Result<(), St
     let now = world.clock.now();
     for (run, told) in by_run {
         let tries = told.iter().map(|(account, _)| account.tries).max().unwrap_or(0);
+        let is_heard = told.iter().all(|(_, records)| records.is_some());
         let (mut mended, mut notes, mut is_whole) = (Vec::new(), Vec::new(), true);
         for (account, records) in told {
-            let settled = settle(&account.attempts, &records);
+            let settled = settle(&account.attempts, &records.unwrap_or_default());
             is_whole &= settled.iter().all(|attempt| attempt.elapsed_seconds.is_some());
             for (before, after) in account.attempts.iter().zip(settled) {
                 notes.extend(differs(before, &after));
                 mended.extend((*before != after).then_some(after));
             }
         }
-        let wait = usize::try_from(tries).ok().and_then(|tries| WAITS.get(tries));
-        let next = wait.filter(|_| !is_whole).map(|wait| now.saturating_add(*wait).unwrap_or(now));
-        if !is_whole && next.is_none() {
+        let next = if is_heard { next(is_whole, tries, now) } else { unheard(now) };
+        if !is_whole && next == Next::Never {
             warn!(
                 run.id = run.0,
                 "accounting does not know what run {run} used: it is not asked again"
@@ -136,6 +144,18 @@ pub(super) async fn record(world: &Arc<World>, told: Vec<Told>) -> Result<(), St
     Ok(())
 }
 
+/// When accounting is to be asked again, after it was asked so often and has answered.
+fn next(is_whole: bool, tries: u32, now: Timestamp) -> Next {
+    let wait = usize::try_from(tries).ok().and_then(|tries| WAITS.get(tries));
+    let at = |wait: &SignedDuration| Next::At(now.saturating_add(*wait).unwrap_or(now));
+    wait.filter(|_| !is_whole).map_or(Next::Never, at)
+}
+
+/// While accounting is down nothing is given up, and nothing is asked at every look.
+fn unheard(now: Timestamp) -> Next {
+    Next::Unheard(now.saturating_add(SILENT_WAIT).unwrap_or(now))
+}
+
 /// What accounting counts otherwise than was known, in words for the run's history.
 fn differs(before: &Attempt, after: &Attempt) -> Option<Note> {
     let seconds = |from: Option<Timestamp>, to: Option<Timestamp>| -> i64 {
@@ -149,4 +169,39 @@ fn differs(before: &Attempt, after: &Attempt) -> Option<Note> {
     );
     (known != counted && before.elapsed_seconds.is_none())
         .then(|| Note { kind: "accounted".to_owned(), message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Token;
+
+    #[test]
+    fn silence_of_accounting_is_no_answer() {
+        let account = |n: i64| Account {
+            run: RunId(n),
+            submission: SubmissionId(n),
+            cluster: "main".into(),
+            token: Token::from_bits(n.unsigned_abs().into()),
+            intent_at: Timestamp::UNIX_EPOCH,
+            attempts: Vec::new(),
+            tries: 8,
+        };
+        let due = Due { accounts: [1, 2, 3].map(account).to_vec(), next_in: None };
+        let asked = BTreeSet::from([SubmissionId(1), SubmissionId(2)]);
+        let unsure = BTreeSet::from([SubmissionId(2)]);
+        let told = due.told("main", (&asked, &unsure), &mut HashMap::new());
+        assert_eq!(told, [(account(1), Some(Vec::new())), (account(2), None)]);
+        assert_eq!(due.told("other", (&asked, &unsure), &mut HashMap::new()), []);
+    }
+
+    #[test]
+    fn accounting_is_asked_ever_more_rarely_and_then_given_up() {
+        let now = Timestamp::UNIX_EPOCH;
+        let hours = |hours| Next::At(now + SignedDuration::from_hours(hours));
+        assert_eq!(next(false, 4, now), hours(1));
+        assert_eq!(next(false, 8, now), hours(96));
+        assert_eq!(next(false, 9, now), Next::Never);
+        assert_eq!(next(true, 0, now), Next::Never);
+    }
 }

@@ -168,10 +168,7 @@ async fn look(
                 builds::saw(world, build, jobs);
             }
         }
-        for account in due.of_cluster(&cluster, &asked) {
-            let records = found.remove(account.token.as_str()).unwrap_or_default();
-            observed.accounts.push((account.clone(), records));
-        }
+        observed.accounts.extend(due.told(&cluster, (&asked, &unsure), &mut found));
         let is_news = |submission: &Submission| {
             let is_asked = submission.cluster == cluster && asked.contains(&submission.id);
             is_asked && !unchanged.contains(&submission.id)

@@ -15,6 +15,15 @@ use crate::store::{events, ledger};
 /// Accounting is some seconds behind what it keeps accounts of.
 const LATE: SignedDuration = SignedDuration::from_secs(5);
 
+/// When accounting is to be asked again of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    Never,
+    At(Timestamp),
+    /// Nobody has answered: that it was asked does not count.
+    Unheard(Timestamp),
+}
+
 /// One submission of a run that is over, with the attempts that came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Account {
@@ -63,12 +72,12 @@ impl Store {
         .await
     }
 
-    /// Records what accounting told of a run that is over. It is asked again at `next`, or never.
+    /// Records what accounting told of a run that is over, and when it is asked next.
     pub async fn accounts_told(
         &self,
         run: RunId,
         (mended, notes): (Vec<Attempt>, Vec<Note>),
-        (next, now): (Option<Timestamp>, Timestamp),
+        (next, now): (Next, Timestamp),
     ) -> Result<(), StoreError> {
         const WHAT: &str = "record what accounting told";
         self.call(move |connection| {
@@ -91,10 +100,16 @@ impl Store {
             for note in &notes {
                 events::insert(&tx, run, note, now)?;
             }
-            let sql = "UPDATE account_due SET due_at = ?2, tries = tries + 1 WHERE run = ?1";
+            let sql = "UPDATE account_due SET due_at = ?2, tries = tries + ?3 WHERE run = ?1";
+            let again = |at: Timestamp, tries: u32| {
+                change(&tx, WHAT, sql, params![run.0, at.as_millisecond(), tries])
+            };
             match next {
-                Some(next) => change(&tx, WHAT, sql, params![run.0, next.as_millisecond()])?,
-                None => change(&tx, WHAT, "DELETE FROM account_due WHERE run = ?1", [run.0])?,
+                Next::At(at) => again(at, 1)?,
+                Next::Unheard(at) => again(at, 0)?,
+                Next::Never => {
+                    change(&tx, WHAT, "DELETE FROM account_due WHERE run = ?1", [run.0])?
+                }
             }
             tx.commit().during(WHAT)
         })

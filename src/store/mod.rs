@@ -27,7 +27,7 @@ mod wishes;
 mod writer;
 
 pub use acceptance::{Acceptance, Keyed, NewRun, Recorded};
-pub use accounts::Account;
+pub use accounts::{Account, Next};
 pub use build_jobs::{BuildJob, NewBuildJob};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};

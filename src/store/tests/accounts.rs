@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::run::{Event, Granted, JobEnd, Note, Phase, Sighting};
 use crate::store::tests::world::{Yard, start, t};
-use crate::store::{Account, Intending, Start};
+use crate::store::{Account, Intending, Next, Start};
 
 fn key() -> JobKey {
     JobKey { cluster: "main".into(), job: 7, array_task: None }
@@ -53,15 +53,22 @@ async fn a_run_is_due_until_accounting_has_told_all_of_it() {
 
     // It knows nothing yet.
     let nothing = (Vec::new(), Vec::new());
-    yard.store.accounts_told(id, nothing, (Some(t(60)), t(26))).await.unwrap();
+    yard.store.accounts_told(id, nothing, (Next::At(t(60)), t(26))).await.unwrap();
     assert_eq!(due(&yard, t(59)).await, (vec![], Some(t(60))));
     let (accounts, _) = due(&yard, t(60)).await;
     assert_eq!(accounts[0].tries, 1);
 
+    // It was not there to be asked.
+    let unheard = (Next::Unheard(t(70)), t(60));
+    yard.store.accounts_told(id, (Vec::new(), Vec::new()), unheard).await.unwrap();
+    assert_eq!(due(&yard, t(69)).await, (vec![], Some(t(70))));
+    let (accounts, _) = due(&yard, t(70)).await;
+    assert_eq!(accounts[0].tries, 1, "that was no try");
+
     let mut mended = accounts[0].attempts.clone();
     mended[0].elapsed_seconds = Some(8);
     let note = Note { kind: "accounted".into(), message: "8 s".into() };
-    yard.store.accounts_told(id, (mended.clone(), vec![note]), (None, t(60))).await.unwrap();
+    yard.store.accounts_told(id, (mended.clone(), vec![note]), (Next::Never, t(60))).await.unwrap();
     assert_eq!(due(&yard, t(9999)).await, (vec![], None));
     // Where decisions are made from it is known too: what is written with the next one is the same.
     assert_eq!(yard.row(id).await.run.attempt.as_ref(), mended.first());

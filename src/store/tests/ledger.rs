@@ -8,7 +8,7 @@ use crate::domain::request::IfActive;
 use crate::domain::run::{Attempt, AttemptState, Decision, End, Ending, Event, Reason, State};
 use crate::store::open::{MIGRATIONS_SLICE, open_with};
 use crate::store::tests::world::{Yard, job, policy, start, t};
-use crate::store::{Acceptance, Intending, Journal, Start, Store};
+use crate::store::{Acceptance, Intending, Journal, Next, Start, Store};
 
 fn account() -> Account {
     Account { project: "nlp".into(), period: "2026".into() }
@@ -166,7 +166,7 @@ async fn what_accounting_tells_of_a_lost_start_is_what_it_costs() {
     assert_eq!(yard.spent().await, (units(0), units(7)), "nobody knows what it cost");
     let attempt = yard.row(run).await.run.attempt.unwrap();
     let told = Attempt { elapsed_seconds: Some(1), ..attempt };
-    let moments = (None, t(6));
+    let moments = (Next::Never, t(6));
     yard.store.accounts_told(run, (vec![told], Vec::new()), moments).await.unwrap();
     // The class of these runs costs nothing.
     assert_eq!(yard.kinds(run).await, [Kind::Hold, Kind::Capture, Kind::Release]);
