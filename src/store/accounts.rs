@@ -37,21 +37,20 @@ pub struct Account {
     pub tries: u32,
 }
 
-/// Notes that a run is over, if accounting has not told all of its attempts. A job of this machine is in no accounts.
+/// Notes that a run is over, if accounting has not told all of its attempts. What counts is what its
+/// attempts were submitted to, and not what the run is submitted to now, which may be nothing: a job of this machine is in no
+/// accounts.
 pub(super) fn is_over(tx: &Transaction<'_>, run: &Run, now: Timestamp) -> Result<(), StoreError> {
-    let cluster = run.submission.as_ref().map_or(LOCAL, |submission| &submission.cluster);
-    if cluster == LOCAL {
-        return Ok(());
-    }
     let sql = "INSERT INTO account_due (run, due_at) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM attempt \
-               WHERE run = ?1 AND json_extract(record, '$.elapsed_seconds') IS NULL) \
+               JOIN submission ON submission.id = attempt.submission WHERE run = ?1 AND cluster <> ?3 \
+               AND json_extract(record, '$.elapsed_seconds') IS NULL) \
                ON CONFLICT (run) DO UPDATE SET due_at = excluded.due_at, tries = 0";
     let due = now.saturating_add(LATE).unwrap_or(now);
     change(
         tx,
         "record that accounting is to be asked",
         sql,
-        params![run.id.0, due.as_millisecond()],
+        params![run.id.0, due.as_millisecond(), LOCAL],
     )
 }
 

@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use crate::domain::ids::{JobKey, RunId, Token};
-use crate::domain::run::{Event, Granted, JobEnd, Note, Phase, Sighting};
+use crate::domain::run::{
+    Decision, End, Ending, Event, Granted, JobEnd, Note, Phase, Sighting, State,
+};
 use crate::store::tests::world::{Yard, start, t};
 use crate::store::{Account, Intending, Next, Start};
 
@@ -75,6 +77,21 @@ async fn a_run_is_due_until_accounting_has_told_all_of_it() {
     let whole = yard.store.whole(id).await.unwrap().unwrap();
     assert_eq!(whole.attempts, mended);
     assert_eq!(yard.store.events(id).await.unwrap().last().unwrap().message, "8 s");
+}
+
+#[tokio::test]
+async fn a_run_that_ends_without_a_submission_has_attempts_to_be_told_of() {
+    let yard = Yard::new();
+    let id = over(&yard, "main", None).await;
+    yard.store.accounts_told(id, (vec![], vec![]), (Next::Never, t(30))).await.unwrap();
+    yard.tell(id, Event::Resume { by: "ada".into(), from: None }, t(40)).await;
+    let mut cancelled = Decision::stay(&yard.row(id).await.run);
+    assert_eq!(cancelled.run.submission, None);
+    let end = End { ending: Ending::Cancelled, reason: None, message: String::new(), at: t(50) };
+    cancelled.run.state = State::Final { end };
+    yard.store.record(cancelled, Vec::new(), t(50)).await.unwrap();
+    let (accounts, _) = due(&yard, t(55)).await;
+    assert_eq!((accounts.len(), accounts[0].run), (1, id));
 }
 
 #[tokio::test]
