@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::api::BudgetView;
 use crate::daemon::reconcile::{perform, tell};
@@ -13,6 +13,7 @@ use crate::domain::charge::of_start;
 use crate::domain::ledger::{Account, Amount, Asked, Balance, Budget, StartId, wrong};
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Run, State};
+use crate::domain::site::Site;
 use crate::domain::units::{SECONDS_MAX, Seconds};
 use crate::store::{LedgerEntry, RunRow, StoreError};
 
@@ -47,6 +48,22 @@ pub(super) async fn grant(world: &World) -> Result<(), StoreError> {
     let budgets: Vec<(Account, Amount)> =
         in_force.site().budgets().map(|budget| (budget.account(now), budget.amount)).collect();
     if budgets.is_empty() { Ok(()) } else { world.store.grant(budgets, now).await }
+}
+
+/// A project whose `period` has changed begins anew, which may not be what was meant.
+pub(super) fn tell_of_periods(old: &Site, new: &Site, now: Timestamp) {
+    for budget in new.budgets() {
+        let before = old.budget(&budget.project);
+        let Some(before) = before.filter(|before| before.period != budget.period) else { continue };
+        warn!(
+            "the `period` of project `{}` is `{}` now and was `{}`: nothing is spent of its budget any more, and what was \
+             spent and held before stays in `{}`",
+            budget.project,
+            budget.period,
+            before.period,
+            before.account(now).period
+        );
+    }
 }
 
 /// Compares the balances with the entries that are new, and once a day with all.

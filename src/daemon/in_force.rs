@@ -211,6 +211,7 @@ pub(super) async fn take_up(world: &World) {
     }
     let names: Vec<&str> = site.sources.0.iter().map(|source| source.name.as_str()).collect();
     info!("a changed site is in force: {}", names.join(", "));
+    budgets::tell_of_periods(&old.loaded.site, &site.site, world.clock.now());
     world.go_by(InForce { loaded: site, read_at: world.clock.now(), schedulers });
     if let Err(error) = budgets::grant(world).await {
         warn!(

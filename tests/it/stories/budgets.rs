@@ -196,7 +196,7 @@ fn a_run_that_was_accepted_waits_until_the_budget_has_room() {
 }
 
 #[test]
-fn a_budget_that_changes_counts_from_the_next_daemon_on() {
+fn a_budget_that_changes_counts_under_a_running_daemon_and_from_the_next_on() {
     let mut env = world("[project.nlp]\nbudget = 1.5\n");
     let file = env.home().join("site.toml");
     assert_eq!(budget(&env)["budget"], 1.5);
@@ -207,6 +207,13 @@ fn a_budget_that_changes_counts_from_the_next_daemon_on() {
     let grants = entries(&env, "grant");
     let told: Vec<_> = grants.iter().map(|it| (&it["amount"], it["who"].as_str())).collect();
     assert_eq!(told, [(&1.5.into(), Some("site file")), (&1.5.into(), Some("site file"))]);
+    // Under the daemon, which says that another period begins anew.
+    env.use_site(&text.replace("budget = 1.5", "budget = 4\nperiod = 'year'"));
+    wait_until("it is taken up and granted", || entries(&env, "grant").len() == 3);
+    assert_eq!(budget(&env)["budget"], 4.0);
+    let log = std::fs::read_to_string(env.state_dir().join("daemon.log")).unwrap();
+    let told = "the `period` of project `nlp` is `year` now and was `none`";
+    assert!(log.contains(told), "{log}");
 }
 
 #[test]
