@@ -106,10 +106,6 @@ fn is_ours(name: &str) -> bool {
     letters.next().is_some_and(|letter| OUR_LETTERS.contains(letter))
 }
 
-fn is_exclusive(class: &Class) -> bool {
-    class.exclusive.as_ref().is_some_and(|exclusive| exclusive.value)
-}
-
 impl Resolver<'_> {
     /// The spec's own options where no directive is made of them: what is refused is refused wherever the run executes.
     pub(super) fn check_verbatim(&mut self) {
@@ -143,7 +139,7 @@ impl Resolver<'_> {
         self.cpus(&mut options, compute, class, tasks);
         self.gpus(&mut options, class);
         self.memory(&mut options, compute, class, tasks);
-        if is_exclusive(class) {
+        if class.is_exclusive() {
             options.flag("exclusive");
         }
         if let Some(limit) = time_limit {
@@ -207,7 +203,7 @@ impl Resolver<'_> {
         let cpus = class.cpus_per_node.as_ref().filter(|_| !self.leaves_gpus(class))?;
         let of_class = class.gpus_per_node.as_ref().map_or(0, |gpus| gpus.value);
         let asked = self.gpus_per_node(Some(class));
-        if is_exclusive(class) || asked >= of_class {
+        if class.is_exclusive() || asked >= of_class {
             return Some((cpus.value.get(), cpus.place));
         }
         let share = u64::from(cpus.value.get()) * u64::from(asked) / u64::from(of_class);
@@ -218,7 +214,7 @@ impl Resolver<'_> {
     /// run gets what Slurm gives by itself.
     fn leaves_gpus(&self, class: &Class) -> bool {
         let has_gpus = class.gpus_per_node.as_ref().is_some_and(|gpus| gpus.value > 0);
-        has_gpus && !is_exclusive(class) && self.gpus_per_node(Some(class)) == 0
+        has_gpus && !class.is_exclusive() && self.gpus_per_node(Some(class)) == 0
     }
 
     fn gpus(&mut self, options: &mut Options, class: &Class) {
@@ -274,12 +270,10 @@ impl Resolver<'_> {
                 format!("{} of memory asked, the class's nodes give {}", asked.value, most.value),
             );
         }
-        let default = if is_exclusive(class) { MemoryRequest::All } else { MemoryRequest::Node };
-        let request = class.memory_request.as_ref().map_or(default, |request| request.value);
         let memory = asked.or(of_class.filter(|_| !self.leaves_gpus(class)));
         let share = |of: u32, memory: Mebibytes| Mebibytes((memory.0 / u64::from(of)).max(1));
         let gpus = self.gpus_asked(class);
-        match (request, memory) {
+        match (class.memory_request(), memory) {
             // By no GPU no memory can be asked for.
             (MemoryRequest::PerGpu, Some(at)) if gpus == 0 => {
                 options.add("mem", Some(at.place), at.value);

@@ -327,6 +327,17 @@ pub const CLASS_PREFIX: &str = "class:";
 /// How many local runs run at once when the site does not say.
 pub const LOCAL_RUNNING_MAX: u32 = 16;
 
+impl Class {
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive.as_ref().is_some_and(|exclusive| exclusive.value)
+    }
+
+    pub fn memory_request(&self) -> MemoryRequest {
+        let default = if self.is_exclusive() { MemoryRequest::All } else { MemoryRequest::Node };
+        self.memory_request.as_ref().map_or(default, |request| request.value)
+    }
+}
+
 impl ClassQuota {
     pub fn of_user(&self) -> Option<u32> {
         self.user.as_ref().map(|most| most.value.get())

@@ -5,7 +5,7 @@ use crate::domain::gres::{Gpus, gpus};
 use crate::domain::nodelist;
 use crate::domain::problem::{At, Place};
 use crate::domain::resolve::Asker;
-use crate::domain::site::{Class, GpuRequest};
+use crate::domain::site::{Class, GpuRequest, MemoryRequest};
 use crate::domain::site_check::accounts::Payer;
 use crate::domain::site_check::{Bar, Finding, Partition, Survey, known};
 use crate::domain::units::Mebibytes;
@@ -245,6 +245,15 @@ impl<'a> Checker<'a> {
         Some(("gpus_per_node", count.place, Gpus { kind, count: count.value }))
     }
 
+    /// The memory that sbatch is told of. Where it is told of none, or of all, a node may be registered with any: often with 1.
+    fn memory(&self) -> Option<&'a At<Mebibytes>> {
+        let is_told = match self.class.memory_request() {
+            MemoryRequest::Node | MemoryRequest::PerGpu | MemoryRequest::PerCpu => true,
+            MemoryRequest::All | MemoryRequest::None => false,
+        };
+        self.class.memory_per_node.as_ref().filter(|_| is_told)
+    }
+
     /// How many nodes have all that one is asked for; each thing that none has is told.
     fn fitting(
         &self,
@@ -273,7 +282,7 @@ impl<'a> Checker<'a> {
             let mend = format!("set `cpus_per_node` to at most {cpus_most}");
             findings.push(self.bad("cpus_per_node", cpus.place, told, mend));
         }
-        let memory = self.class.memory_per_node.as_ref();
+        let memory = self.memory();
         let memory_most = most(&|node| node.memory, &|partition| partition.max_memory);
         if let Some(memory) = memory.filter(|memory| memory.value.0 > memory_most) {
             let most = Mebibytes(memory_most);

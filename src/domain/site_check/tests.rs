@@ -182,6 +182,10 @@ fn what_fits_is_fine() {
         "licenses = 'seat:2'\nnodelist = 'n[1-2]'\nexclude = 'n4'",
         "account = 'ML'\nqos = 'few'",
         "cpus_per_node = 64\nmemory_per_node = '60G'\nmax_nodes = 1",
+        // Slurm hears nothing of it.
+        "memory_per_node = '100G'\nmemory_request = 'none'",
+        "memory_per_node = '100G'\nmemory_request = 'all'",
+        "memory_per_node = '100G'\nexclusive = true",
     ] {
         let site = format!("[cluster.big]\n[class.c]\n{keys}\n");
         let findings = found(&site, facts(Ok(survey())), 1000);
