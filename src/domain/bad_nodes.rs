@@ -49,6 +49,12 @@ pub struct Failure {
     pub job: JobKey,
 }
 
+/// Whether a character of a constraint is part of a feature's name, such as `GPU_GEN:AMP`: all are to which Slurm gives no
+/// other meaning.
+pub fn is_of_feature(c: char) -> bool {
+    !c.is_whitespace() && !"&|,[](){}*!".contains(c)
+}
+
 /// A node, as the scheduler shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {

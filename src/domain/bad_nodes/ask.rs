@@ -3,7 +3,7 @@
 //! It is counted, not asked of Slurm, and so it may count nodes that Slurm would not give. Then Slurm refuses the exclusion,
 //! and the run is submitted without it.
 
-use crate::domain::bad_nodes::{Failure, Health, Node};
+use crate::domain::bad_nodes::{Failure, Health, Node, is_of_feature};
 use crate::domain::nodelist::{NodeName, expand};
 use crate::domain::resolved::{Compute, SbatchOption};
 use crate::domain::units::Mebibytes;
@@ -155,8 +155,7 @@ fn part<'a>(text: &'a str, features: &[String], depth: u32) -> Option<(bool, &'a
         let (met, rest) = group(inner, features, depth + 1)?;
         return Some((met, rest.strip_prefix(')')?));
     }
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:=".contains(c);
-    let end = text.find(|c| !is_plain(c)).unwrap_or(text.len());
+    let end = text.find(|c| !is_of_feature(c)).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     (!word.is_empty()).then(|| (features.iter().any(|feature| feature == word), rest))
 }

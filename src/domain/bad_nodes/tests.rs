@@ -218,10 +218,11 @@ fn only_nodes_that_the_run_could_be_given_count() {
 #[test]
 fn features_are_followed_as_far_as_they_are_names() {
     let mut nodes = four();
-    nodes[3].features = vec!["slow".into()];
+    nodes[3].features = vec!["slow".into(), "net/ib+GEN:2".into()];
     for (constraint, expected) in [
         ("fast", "n3 n2"),
         ("slow|fast", "n3 n2 n1"),
+        ("net/ib+GEN:2|fast", "n3 n2 n1"),
         ("ib&fast", "n3 n2"),
         ("(ib)&(fast|slow)", "n3 n2"),
         ("((slow|ib))", "n3 n2 n1"),

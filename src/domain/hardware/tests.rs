@@ -6,7 +6,7 @@ use crate::domain::document::parse;
 use crate::domain::problem::SourceId;
 use crate::domain::site::{Layer, LayerKind, effective};
 
-const SITE: &str = "[cluster.main]\n[class.cpu]\npartition = 'main'\ncpus_per_node = 1\nconstraint = 'slow'\n\
+const SITE: &str = "[cluster.main]\n[class.cpu]\npartition = 'main'\ncpus_per_node = 1\nconstraint = 'slow&GPU_GEN:V/1'\n\
     [class.a100-2x]\npartition = ['long', 'main']\ngpus_per_node = 2\ngpu_type = 'a100'\ncpus_per_node = 8\n";
 
 fn node(name: &str, kind: &str, cpus: u32) -> Node {
@@ -19,7 +19,7 @@ fn node(name: &str, kind: &str, cpus: u32) -> Node {
         cpus,
         memory: 8000,
         gpus: vec![(Some(kind.into()), 2)],
-        features: vec![if is_slow { "slow" } else { "fast" }.into(), "rack7".into()],
+        features: vec![if is_slow { "slow" } else { "fast" }.into(), "GPU_GEN:V/1".into()],
         available: Vec::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! One hardware class against its cluster.
 
-use crate::domain::bad_nodes::Node;
+use crate::domain::bad_nodes::{Node, is_of_feature};
 use crate::domain::gres::{Gpus, gpus};
 use crate::domain::nodelist;
 use crate::domain::problem::{At, Place};
@@ -193,9 +193,8 @@ impl<'a> Checker<'a> {
             nodes.retain(|node| !excluded.iter().any(|name| name == node.name.as_str()));
         }
         let Some(constraint) = &self.class.constraint else { return nodes };
-        let is_word = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         // `a&b`, `[a|b]`, `a*2&b*4`: what follows a star is a count.
-        let words = constraint.value.split(|c| !is_word(c) && c != '*');
+        let words = constraint.value.split(|c| !is_of_feature(c) && c != '*');
         let words: Vec<&str> = words
             .map(|word| word.split('*').next().unwrap_or(word))
             .filter(|word| !word.is_empty())
@@ -214,7 +213,7 @@ impl<'a> Checker<'a> {
             let mend = known(word, &features, "`sinfo -o '%N %f'` shows the features of nodes");
             findings.push(self.bad("constraint", constraint.place, told, mend));
         }
-        let is_plain = constraint.value.chars().all(|c| is_word(c) || c == '&' || c == ',');
+        let is_plain = constraint.value.chars().all(|c| is_of_feature(c) || c == '&' || c == ',');
         // Without it the sizes are looked at all the same.
         if is_known && is_plain {
             nodes.retain(|node| words.iter().all(|word| has(node, word)));

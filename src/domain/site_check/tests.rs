@@ -34,6 +34,12 @@ fn node(name: &str, partitions: &[&str], gpu: Option<&str>, feature: &str) -> No
     }
 }
 
+/// With a feature whose name has more than letters.
+fn ampere(mut node: Node) -> Node {
+    node.features.push("GPU_GEN:AMP".to_owned());
+    Node { available: node.features.clone(), ..node }
+}
+
 fn partition(name: &str) -> Partition {
     Partition {
         name: name.into(),
@@ -82,7 +88,7 @@ fn survey() -> Survey {
         ],
         nodes: vec![
             node("n1", &["main", "low", "closed", "drained", "kept", "paid"], Some("a100"), "fast"),
-            node("n2", &["main", "low"], Some("a100"), "fast"),
+            ampere(node("n2", &["main", "low"], Some("a100"), "fast")),
             node("n3", &["main"], Some("v100"), "slow"),
             node("n4", &["main"], Some("v100"), "slow"),
             big,
@@ -143,6 +149,7 @@ const WRONG: &[&str] = &[
     "max_time = '2d'",
     "default_time = '36h'",
     "constraint = 'fats'",
+    "constraint = 'GPU_GEN:AMD'",
     "constraint = 'fast&slow'",
     "constraint = '[fast|turbo]'",
     "reservation = 'main'",
@@ -179,6 +186,7 @@ fn what_fits_is_fine() {
         "gpu_request = 'gres'\ngres = 'gpu:v100:2'",
         "partition = 'kept'\nreservation = 'maint'",
         "constraint = '[fast*2|slow*4]&!big'",
+        "constraint = 'GPU_GEN:AMP&fast'\nmax_nodes = 1",
         "licenses = 'seat:2'\nnodelist = 'n[1-2]'\nexclude = 'n4'",
         "account = 'ML'\nqos = 'few'",
         "cpus_per_node = 64\nmemory_per_node = '60G'\nmax_nodes = 1",
