@@ -22,6 +22,8 @@ pub struct ClusterConfig {
     pub has_accounting: bool,
     /// What accounting refuses jobs for: `associations`, `limits`, `qos`.
     pub enforced: Vec<String>,
+    /// Whether a job has to fit all partitions that it names, and not one of them.
+    pub enforces_every_partition: bool,
     pub job_comp_type: Option<String>,
     /// What users cannot see of others.
     pub private_data: Vec<String>,
@@ -43,6 +45,7 @@ impl Default for ClusterConfig {
             max_array_size: 1001,
             has_accounting: false,
             enforced: Vec::new(),
+            enforces_every_partition: false,
             job_comp_type: None,
             private_data: Vec::new(),
             job_requeue: true,
@@ -110,6 +113,7 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
             config.job_comp_type = word.filter(|kind| !kind.ends_with("/none")).map(str::to_owned);
         }
         "AccountingStorageEnforce" => config.enforced = listed(word),
+        "EnforcePartLimits" => config.enforces_every_partition = value == "ALL",
         "PrivateData" => config.private_data = listed(word),
         "BOOT_TIME" => config.booted_at = fields::time(value),
         "JobRequeue" => config.job_requeue = number != Some(0),
@@ -168,9 +172,9 @@ Slurmctld(primary) at vm is UP
     fn other_values_and_rubbish() {
         let text = "AccountingStorageType = accounting_storage/slurmdbd\nMinJobAge = 0 sec\n\
                     OverTimeLimit = UNLIMITED\nPrivateData = jobs, usage\nJobRequeue = 0\n\
-                    JobCompType = jobcomp/filetxt\nAccountingStorageEnforce = associations,limits\nKillWait = soon\nSLURM_VERSION = 26\n";
+                    JobCompType = jobcomp/filetxt\nAccountingStorageEnforce = associations,limits\nKillWait = soon\nEnforcePartLimits = ALL\nSLURM_VERSION = 26\n";
         let config = parse(text).unwrap();
-        assert!(config.has_accounting && !config.job_requeue);
+        assert!(config.has_accounting && !config.job_requeue && config.enforces_every_partition);
         assert_eq!(
             (config.min_job_age, config.over_time_limit, config.version),
             (None, None, None)

@@ -88,6 +88,7 @@ async fn slurm(commands: &Commands, asker: &Asker) -> Result<Survey, Silence> {
         version: config.version,
         has_accounting: config.has_accounting,
         enforced: config.enforced,
+        enforces_every_partition: config.enforces_every_partition,
         partitions,
         nodes,
         reservations: reservations.ok().map(|said| named(&said, "ReservationName")),

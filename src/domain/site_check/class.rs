@@ -7,7 +7,7 @@ use crate::domain::problem::{At, Place};
 use crate::domain::resolve::Asker;
 use crate::domain::site::{Class, GpuRequest, MemoryRequest};
 use crate::domain::site_check::accounts::Payer;
-use crate::domain::site_check::{Bar, Finding, Partition, Survey, known};
+use crate::domain::site_check::{Bar, Finding, Level, Partition, Survey, known};
 use crate::domain::units::Mebibytes;
 
 pub(super) struct Checker<'a> {
@@ -35,29 +35,50 @@ impl<'a> Checker<'a> {
         let payer = Payer::of_class(self.what(), self.class);
         payer.check(&[self.survey], self.asker, findings);
         self.check_lists(findings);
-        let partitions = self.partitions(findings);
-        if partitions.is_empty() {
-            return String::new();
+        let judge = |partition| {
+            let mut findings = Vec::new();
+            let told = self.check_partition(&payer, partition, &mut findings);
+            (findings, told)
+        };
+        let judged: Vec<_> = self.partitions(findings).into_iter().map(judge).collect();
+        let is_bad = |finding: &Finding| finding.level == Level::Bad;
+        // A job of several partitions is given whichever it can have.
+        let is_met = !self.survey.enforces_every_partition
+            && judged.iter().any(|(found, _)| !found.iter().any(is_bad));
+        let mut told = Vec::new();
+        for (found, of_partition) in judged {
+            findings.extend(found.into_iter().map(|finding| {
+                let level = if is_met && is_bad(&finding) { Level::Note } else { finding.level };
+                Finding { level, ..finding }
+            }));
+            told.push(of_partition);
         }
-        for partition in &partitions {
-            self.check_access(partition, findings);
-            self.check_times(partition, findings);
-            payer.check_partition(partition, findings);
-        }
-        let nodes = self.nodes(&partitions, findings);
-        let names: Vec<&str> = partitions.iter().map(|it| it.name.as_str()).collect();
-        let names = names.join(", ");
+        told.join("; ")
+    }
+
+    /// The same of one partition, as if it were the only one that is named.
+    fn check_partition(
+        &self,
+        payer: &Payer<'_>,
+        partition: &Partition,
+        findings: &mut Vec<Finding>,
+    ) -> String {
+        let name = &partition.name;
+        self.check_access(partition, findings);
+        self.check_times(partition, findings);
+        payer.check_partition(partition, findings);
+        let nodes = self.nodes(partition, findings);
         if nodes.is_empty() {
             // Why is told already, or the nodes cannot be seen.
-            return format!("partition {names}; its nodes are not shown");
+            return format!("partition {name}; its nodes are not shown");
         }
         let from = findings.len();
-        let fitting = self.fitting(&nodes, &partitions, &names, findings);
+        let fitting = self.fitting(&nodes, partition, findings);
         if findings.len() == from {
-            self.check_counts(fitting, &partitions, &names, findings);
+            self.check_counts(fitting, partition, findings);
         }
         let s = if fitting == 1 { "" } else { "s" };
-        format!("partition {names}, {fitting} node{s} of that size")
+        format!("partition {name}, {fitting} node{s} of that size")
     }
 
     /// The partitions that are named and there; the default one where none is named.
@@ -177,11 +198,10 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The partitions' nodes that the class's constraint and lists leave.
-    fn nodes(&self, partitions: &[&Partition], findings: &mut Vec<Finding>) -> Vec<&'a Node> {
-        let is_in = |node: &&Node| {
-            partitions.iter().any(|partition| node.partitions.contains(&partition.name))
-        };
+    /// The partition's nodes that the class's constraint and lists leave.
+    fn nodes(&self, partition: &Partition, findings: &mut Vec<Finding>) -> Vec<&'a Node> {
+        let name = &partition.name;
+        let is_in = |node: &&Node| node.partitions.contains(name);
         let mut nodes: Vec<&Node> = self.survey.nodes.iter().filter(is_in).collect();
         if nodes.is_empty() {
             return nodes;
@@ -209,7 +229,7 @@ impl<'a> Checker<'a> {
         let mut is_known = true;
         for word in words.iter().filter(|word| !nodes.iter().any(|node| has(node, word))) {
             is_known = false;
-            let told = format!("no node of the partition has the feature `{word}`");
+            let told = format!("no node of partition `{name}` has the feature `{word}`");
             let mend = known(word, &features, "`sinfo -o '%N %f'` shows the features of nodes");
             findings.push(self.bad("constraint", constraint.place, told, mend));
         }
@@ -218,7 +238,8 @@ impl<'a> Checker<'a> {
         if is_known && is_plain {
             nodes.retain(|node| words.iter().all(|word| has(node, word)));
             if nodes.is_empty() {
-                let told = format!("no node has all of `{}`", constraint.value);
+                let told =
+                    format!("no node of partition `{name}` has all of `{}`", constraint.value);
                 let mend = "`sinfo -o '%N %f'` shows the features of nodes";
                 findings.push(self.bad("constraint", constraint.place, told, mend));
             }
@@ -257,36 +278,35 @@ impl<'a> Checker<'a> {
     fn fitting(
         &self,
         nodes: &[&Node],
-        partitions: &[&Partition],
-        names: &str,
+        partition: &Partition,
         findings: &mut Vec<Finding>,
     ) -> usize {
+        let name = &partition.name;
         let from = findings.len();
         let asked = self.gpus();
         if let Some((key, place, asked)) = &asked {
-            self.check_gpus((key, *place), asked, (nodes, names), findings);
+            self.check_gpus((key, *place), asked, (nodes, name), findings);
         }
-        let most = |of: &dyn Fn(&Node) -> u64, limit: &dyn Fn(&Partition) -> Option<u64>| {
-            let nodes = nodes.iter().map(|node| of(node)).max().unwrap_or(0);
-            partitions.iter().filter_map(|it| limit(it)).fold(nodes, u64::min)
+        let most = |of: &dyn Fn(&Node) -> u64, limit: Option<u64>| {
+            let of_nodes = nodes.iter().map(|node| of(node)).max().unwrap_or(0);
+            limit.map_or(of_nodes, |limit| limit.min(of_nodes))
         };
         let cpus = self.class.cpus_per_node.as_ref();
-        let cpus_most =
-            most(&|node| node.cpus.into(), &|partition| partition.max_cpus.map(u64::from));
+        let cpus_most = most(&|node| node.cpus.into(), partition.max_cpus.map(u64::from));
         if let Some(cpus) = cpus.filter(|cpus| u64::from(cpus.value.get()) > cpus_most) {
             let told = format!(
-                "{} CPUs, and a job gets at most {cpus_most} of a node of {names}",
+                "{} CPUs, and a job gets at most {cpus_most} of a node of {name}",
                 cpus.value
             );
             let mend = format!("set `cpus_per_node` to at most {cpus_most}");
             findings.push(self.bad("cpus_per_node", cpus.place, told, mend));
         }
         let memory = self.memory();
-        let memory_most = most(&|node| node.memory, &|partition| partition.max_memory);
+        let memory_most = most(&|node| node.memory, partition.max_memory);
         if let Some(memory) = memory.filter(|memory| memory.value.0 > memory_most) {
             let most = Mebibytes(memory_most);
             let told =
-                format!("{}, and a job gets at most {most} of a node of {names}", memory.value);
+                format!("{}, and a job gets at most {most} of a node of {name}", memory.value);
             let mend = format!("set `memory_per_node` to at most \"{most}\"");
             findings.push(self.bad("memory_per_node", memory.place, told, mend));
         }
@@ -297,7 +317,7 @@ impl<'a> Checker<'a> {
         };
         let fitting = nodes.iter().filter(fits).count();
         if fitting == 0 && findings.len() == from {
-            let told = format!("no single node of {names} has its CPUs, memory and GPUs together");
+            let told = format!("no single node of {name} has its CPUs, memory and GPUs together");
             let mend = "make it two classes, one for each kind of node";
             findings.push(Finding::bad(self.what(), told, mend).at(Some(self.name.place)));
         }
@@ -308,7 +328,7 @@ impl<'a> Checker<'a> {
         &self,
         (key, place): (&str, Place),
         asked: &Gpus,
-        (nodes, names): (&[&Node], &str),
+        (nodes, name): (&[&Node], &str),
         findings: &mut Vec<Finding>,
     ) {
         let most = nodes.iter().map(|node| count_of(node, asked)).max().unwrap_or(0);
@@ -325,10 +345,10 @@ impl<'a> Checker<'a> {
         kinds.dedup();
         let finding = if most > 0 {
             let told =
-                format!("{} GPUs{of} per node, and a node of {names} has {most}", asked.count);
+                format!("{} GPUs{of} per node, and a node of {name} has {most}", asked.count);
             self.bad(key, place, told, format!("set `{key}` to at most {most}"))
         } else {
-            let told = format!("no node of {names} has GPUs{of}");
+            let told = format!("no node of {name} has GPUs{of}");
             let otherwise = "`sinfo -o '%R %G'` shows the GPUs of nodes";
             let mend = asked
                 .kind
@@ -341,18 +361,12 @@ impl<'a> Checker<'a> {
         findings.push(finding);
     }
 
-    fn check_counts(
-        &self,
-        fitting: usize,
-        partitions: &[&Partition],
-        names: &str,
-        findings: &mut Vec<Finding>,
-    ) {
-        let limit = partitions.iter().filter_map(|partition| partition.max_nodes).min();
+    fn check_counts(&self, fitting: usize, partition: &Partition, findings: &mut Vec<Finding>) {
+        let name = &partition.name;
         let there = u32::try_from(fitting).unwrap_or(u32::MAX);
-        let (most, why) = match limit.filter(|limit| *limit < there) {
-            Some(limit) => (limit, format!("partition {names} allows {limit} for a job")),
-            None => (there, format!("partition {names} has {there} of that size")),
+        let (most, why) = match partition.max_nodes.filter(|limit| *limit < there) {
+            Some(limit) => (limit, format!("partition {name} allows {limit} for a job")),
+            None => (there, format!("partition {name} has {there} of that size")),
         };
         let both = [("min_nodes", &self.class.min_nodes), ("max_nodes", &self.class.max_nodes)];
         let said = both.into_iter().find_map(|(key, said)| {

@@ -27,6 +27,8 @@ pub struct Survey {
     pub has_accounting: bool,
     /// `AccountingStorageEnforce`
     pub enforced: Vec<String>,
+    /// `EnforcePartLimits=ALL`: a job has to fit all partitions that it names.
+    pub enforces_every_partition: bool,
     pub partitions: Vec<Partition>,
     pub nodes: Vec<Node>,
     pub reservations: Option<Vec<String>>,

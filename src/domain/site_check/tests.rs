@@ -74,6 +74,7 @@ fn survey() -> Survey {
         version: Some((22, 5)),
         has_accounting: true,
         enforced: words("associations limits qos"),
+        enforces_every_partition: false,
         partitions: vec![
             partition("main"),
             Partition { max_nodes: Some(1), is_down: true, ..partition("low") },
@@ -200,6 +201,34 @@ fn what_fits_is_fine() {
         assert_eq!(told(&findings), "", "{keys}");
         assert!(findings.iter().any(|finding| finding.what == "class.c"), "{keys}");
     }
+}
+
+#[test]
+fn one_of_several_partitions_is_enough_unless_slurm_wants_all() {
+    let levels = |keys: &str, enforces_every_partition: bool| -> Vec<Level> {
+        let site = format!("[cluster.big]\n[class.c]\n{keys}\n");
+        let survey = Survey { enforces_every_partition, ..survey() };
+        let findings = found(&site, facts(Ok(survey)), 1000);
+        let of_class = findings.iter().filter(|it| it.what.starts_with("class."));
+        of_class.map(|finding| finding.level).collect()
+    };
+    let check = |keys: &str, others: &[Level], all: &[Level]| {
+        assert_eq!(levels(keys, false), others, "{keys}");
+        assert_eq!(levels(keys, true), all, "{keys}, and EnforcePartLimits=ALL");
+    };
+    use Level::{Bad, Fine, Note};
+    check("partition = ['main', 'drained']", &[Note], &[Bad]);
+    check("partition = ['closed', 'main']", &[Note], &[Bad]);
+    check("partition = ['main', 'paid']\naccount = 'ml'", &[Note], &[Bad]);
+    check(
+        "partition = ['main', 'kept']\nconstraint = 'big'\nreservation = 'maint'",
+        &[Note],
+        &[Bad],
+    );
+    check("partition = ['main', 'kept']\nreservation = 'maint'", &[Fine], &[Fine]);
+    // None is enough.
+    check("partition = ['closed', 'drained']", &[Bad, Bad], &[Bad, Bad]);
+    check("partition = 'closed'", &[Bad], &[Bad]);
 }
 
 #[test]

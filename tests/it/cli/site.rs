@@ -141,7 +141,7 @@ fn everything_wrong_is_told_in_a_table_of_eighty_columns() {
         "the cluster has no partition `mian`",
         "did you mean `main`?",
         "4 GPUs per node, and a node of low has 2",
-        "no node of the partition has the feature `fats`",
+        "no node of partition `low` has the feature `fats`",
         "2d is longer than partition `main` allows: 1d",
         "does not have the Slurm account `m1`",
         "Slurm has no QOS `high`",

@@ -151,7 +151,7 @@ fn a_probe_that_does_not_start_or_is_interrupted_is_cancelled() {
 /// Wrong keys of one class, and what is said of them.
 const WRONG: &[(&str, &str)] = &[
     ("partition = 'mian'", "the cluster has no partition `mian`"),
-    ("partition = 'main'\nconstraint = 'fat'", "no node of the partition has the feature `fat`"),
+    ("partition = 'main'\nconstraint = 'fat'", "no node of partition `main` has the feature `fat`"),
     ("gpus_per_node = 3", "3 GPUs per node, and a node of main has 2"),
     ("gpus_per_node = 1\ngpu_type = 'h100'\ngpu_typed = true", "GPUs of type `h100`"),
     ("cpus_per_node = 9", "9 CPUs, and a job gets at most 8 of a node of main"),
