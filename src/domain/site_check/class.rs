@@ -131,10 +131,13 @@ impl<'a> Checker<'a> {
                 Bar::RootOnly => {
                     ("is for root alone".to_owned(), "name another partition".to_owned())
                 }
-                Bar::NoRoot => (
-                    "takes no jobs of root".to_owned(),
-                    "look again as the user whose runs it is for".to_owned(),
-                ),
+                Bar::NoRoot => {
+                    // Root looks at a site for others.
+                    let told = format!("root cannot submit to partition `{name}`; others can");
+                    let mend = "look again as the user whose runs it is for";
+                    findings.push(Finding::note(self.key("partition"), told, mend).at(place));
+                    continue;
+                }
                 Bar::Groups(groups) => (
                     format!("is not open to {}", self.asker.user),
                     format!(

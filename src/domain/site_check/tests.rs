@@ -232,6 +232,20 @@ fn one_of_several_partitions_is_enough_unless_slurm_wants_all() {
 }
 
 #[test]
+fn root_is_told_that_only_others_can_submit() {
+    let mut survey = survey();
+    survey.partitions[0].bars.push(Bar::NoRoot);
+    let text = "[cluster.big]\n[class.c]\n";
+    let findings = found(text, facts(Ok(survey.clone())), 0);
+    assert_eq!(
+        told(&findings),
+        "Note class.c.partition: root cannot submit to partition `main`; others can\n    \
+         → look again as the user whose runs it is for\n"
+    );
+    assert_eq!(told(&found(text, facts(Ok(survey)), 1000)), "");
+}
+
+#[test]
 fn accounts_are_judged_for_those_who_may_use_them() {
     let check = |project: &str, survey: Survey, uid: u32, expected: &[(Level, &str)]| {
         let site = format!("[cluster.big]\n[class.c]\n[project.p]\n{project}\n");

@@ -20,7 +20,7 @@ use crate::domain::document::parse;
 use crate::domain::problem::{At, Place, SourceId};
 use crate::domain::resolve::Asker;
 use crate::domain::site::{Cluster, Layer, LayerKind, effective};
-use crate::domain::site_check::Accounting;
+use crate::domain::site_check::{Accounting, Bar, Partition};
 use crate::ports::{Hands, Silence};
 use crate::slurm::commands::{Commands, Query, first_on};
 use crate::slurm::found::classes::FoundConfig;
@@ -151,7 +151,8 @@ pub(crate) fn site_text(
     said: &Said<'_>,
     asker: &Asker,
 ) -> Result<String, String> {
-    let text = toml::to_string(&found_config(which, said, asker)?);
+    let partitions = answers::partitions(said.partitions)?;
+    let text = toml::to_string(&found_config(which, said, &partitions, asker)?);
     sound(text.map_err(|error| error.to_string())?)
 }
 
@@ -162,17 +163,24 @@ fn commented_text(
     accounting: &Accounting,
     asker: &Asker,
 ) -> Result<String, String> {
-    let config = found_config(which, said, asker)?;
+    let mut partitions = answers::partitions(said.partitions)?;
+    // Root describes a cluster for others.
+    partitions.iter_mut().for_each(|partition| partition.bars.retain(|bar| *bar != Bar::NoRoot));
+    let config = found_config(which, said, &partitions, asker)?;
     let text = commented::text(&config, accounting);
     sound(text.map_err(|error| error.to_string())?)
 }
 
-fn found_config(which: &WhichSlurm, said: &Said<'_>, asker: &Asker) -> Result<FoundConfig, String> {
+fn found_config(
+    which: &WhichSlurm,
+    said: &Said<'_>,
+    partitions: &[Partition],
+    asker: &Asker,
+) -> Result<FoundConfig, String> {
     let name = config::parse(said.config).and_then(|config| config.cluster_name);
     let name = name.ok_or("it does not say what the cluster is called")?;
-    let partitions = answers::partitions(said.partitions)?;
     let nodes = answers::nodes(said.nodes)?;
-    let config = classes::config(which, &name, &partitions, &nodes, asker);
+    let config = classes::config(which, &name, partitions, &nodes, asker);
     if config.has_classes() {
         Ok(config)
     } else {

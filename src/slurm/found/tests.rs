@@ -215,3 +215,13 @@ fn the_commands_are_those_of_the_search_path() {
     assert_eq!((&which.directory, &which.conf), (&at("slurm"), &Some("/c".to_owned())));
     assert_eq!(which.elsewhere, BTreeMap::from([("sbatch".into(), at("wrappers/sbatch"))]));
 }
+
+#[test]
+fn root_describes_a_cluster_that_takes_no_jobs_of_root() {
+    let partitions = partition("p", "DisableRootJobs=YES");
+    let said = Said { config: CONFIG, partitions: &partitions, nodes: "p|4|64|256000|\n" };
+    let root = Asker { uid: 0, ..asker() };
+    let text = commented_text(&which(), &said, &Accounting::default(), &root).unwrap();
+    assert!(text.contains("[class.p]"), "{text}");
+    assert!(site_text(&which(), &said, &root).is_err(), "root's own runs find no class");
+}
