@@ -133,6 +133,7 @@ async fn run(
     // From here on a signal ends the probe, and not only this process.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let asked = Asked {
         run_root: resolved.run_root.display().to_string(),
         conda_root: cluster
@@ -167,6 +168,7 @@ async fn run(
             outcome = follow(context, &job, (place, &asked), timeout) => outcome,
             _ = interrupt.recv() => Err(interrupted()),
             _ = terminate.recv() => Err(interrupted()),
+            _ = hang_up.recv() => Err(interrupted()),
         },
         Err(error) => Err(error),
     };

@@ -129,7 +129,7 @@ fn a_probe_that_does_not_start_or_is_interrupted_is_cancelled() {
         "{told}"
     );
     wait_until("its job and directory are gone", || !is_left(&cluster));
-    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let mut command = cluster.env.command();
         command.args(["site", "check", "--probe", "held"]).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
