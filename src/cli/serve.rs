@@ -16,7 +16,8 @@ use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, FOUND_FRESH_AT_START};
 use crate::cli::submit::duration;
 use crate::daemon::{
-    Holder, LeaseError, Paths, ServeConfig, ServeError, SiteFiles, SiteSource, serve, serve_once,
+    Holder, LeaseError, Paths, ServeConfig, ServeError, SiteFiles, SiteSource, Unusable, serve,
+    serve_once,
 };
 use crate::domain::site::Site;
 use crate::domain::units::Seconds;
@@ -178,16 +179,17 @@ impl SiteFiles for Reader {
         SiteStamp::of(&self.0.site_paths())
     }
 
-    fn read(&self) -> Result<LoadedSite, String> {
-        let loaded =
-            self.0.site_with_problems(FOUND_FRESH_AT_START).map_err(|error| error.message)?;
+    fn read(&self) -> Result<LoadedSite, Unusable> {
+        let loaded = self.0.site_with_problems(FOUND_FRESH_AT_START);
+        let loaded = loaded.map_err(|error| Unusable::Unread(error.message))?;
         let Some(first) = loaded.problems.first() else { return Ok(loaded) };
         let more = match loaded.problems.len() {
             1 => String::new(),
             count => format!(" (and {} more)", count - 1),
         };
         let place = first.place.map(|place| format!("{}: ", loaded.sources.locate(place)));
-        Err(format!("{}{}{more}", place.unwrap_or_default(), first.message))
+        let place = place.unwrap_or_default();
+        Err(Unusable::Faulty(format!("{place}{}{more}", first.message)))
     }
 
     fn slurm_variables(&self, site: &Site) -> Vec<(String, String)> {

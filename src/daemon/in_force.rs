@@ -22,6 +22,9 @@ use crate::slurm::{Account, SlurmScheduler};
 /// Between looks at the files: three of them cost some microseconds.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
+/// Between the two looks that tell, for somebody who waits, whether a file is being written.
+const QUIET: Duration = Duration::from_millis(200);
+
 /// How long reading may take: where no file describes a cluster, Slurm is asked about itself.
 const READ_PATIENCE: Duration = Duration::from_mins(1);
 
@@ -57,11 +60,19 @@ pub struct SiteNews {
     pub trouble: Option<SiteTrouble>,
 }
 
+/// Why a site cannot be in force, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unusable {
+    /// For what its files say.
+    Faulty(String),
+    /// They could not be read, which may pass without a change of them.
+    Unread(String),
+}
+
 /// The site's files, read as every command reads them.
 pub trait SiteFiles: Send + Sync {
     fn stamp(&self) -> SiteStamp;
-    /// Or why the site cannot be in force, in one line.
-    fn read(&self) -> Result<LoadedSite, String>;
+    fn read(&self) -> Result<LoadedSite, Unusable>;
     /// The daemon's own variables, with those that the site keeps for its Slurm commands.
     fn slurm_variables(&self, site: &Site) -> Vec<(String, String)>;
 }
@@ -102,10 +113,10 @@ fn account(asker: &Asker) -> Account {
 
 /// Looks at the files until the daemon ends. What is read waits in the world for the end of the pass.
 pub(super) async fn keep_up(world: Arc<World>, source: SiteSource, shutdown: CancellationToken) {
-    let SiteSource { files, stamp: mut known, reload } = source;
+    let SiteSource { files, stamp, reload } = source;
     let mut timer = tokio::time::interval(LOOK_INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last = known.clone();
+    let mut seen = Seen { known: Some(stamp.clone()), last: stamp };
     loop {
         let wanted = tokio::select! {
             _ = timer.tick() => Wanted::WhenQuiet,
@@ -113,30 +124,23 @@ pub(super) async fn keep_up(world: Arc<World>, source: SiteSource, shutdown: Can
             () = reload.notified() => Wanted::Anyway,
             () = shutdown.cancelled() => return,
         };
-        let look = Arc::clone(&files);
+        let stamp = || async {
+            let look = Arc::clone(&files);
+            world.with_hands(world.paths.state.path(), move |_| Ok(look.stamp())).await.ok()
+        };
         // Files that are silent are not held to be changed.
-        let Ok(now) = world.with_hands(world.paths.state.path(), move |_| Ok(look.stamp())).await
-        else {
-            continue;
-        };
-        // A file that an editor is writing may be sound and half.
-        let is_quiet = now == last;
-        last = now.clone();
-        let is_wanted = match wanted {
-            Wanted::WhenQuiet => now != known && is_quiet,
-            Wanted::Now => now != known,
-            Wanted::Anyway => true,
-        };
-        if is_wanted {
-            known = now;
-            read(&world, &files).await;
-        } else if matches!(wanted, Wanted::Now) {
+        let Some(is_news) = seen.look(wanted, stamp).await else { continue };
+        if is_news {
+            let is_read = read(&world, &files).await;
+            seen.known = is_read.then(|| seen.last.clone());
+        } else if wanted == Wanted::Now && seen.is_known() {
             world.site_news.send_modify(|news| news.looks += 1);
         }
     }
 }
 
 /// How much a look is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Wanted {
     WhenQuiet,
     /// Somebody is refused for what the site does not have.
@@ -145,16 +149,48 @@ enum Wanted {
     Anyway,
 }
 
-async fn read(world: &World, files: &Arc<dyn SiteFiles>) {
+/// How the files looked.
+struct Seen<S> {
+    /// When they were read; none where that failed, so that it is tried again.
+    known: Option<S>,
+    /// At the last look.
+    last: S,
+}
+
+impl<S: Clone + PartialEq> Seen<S> {
+    fn is_known(&self) -> bool {
+        self.known.as_ref() == Some(&self.last)
+    }
+
+    /// Looks at the files, and tells whether they are to be read; none where they do not answer.
+    async fn look<F: Future<Output = Option<S>>>(
+        &mut self,
+        wanted: Wanted,
+        stamp: impl Fn() -> F,
+    ) -> Option<bool> {
+        let mut before = std::mem::replace(&mut self.last, stamp().await?);
+        if wanted == Wanted::Now && !self.is_known() {
+            tokio::time::sleep(QUIET).await;
+            before = std::mem::replace(&mut self.last, stamp().await?);
+        }
+        // A file that an editor is writing may be sound and half.
+        let is_quiet = before == self.last;
+        Some(wanted == Wanted::Anyway || (is_quiet && !self.is_known()))
+    }
+}
+
+/// Reads the files, and tells whether that is what they say: what could not be read may be sound.
+async fn read(world: &World, files: &Arc<dyn SiteFiles>) -> bool {
     let reader = Arc::clone(files);
     let place = world.paths.state.path();
     let read = world.with_hands_within(place, READ_PATIENCE, move |_| Ok(reader.read())).await;
-    match read.unwrap_or_else(|silence| Err(silence.to_string())) {
+    match read.unwrap_or_else(|silence| Err(Unusable::Unread(silence.to_string()))) {
         Ok(site) if site.sources == world.in_force().loaded.sources => {
             info!("the site's files were read again and say what they said");
             world.site_news.send_modify(|news| {
                 *news = SiteNews { looks: news.looks + 1, trouble: None };
             });
+            true
         }
         Ok(site) => {
             let variables = files.slurm_variables(&site.site);
@@ -162,17 +198,29 @@ async fn read(world: &World, files: &Arc<dyn SiteFiles>) {
             let next = Next { site, variables };
             *world.next_site.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
             world.nudge.notify_one();
+            true
         }
-        Err(why) => {
-            warn!(
-                "the site's files cannot be used, and what they said before stays in force: {why}"
-            );
-            let trouble = Some(SiteTrouble { since: world.clock.now(), why });
-            world.site_news.send_modify(|news| {
-                *news = SiteNews { looks: news.looks + 1, trouble };
-            });
+        Err(Unusable::Faulty(why)) => {
+            tell_of_trouble(world, why);
+            true
+        }
+        Err(Unusable::Unread(why)) => {
+            tell_of_trouble(world, why);
+            false
         }
     }
+}
+
+/// Told once, however often it is tried.
+fn tell_of_trouble(world: &World, why: String) {
+    world.site_news.send_modify(|news| {
+        news.looks += 1;
+        if news.trouble.as_ref().is_some_and(|trouble| trouble.why == why) {
+            return;
+        }
+        warn!("the site's files cannot be used, and what they said before stays in force: {why}");
+        news.trouble = Some(SiteTrouble { since: world.clock.now(), why });
+    });
 }
 
 /// What a daemon was not given at its start it cannot give to Slurm's commands.
@@ -239,5 +287,41 @@ impl World {
         self.site_look.notify_one();
         let told = tokio::time::timeout(NEWS_PATIENCE, news.changed()).await;
         told.is_ok() && self.in_force().read_at != before
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// Looks at files that look like this, one after the other.
+    async fn look(seen: &mut Seen<u32>, wanted: Wanted, stamps: &[u32]) -> Option<bool> {
+        let stamps = RefCell::new(stamps.iter().copied());
+        let is_news = seen.look(wanted, async || stamps.borrow_mut().next()).await;
+        assert_eq!(stamps.borrow_mut().next(), None, "all looks were needed");
+        is_news
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_being_written_is_not_read_for_who_waits_either() {
+        let mut seen = Seen { known: Some(1), last: 1 };
+        assert_eq!(look(&mut seen, Wanted::Now, &[1]).await, Some(false));
+        // The last look may have been a moment ago.
+        assert_eq!(look(&mut seen, Wanted::WhenQuiet, &[2]).await, Some(false));
+        assert_eq!(look(&mut seen, Wanted::Now, &[2, 3]).await, Some(false));
+        assert!(!seen.is_known());
+        assert_eq!(look(&mut seen, Wanted::Now, &[4, 4]).await, Some(true));
+        assert_eq!(look(&mut seen, Wanted::Anyway, &[5]).await, Some(true));
+        assert_eq!(look(&mut seen, Wanted::WhenQuiet, &[]).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_read_again() {
+        let mut seen = Seen { known: None, last: 1 };
+        assert_eq!(look(&mut seen, Wanted::WhenQuiet, &[1]).await, Some(true));
+        seen.known = Some(1);
+        assert_eq!(look(&mut seen, Wanted::WhenQuiet, &[1]).await, Some(false));
     }
 }

@@ -47,7 +47,7 @@ pub use classes::class_standings;
 pub use compared::{CompareError, compare_accounts};
 pub use data::{fingerprints, take_snapshot};
 pub use explain::{explain_run, log_file};
-pub use in_force::{InForce, SiteFiles, SiteNews, SiteSource, SiteTrouble};
+pub use in_force::{InForce, SiteFiles, SiteNews, SiteSource, SiteTrouble, Unusable};
 pub use kept::{DeleteError, code_contents, collect_garbage, delete};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use nodes::{bad_nodes, clear_bad_nodes};
