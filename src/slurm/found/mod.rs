@@ -165,7 +165,9 @@ fn commented_text(
 ) -> Result<String, String> {
     let mut partitions = answers::partitions(said.partitions)?;
     // Root describes a cluster for others.
-    partitions.iter_mut().for_each(|partition| partition.bars.retain(|bar| *bar != Bar::NoRoot));
+    for partition in &mut partitions {
+        partition.bars.retain(|bar| *bar != Bar::NoRoot);
+    }
     let config = found_config(which, said, &partitions, asker)?;
     let text = commented::text(&config, accounting);
     sound(text.map_err(|error| error.to_string())?)
