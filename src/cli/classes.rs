@@ -57,8 +57,15 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
         context.output().json(&classes)?;
         return Ok(Exit::Done);
     }
-    let rows = classes.iter().map(row).collect();
-    context.output().table(HEADER, rows)?;
+    let is_known = |class: &ClassView| class.nodes_up.is_some() || class.waits.is_some();
+    let (mut header, mut rows) = (HEADER.to_vec(), classes.iter().map(row).collect::<Vec<_>>());
+    if classes.iter().any(is_known) {
+        header.extend([Column::Whole("IDLE"), Column::Whole("WAIT")]);
+        for (row, class) in rows.iter_mut().zip(&classes) {
+            row.extend(standing(class));
+        }
+    }
+    context.output().table(&header, rows)?;
     Ok(Exit::Done)
 }
 
@@ -69,12 +76,8 @@ const HEADER: &[Column] = &[
     Column::Whole("CPUS"),
     Column::Whole("MEMORY"),
     Column::Whole("NODES"),
-    Column::Whole("UP"),
-    Column::Whole("IDLE"),
     Column::Whole("TIME"),
     Column::Whole("RATE"),
-    Column::Whole("WAIT"),
-    Column::Whole("P90"),
 ];
 
 /// What the daemon knows of the classes beside their config; where none serves, nobody looks.
@@ -158,22 +161,16 @@ fn row(class: &ClassView) -> Vec<String> {
         class.cpus_per_node.map_or_else(dash, |cpus| cpus.to_string()),
         class.memory_per_node.clone().unwrap_or_else(dash),
         class.max_nodes.map_or_else(dash, |nodes| nodes.to_string()),
-        up(class),
-        class.nodes_idle.map_or_else(dash, |nodes| nodes.to_string()),
         class
             .max_time_seconds
             .map_or_else(dash, |seconds| crate::domain::units::Seconds(seconds).to_string()),
         class.rate.map_or_else(dash, |rate| rate.to_string()),
-        class.median_wait_seconds.map_or_else(dash, length),
-        class.p90_wait_seconds.map_or_else(dash, length),
     ]
 }
 
-/// `3/4` where not all of them are.
-fn up(class: &ClassView) -> String {
-    match (class.nodes_up, class.nodes_down) {
-        (Some(up), Some(down)) if down > 0 => format!("{up}/{}", up.saturating_add(down)),
-        (Some(up), _) => up.to_string(),
-        (None, _) => "-".to_owned(),
-    }
+/// The nodes that are idle, of those that are up, and the median wait.
+fn standing(class: &ClassView) -> [String; 2] {
+    let idle = class.nodes_idle.zip(class.nodes_up).map(|(idle, up)| format!("{idle}/{up}"));
+    let dash = || "-".to_owned();
+    [idle.unwrap_or_else(dash), class.median_wait_seconds.map_or_else(dash, length)]
 }

@@ -107,7 +107,7 @@ impl Store {
                 Next::At(at) => again(at, 1)?,
                 Next::Unheard(at) => again(at, 0)?,
                 Next::Never => {
-                    change(&tx, WHAT, "DELETE FROM account_due WHERE run = ?1", [run.0])?
+                    change(&tx, WHAT, "DELETE FROM account_due WHERE run = ?1", [run.0])?;
                 }
             }
             tx.commit().during(WHAT)
