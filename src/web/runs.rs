@@ -58,7 +58,11 @@ async fn accept_by_newest(
     request: SubmitRequest,
 ) -> Result<Accepted, AcceptError> {
     let refused = match Box::pin(accept(world, request.clone())).await {
-        Err(error @ (AcceptError::Invalid { .. } | AcceptError::Elsewhere { .. })) => error,
+        Err(
+            error @ (AcceptError::Invalid { .. }
+            | AcceptError::Elsewhere { .. }
+            | AcceptError::OverBudget(_)),
+        ) => error,
         accepted => return accepted,
     };
     if world.has_taken_up_a_newer_site().await {

@@ -216,6 +216,17 @@ fn a_budget_that_changes_counts_under_a_running_daemon_and_from_the_next_on() {
     assert!(log.contains(told), "{log}");
 }
 
+/// Whoever raises a budget and submits does not wait for the daemon's next look at the file.
+#[test]
+fn a_budget_that_was_raised_a_moment_ago_lets_it_in() {
+    let mut env = world("[project.nlp]\nbudget = 0.5\n");
+    let spec = spec(&env, "asks", "true");
+    drop(env.run(["submit", path(&spec)]).ended(9));
+    let text = std::fs::read_to_string(env.home().join("site.toml")).unwrap();
+    env.use_site(&text.replace("budget = 0.5", "budget = 50"));
+    drop(env.run(["submit", path(&spec)]).ended(8));
+}
+
 #[test]
 fn budgets_that_cannot_be_meant_are_told_at_their_place() {
     for (keys, told) in [
