@@ -11,8 +11,9 @@ from lib.shims import Counted
 SLOW = "poll_interval = '30s'\nin_doubt_wait = '60s'"
 FAST = "poll_interval = '1s'\nin_doubt_wait = '5s'"
 
-# Polls that answer, from the moment at which Slurm is back until everything is known again.
-POLLS_MAX = 2
+# Polls that answer, from the moment at which Slurm is back until everything is known again. One of them may be for what
+# accounting has to tell of a run that was over.
+POLLS_MAX = 3
 
 UNTIL = "until [[ -e {path} ]]; do sleep 0.2; done"
 
