@@ -1,7 +1,7 @@
 //! What projects may spend, and what became of it: entries that are never changed, and the balance that they come to.
 //!
 //! A start sets aside what it may cost at most ([`Asked`]), before it is submitted. When it is over, what it did cost is
-//! captured and the rest is released ([`settle`]). [`may_start`] is the gate: what is captured and held together never
+//! captured and the rest is released ([`settle()`]). [`may_start`] is the gate: what is captured and held together never
 //! exceeds the budget when a start is let in.
 
 mod amount;
