@@ -28,7 +28,8 @@ impl fmt::Display for SubmissionId {
     }
 }
 
-/// A random word that names one submission to Slurm, so that it can be asked for when no job id is known.
+/// A random word that names one submission to Slurm, so that it can be asked for when no job id is known. An element of an
+/// array has the array's, and its place in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Token(String);
@@ -36,6 +37,8 @@ pub struct Token(String);
 const TOKEN_MARK: &str = "ty";
 /// 20 characters of 5 bits: 100 bits.
 const TOKEN_CHARACTERS: usize = 20;
+/// Between the token of an array and the place of one of its elements.
+const ELEMENT_MARK: char = '_';
 const TOKEN_ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
 impl Token {
@@ -51,6 +54,22 @@ impl Token {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// That of one element of an array, whose own this is: `ty…_17`.
+    #[must_use]
+    pub fn element(&self, index: u32) -> Self {
+        Self(format!("{}{ELEMENT_MARK}{index}", self.whole()))
+    }
+
+    /// That of the submission as a whole: what the job's name holds.
+    pub fn whole(&self) -> &str {
+        self.0.split_once(ELEMENT_MARK).map_or(&self.0, |(whole, _)| whole)
+    }
+
+    /// The place in the array; none where there is no array.
+    pub fn index(&self) -> Option<u32> {
+        self.0.split_once(ELEMENT_MARK)?.1.parse().ok()
     }
 
     /// All words in a text that may be tokens, wherever they stand.
@@ -93,8 +112,14 @@ impl FromStr for Token {
     type Err = NotAn;
 
     fn from_str(text: &str) -> Result<Self, NotAn> {
-        let random = text.strip_prefix(TOKEN_MARK);
-        if random.is_some_and(is_random) {
+        let (whole, index) = match text.split_once(ELEMENT_MARK) {
+            Some((whole, index)) => (whole, Some(index)),
+            None => (text, None),
+        };
+        // Spelled in one way only: tokens are compared as texts.
+        let is_index = |text: &str| text.parse().is_ok_and(|n: u32| n.to_string() == text);
+        let random = whole.strip_prefix(TOKEN_MARK);
+        if random.is_some_and(is_random) && index.is_none_or(is_index) {
             Ok(Self(text.to_owned()))
         } else {
             Err(NotAn::new("token", text))
@@ -117,11 +142,14 @@ impl From<Token> for String {
 }
 
 /// What a submission is called in Slurm: `42-llama-sft.1.tyTOKEN`. The script finds its run directory, the number its
-/// attempts count from and its token in it, so that a rendered script needs no other word about its run.
+/// attempts count from and its token in it, so that a rendered script needs no other word about its run. The elements of an
+/// array, `42-lr@100.1.tyTOKEN`, are points of a sweep: the first number is the point at index 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobName {
-    /// Name of the run directory below the run root.
+    /// Name of the directory of the run, or of the sweep, below the run root.
     pub run_dir: String,
+    /// The point at index 0; none for a run of its own.
+    pub offset: Option<u32>,
     /// The attempt number of restart 0.
     pub attempt_base: u32,
     pub token: Token,
@@ -131,13 +159,17 @@ impl JobName {
     /// Of a submission of the run with this directory.
     pub fn of(run_dir: &Path, attempt_base: u32, token: Token) -> Self {
         let run_dir = run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Self { run_dir, attempt_base, token }
+        Self { run_dir, offset: None, attempt_base, token }
     }
 }
 
 impl fmt::Display for JobName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.run_dir, self.attempt_base, self.token)
+        f.write_str(&self.run_dir)?;
+        if let Some(offset) = self.offset {
+            write!(f, "@{offset}")?;
+        }
+        write!(f, ".{}.{}", self.attempt_base, self.token.whole())
     }
 }
 
@@ -221,6 +253,22 @@ mod tests {
         ] {
             assert!(wrong.parse::<Token>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn elements_have_the_token_of_their_array_and_a_place() {
+        let array = Token::from_bits(u128::MAX);
+        let element = array.element(17);
+        assert_eq!(element.as_str(), "ty77777777777777777777_17");
+        assert_eq!(element.as_str().parse(), Ok(element.clone()));
+        assert_eq!((element.whole(), element.index()), (array.as_str(), Some(17)));
+        assert_eq!((array.whole(), array.index()), (array.as_str(), None));
+        assert_eq!(element.element(3), array.element(3));
+        for wrong in ["_", "_x", "_01", "_+1", "_1_2", "_4294967296"] {
+            assert!(format!("{array}{wrong}").parse::<Token>().is_err(), "{wrong}");
+        }
+        let name = JobName { offset: Some(100), ..JobName::of(Path::new("/r/42-lr"), 1, element) };
+        assert_eq!(name.to_string(), "42-lr@100.1.ty77777777777777777777");
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Ours<'_> {
         };
         same_cluster
             && claimed.is_our_user
-            && claimed.name.contains(self.token.as_str())
+            && claimed.name.contains(self.token.whole())
             && claimed.submitted_at.is_some()
     }
 }

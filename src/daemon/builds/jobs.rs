@@ -100,7 +100,8 @@ async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), Stri
     let token = Token::from_bits(world.clock.random_bits());
     let under_way = UnderWay::begin(world, &token);
     let run_dir = order.run_dir.file_name().unwrap_or_default().to_string_lossy();
-    let job_name = JobName { run_dir: format!("build-{run_dir}"), attempt_base: 1, token };
+    let job_name =
+        JobName { run_dir: format!("build-{run_dir}"), offset: None, attempt_base: 1, token };
     let (owner, host) = (world.asker.user.clone(), world.host.clone());
     let new = NewBuildJob {
         key: key.clone(),

@@ -137,7 +137,12 @@ impl Yard {
         let key: JobKey = format!("local:{number}").parse().unwrap();
         let order = SubmitOrder {
             submission,
-            job_name: JobName { run_dir: name, attempt_base: 1, token: token.clone() },
+            job_name: JobName {
+                run_dir: name,
+                offset: None,
+                attempt_base: 1,
+                token: token.clone(),
+            },
             run_dir: run_dir.clone(),
             time_limit,
             warn_before_end: Seconds(0),
