@@ -107,10 +107,10 @@ pub enum LookAnswer {
         /// Every job that a submission came to, each with those of its starts that are not over or not known.
         sightings: Vec<Sighting>,
         /// Those of which nothing is shown but what was shown last.
-        unchanged: BTreeSet<SubmissionId>,
+        unchanged: BTreeSet<Token>,
         /// Not known to be absent, and nothing is concluded from what is among the sightings; `silence` says why, when
         /// somebody is silent.
-        unsure: Vec<SubmissionId>,
+        unsure: Vec<Token>,
         silence: Option<Silence>,
     },
 }

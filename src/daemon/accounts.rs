@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
 use crate::daemon::world::World;
-use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::ids::{RunId, Token};
 use crate::domain::run::{Attempt, Note, Sighting, settle};
 use crate::ports::{Asked, Wants};
 use crate::store::{Account, Next, StoreError};
@@ -92,14 +92,14 @@ impl Due {
     pub(super) fn told(
         &self,
         cluster: &str,
-        (asked, unsure): (&BTreeSet<SubmissionId>, &BTreeSet<SubmissionId>),
+        (asked, unsure): (&BTreeSet<Token>, &BTreeSet<Token>),
         found: &mut HashMap<String, Vec<Sighting>>,
     ) -> Vec<Told> {
         let was_asked =
-            |account: &&Account| account.cluster == cluster && asked.contains(&account.submission);
+            |account: &&Account| account.cluster == cluster && asked.contains(&account.token);
         let told = |account: &Account| {
             let records = found.remove(account.token.as_str()).unwrap_or_default();
-            let is_heard = !unsure.contains(&account.submission);
+            let is_heard = !unsure.contains(&account.token);
             (account.clone(), is_heard.then_some(records))
         };
         self.accounts.iter().filter(was_asked).map(told).collect()
@@ -174,13 +174,12 @@ fn differs(before: &Attempt, after: &Attempt) -> Option<Note> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::Token;
 
     #[test]
     fn silence_of_accounting_is_no_answer() {
         let account = |n: i64| Account {
             run: RunId(n),
-            submission: SubmissionId(n),
+            submission: crate::domain::ids::SubmissionId(n),
             cluster: "main".into(),
             token: Token::from_bits(n.unsigned_abs().into()),
             intent_at: Timestamp::UNIX_EPOCH,
@@ -188,8 +187,8 @@ mod tests {
             tries: 8,
         };
         let due = Due { accounts: [1, 2, 3].map(account).to_vec(), next_in: None };
-        let asked = BTreeSet::from([SubmissionId(1), SubmissionId(2)]);
-        let unsure = BTreeSet::from([SubmissionId(2)]);
+        let asked = BTreeSet::from([Token::from_bits(1), Token::from_bits(2)]);
+        let unsure = BTreeSet::from([Token::from_bits(2)]);
         let told = due.told("main", (&asked, &unsure), &mut HashMap::new());
         assert_eq!(told, [(account(1), Some(Vec::new())), (account(2), None)]);
         assert_eq!(due.told("other", (&asked, &unsure), &mut HashMap::new()), []);

@@ -10,14 +10,14 @@ use tokio::task::JoinHandle;
 use tracing::error;
 
 use crate::daemon::world::World;
-use crate::domain::ids::SubmissionId;
+use crate::domain::ids::Token;
 use crate::ports::{Asked, LookAnswer, Silence};
 
 /// What came of one look.
 pub(super) struct Answered {
     pub(super) cluster: String,
     /// What was asked for; nothing is said about others.
-    pub(super) asked: BTreeSet<SubmissionId>,
+    pub(super) asked: BTreeSet<Token>,
     pub(super) asked_at: Timestamp,
     pub(super) answer: Result<LookAnswer, Silence>,
 }
@@ -68,7 +68,7 @@ async fn look(world: &World, cluster: String, asked: Vec<Asked>) -> Answered {
             why: "this cluster is not in the site config any more".into(),
         }),
     };
-    let asked = asked.into_iter().map(|asked| asked.submission).collect();
+    let asked = asked.into_iter().map(|asked| asked.token).collect();
     if tokio::time::Instant::now() >= until {
         // The pass that asked has gone on.
         world.nudge.notify_one();

@@ -163,15 +163,15 @@ async fn look(
             found.entry(sighting.token.to_string()).or_default().push(sighting);
         }
         for build in builds.iter().filter(|build| build.cluster == cluster) {
-            if asked.contains(&build.submission) && !unsure.contains(&build.submission) {
+            if asked.contains(&build.token) && !unsure.contains(&build.token) {
                 let jobs = found.remove(build.token.as_str()).unwrap_or_default();
                 builds::saw(world, build, jobs);
             }
         }
         observed.accounts.extend(due.told(&cluster, (&asked, &unsure), &mut found));
         let is_news = |submission: &Submission| {
-            let is_asked = submission.cluster == cluster && asked.contains(&submission.id);
-            is_asked && !unchanged.contains(&submission.id)
+            let is_asked = submission.cluster == cluster && asked.contains(&submission.token);
+            is_asked && !unchanged.contains(&submission.token)
         };
         for row in live.values() {
             let Some(submission) = row.run.submission.as_ref().filter(|known| is_news(known))
@@ -179,7 +179,7 @@ async fn look(
                 continue;
             };
             let seen = observed.seen.entry(row.run.id).or_default();
-            if unsure.contains(&submission.id) {
+            if unsure.contains(&submission.token) {
                 seen.look = silence.as_ref().map_or(Look::NotAsked, Look::from);
             } else if let Some(sightings) = found
                 .remove(submission.token.as_str())

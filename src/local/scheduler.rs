@@ -139,15 +139,15 @@ impl Scheduler for LocalScheduler {
         let asked = asked.to_vec();
         Box::pin(async move {
             let look = move |inner: &Inner| {
-                let look = |asked: &Asked| Ok((asked.submission, inner.look(asked)?));
+                let look = |asked: &Asked| Ok((asked.token.clone(), inner.look(asked)?));
                 asked.iter().map(look).collect::<Result<Vec<_>, Silence>>()
             };
             let (mut sightings, mut unsure) = (Vec::new(), Vec::new());
-            for (submission, shown) in self.blocking(look).await?? {
+            for (token, shown) in self.blocking(look).await?? {
                 match shown {
                     Shown::Job(sighting) => sightings.push(*sighting),
                     Shown::Absent => {}
-                    Shown::NotYet => unsure.push(submission),
+                    Shown::NotYet => unsure.push(token),
                 }
             }
             let unchanged = BTreeSet::new();

@@ -25,6 +25,7 @@ mod scheduler;
 pub mod sighting;
 pub mod squeue;
 pub mod survey;
+mod tasks;
 mod witnesses;
 
 pub use commands::{Account, Tools};

@@ -4,13 +4,17 @@
 //! the order of Submit. The delimiter is a nonce, since job names may hold anything. [`args`] and [`parse`] must change
 //! together.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
+use crate::domain::run::Phase;
 use crate::domain::slurm_state::SlurmState;
 use crate::domain::tres::Tres;
 use crate::domain::usage::Start;
 use crate::slurm::fields;
+use crate::slurm::tasks::TaskSet;
 
 /// Known to every release from 20.11 on; a single unknown one would fail the whole call.
 const COLUMNS: [&str; 18] = [
@@ -42,6 +46,8 @@ pub const JOBS_PER_CALL: usize = 500;
 pub struct Record {
     pub job: u64,
     pub array_task: Option<u32>,
+    /// Tasks that ended before they started: they have one record together.
+    pub tasks: Option<TaskSet>,
     pub state: SlurmState,
     pub exit: (Option<i32>, Option<i32>),
     pub submitted_at: Option<Timestamp>,
@@ -121,14 +127,18 @@ fn record(line: &str, mark: &str) -> Option<Record> {
     let columns: [&str; COLUMNS.len()] = columns.try_into().ok()?;
     let [raw, shown, state, exit, submitted, eligible, started, ended, elapsed, tres, ..] = columns;
     let [.., nodes, partition, qos, account, cluster, user, limit, name] = columns;
-    let (job, array_task) = match shown.split_once('_') {
-        // What is left of an array, `5_[3-9]`, is no record of a task.
-        Some((array, task)) => (array.parse().ok()?, Some(task.parse().ok()?)),
-        None => (raw.parse().ok()?, None),
+    let (job, array_task, tasks) = match shown.split_once('_') {
+        Some((array, task)) => {
+            let array_task = task.parse().ok();
+            let tasks = if array_task.is_some() { None } else { Some(TaskSet::parse(task)?) };
+            (array.parse().ok()?, array_task, tasks)
+        }
+        None => (raw.parse().ok()?, None, None),
     };
     let record = Record {
         job,
         array_task,
+        tasks,
         state: SlurmState::parse(state),
         exit: fields::exit(exit),
         submitted_at: fields::time(submitted),
@@ -151,10 +161,34 @@ fn record(line: &str, mark: &str) -> Option<Record> {
     };
     // Left by a submission that was refused: it tells of no job.
     let ghost = state == "FAILED" && exit == "0:1" && elapsed == "0";
-    (!ghost).then_some(record)
+    // What is left of an array, `5_[3-9]`, is no record of a task as long as it waits.
+    let is_over = matches!(record.state.phase(None, record.exit), Phase::Ended { .. });
+    let waits = record.tasks.is_some() && !is_over;
+    (!ghost && !waits).then_some(record)
+}
+
+/// The jobs, and instead of many tasks of one array the array: to be asked about in few words.
+pub fn in_short(jobs: impl Iterator<Item = JobKey>) -> Vec<JobKey> {
+    /// More tasks than these are asked about as their array, whose other tasks are then told as well.
+    const TASKS_MAX: usize = 8;
+    let mut by_array: BTreeMap<JobKey, Vec<JobKey>> = BTreeMap::new();
+    for job in jobs {
+        let array = JobKey { array_task: None, ..job.clone() };
+        by_array.entry(array).or_default().push(job);
+    }
+    let short = |(array, jobs): (JobKey, Vec<JobKey>)| {
+        if jobs.len() > TASKS_MAX { vec![array] } else { jobs }
+    };
+    by_array.into_iter().flat_map(short).collect()
 }
 
 impl Record {
+    /// The same of one of the tasks that it is of.
+    pub fn of_task(&self, task: u32) -> Option<Self> {
+        let is_of_task = self.tasks.as_ref()?.contains(task);
+        is_of_task.then(|| Self { array_task: Some(task), tasks: None, ..self.clone() })
+    }
+
     /// Whether they are starts of one job.
     pub fn is_of_job(&self, other: &Self) -> bool {
         (self.job, self.array_task) == (other.job, other.array_task)

@@ -341,6 +341,7 @@ impl Scheduler for SlurmScheduler {
             if !self.config().await?.has_accounting {
                 return Ok(None);
             }
+            let jobs = sacct::in_short(jobs.iter().cloned());
             let of_jobs = jobs.chunks(JOBS_PER_CALL).map(|keys| Which::Jobs(keys.to_vec()));
             let of_user = Which::Since { user: self.account.user.clone(), at: since };
             let records = self.records(of_jobs.chain([of_user]).collect()).await?;
@@ -360,7 +361,7 @@ impl Scheduler for SlurmScheduler {
 
 /// Whether the job that is shown is of the submission with that token; none where it is not shown.
 fn is_still_of(job: &JobKey, token: &Token, rows: &[squeue::Row], seer: &Seer<'_>) -> Option<bool> {
-    let row = rows.iter().find(|row| row.key(seer.cluster) == *job)?;
+    let row = rows.iter().find(|row| row.key(seer.cluster, job.array_task) == *job)?;
     Some(seer.shows(token, row))
 }
 

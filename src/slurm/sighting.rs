@@ -1,5 +1,7 @@
 //! From what squeue and sacct show to what is seen of a submission.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 
 use crate::domain::ids::Token;
@@ -45,7 +47,7 @@ impl Seer<'_> {
     }
 
     /// What accounting knows of a submission that squeue does not show.
-    pub fn in_accounts(&self, asked: &Asked, records: &[&Record]) -> Vec<Sighting> {
+    pub fn in_accounts(&self, asked: &Asked, records: &[Cow<'_, Record>]) -> Vec<Sighting> {
         let mut found = Vec::new();
         for of_job in self.ours_in(asked, records).chunk_by(Record::is_of_job) {
             let is_known =
@@ -72,7 +74,12 @@ impl Seer<'_> {
     }
 
     /// How the starts of a job before `now` ended, as far as accounting tells.
-    pub fn before(&self, asked: &Asked, now: &Sighting, records: &[&Record]) -> Vec<Sighting> {
+    pub fn before(
+        &self,
+        asked: &Asked,
+        now: &Sighting,
+        records: &[Cow<'_, Record>],
+    ) -> Vec<Sighting> {
         let Some(submitted_at) = now.submitted_at else { return Vec::new() };
         let mut of_job = self.ours_in(asked, records);
         of_job.retain(|record| record.key(self.cluster) == now.job);
@@ -85,9 +92,9 @@ impl Seer<'_> {
     }
 
     /// The records of a submission, by job and in the order of Submit.
-    fn ours_in(&self, asked: &Asked, records: &[&Record]) -> Vec<Record> {
+    fn ours_in(&self, asked: &Asked, records: &[Cow<'_, Record>]) -> Vec<Record> {
         let in_time = |at: Timestamp| Ours::is_in_time(at, asked.intent_at);
-        let is_ours = |record: &&Record| {
+        let is_ours = |record: &Record| {
             // One without a name is of the start that is known, if it was submitted in that very second under that id.
             let is_known_start = !record.is_named
                 && asked.job.as_ref() == Some(&record.key(self.cluster))
@@ -96,11 +103,15 @@ impl Seer<'_> {
             self.ours(&asked.token).is(&Claimed {
                 cluster: record.cluster.as_deref(),
                 is_our_user: record.user.as_deref() == Some(self.user),
-                name: if is_known_start { asked.token.as_str() } else { &record.name },
+                name: if is_known_start { asked.token.whole() } else { &record.name },
                 submitted_at: record.submitted_at.filter(|at| in_time(*at)),
             })
         };
-        let mut ours: Vec<Record> = records.iter().copied().filter(is_ours).cloned().collect();
+        let mut ours: Vec<Record> = records
+            .iter()
+            .filter(|record| is_ours(record))
+            .map(|record| (**record).clone())
+            .collect();
         ours.sort_by_key(|record| (record.job, record.array_task, record.submitted_at));
         // The same record may have been asked for twice, by its job and in a time.
         ours.dedup();
@@ -124,7 +135,7 @@ impl Seer<'_> {
             billing: tres.billing,
         };
         Sighting {
-            job: row.key(self.cluster),
+            job: row.key(self.cluster, asked.token.index()),
             token: asked.token.clone(),
             word: row.state.text.clone(),
             restart: row.restart,
@@ -258,8 +269,8 @@ mod tests {
         parse(starts.iter().map(line).collect::<String>().as_bytes(), "n").0
     }
 
-    fn each(records: &[Record]) -> Vec<&Record> {
-        records.iter().collect()
+    fn each(records: &[Record]) -> Vec<Cow<'_, Record>> {
+        records.iter().map(Cow::Borrowed).collect()
     }
 
     /// A record that 20.11 leaves of a start after which another one followed at once: without name, partition and limit.
@@ -375,13 +386,13 @@ mod tests {
     #[test]
     fn a_record_without_a_name_counts_for_the_very_start_that_is_known() {
         let [mut requeued] = SEER
-            .in_accounts(&Asked { job: None, ..asked(0, 0) }, &[&records(&[("RUNNING", 50)])[0]])
+            .in_accounts(&Asked { job: None, ..asked(0, 0) }, &each(&records(&[("RUNNING", 50)])))
             .try_into()
             .unwrap();
         requeued.restart = 1;
         let told = |asked: &Asked, submit| {
             let records = [nameless("NODE_FAIL", submit), records(&[("RUNNING", 50)]).remove(0)];
-            short(&SEER.before(asked, &requeued, &records.each_ref()))
+            short(&SEER.before(asked, &requeued, &each(&records)))
         };
         assert_eq!(told(&asked(0, 10), 10), ["0 NodeFailure"]);
         // Another second, another id, or none that is known: it may be anybody's.
@@ -390,7 +401,7 @@ mod tests {
         assert_eq!(told(&Asked { job: other, ..asked(0, 10) }, 10), Vec::<String>::new());
         assert_eq!(told(&Asked { job: None, ..asked(0, 10) }, 10), Vec::<String>::new());
         // What it does not say stays as it is known.
-        let known = SEER.in_accounts(&asked(0, 10), &[&nameless("NODE_FAIL", 10)]);
+        let known = SEER.in_accounts(&asked(0, 10), &each(&[nameless("NODE_FAIL", 10)]));
         assert_eq!(
             (short(&known), &known[0].granted.partition),
             (vec!["0 NodeFailure".to_owned()], &None)

@@ -13,6 +13,7 @@ use crate::domain::ids::JobKey;
 use crate::domain::run::Digest;
 use crate::domain::slurm_state::SlurmState;
 use crate::slurm::fields;
+use crate::slurm::tasks::TaskSet;
 
 /// Columns between the job id and the free text. All of them are known to every release from 20.11 on; their values
 /// hold no `|`.
@@ -36,6 +37,9 @@ const COLUMNS: [&str; 17] = [
     "cluster",
 ];
 
+/// The place of the task, or tasks, among the columns.
+const TASK: usize = 1;
+
 /// One job of the answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
@@ -43,6 +47,8 @@ pub struct Row {
     pub raw: u64,
     pub array: u64,
     pub task: Option<u32>,
+    /// The tasks that wait, which are one row together.
+    pub tasks: Option<TaskSet>,
     pub state: SlurmState,
     pub restart: u32,
     pub exit: (Option<i32>, Option<i32>),
@@ -84,6 +90,16 @@ pub struct Printed<'a> {
     columns: &'a str,
     reason: &'a str,
     pub name: &'a str,
+}
+
+/// Which tasks of an array a row is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tasks {
+    One(u32),
+    /// Those that wait.
+    Several(TaskSet),
+    /// It is no array's, or does not say.
+    Unknown,
 }
 
 /// A whole answer, all of whose rows are read.
@@ -198,21 +214,31 @@ fn is_number(text: &str) -> bool {
 }
 
 impl Printed<'_> {
+    pub fn tasks(&self) -> Tasks {
+        let text = self.columns.split('|').nth(TASK).unwrap_or("");
+        match text.parse() {
+            Ok(task) => Tasks::One(task),
+            Err(_) => TaskSet::parse(text).map_or(Tasks::Unknown, Tasks::Several),
+        }
+    }
+
     /// Stands for what is printed, but for what changes all the time and means nothing: when slurmctld expects a job to
-    /// start and to end that waits.
+    /// start and to end that waits, and which tasks wait beside a task that waits.
     pub fn digest(&self) -> Digest {
         /// Places of the state and the expected times among the columns.
         const STATE: usize = 2;
         const EXPECTED: std::ops::Range<usize> = 7..9;
         let mut hasher = DefaultHasher::new();
         let mut waits = false;
+        let is_shared = matches!(self.tasks(), Tasks::Several(_));
         for (place, column) in self.columns.split('|').enumerate() {
             waits |= place == STATE && column == "PENDING";
-            if !waits || !EXPECTED.contains(&place) {
+            if !(waits && EXPECTED.contains(&place) || is_shared && place == TASK) {
                 column.hash(&mut hasher);
             }
         }
-        (self.id, self.reason, self.name).hash(&mut hasher);
+        let id = Some(self.id).filter(|_| !is_shared);
+        (id, self.reason, self.name).hash(&mut hasher);
         Digest(hasher.finish())
     }
 
@@ -242,6 +268,7 @@ impl Printed<'_> {
             array: array.parse().ok()?,
             // A task's number, or what is left of the array: `3-6%2`.
             task: task.parse().ok(),
+            tasks: if task.parse::<u32>().is_ok() { None } else { TaskSet::parse(task) },
             state: SlurmState::parse(state),
             restart: restart.parse().ok()?,
             exit: fields::exit(exit),
@@ -265,8 +292,10 @@ impl Printed<'_> {
 
 impl Row {
     /// Its identity on the cluster that the site calls so.
-    pub fn key(&self, cluster: &str) -> JobKey {
-        let array_task = self.task.filter(|_| self.array > 0);
+    /// Of a row that several tasks share it is that of one of them.
+    pub fn key(&self, cluster: &str, task: Option<u32>) -> JobKey {
+        let is_shared = |task: &u32| self.tasks.as_ref().is_some_and(|set| set.contains(*task));
+        let array_task = self.task.or(task.filter(is_shared)).filter(|_| self.array > 0);
         let job = if array_task.is_some() { self.array } else { self.raw };
         JobKey { cluster: cluster.to_owned(), job, array_task }
     }
@@ -289,7 +318,8 @@ mod tests {
     fn rows_are_read_and_forged_ones_dropped() {
         let answer = parse(TEXT.as_bytes(), "n0nce");
         assert_eq!((answer.rows.len(), answer.dropped, answer.unread.len()), (3, 2, 0));
-        let keys: Vec<String> = answer.rows.iter().map(|row| row.key("main").to_string()).collect();
+        let keys: Vec<String> =
+            answer.rows.iter().map(|row| row.key("main", None).to_string()).collect();
         assert_eq!(keys, ["main:2", "main:1", "main:2_1"]);
         let row = &answer.rows[1];
         assert_eq!((row.restart, row.uid, row.time_limit_seconds), (2, Some(1000), Some(600)));

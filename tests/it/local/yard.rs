@@ -195,7 +195,7 @@ impl Yard {
         match self.runtime.block_on(self.scheduler.look(&asked)).unwrap() {
             LookAnswer::Seen { sightings, unsure, .. } => {
                 assert_eq!(sightings, []);
-                unsure == [job.asked.submission]
+                unsure == [job.asked.token.clone()]
             }
             LookAnswer::NotDue => panic!("local jobs can always be looked at"),
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use trainyard::domain::ids::{JobKey, RunId, SubmissionId};
+use trainyard::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use trainyard::domain::run::{
     Act, Answer, Decision, Look, Phase, Policy, Reason, Run, Seen, State, Wish, WishKind, decide,
 };
@@ -44,7 +44,7 @@ pub(super) struct CallRecord {
 
 /// A look that is under way, or was answered after its pass had gone on.
 pub(super) struct Looked {
-    pub(super) asked: BTreeSet<SubmissionId>,
+    pub(super) asked: BTreeSet<Token>,
     pub(super) asked_at: Timestamp,
     pub(super) answer: Result<LookAnswer, Silence>,
     pub(super) told_at: i64,

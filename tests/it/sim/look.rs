@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use jiff::Timestamp;
 
-use trainyard::domain::ids::SubmissionId;
+use trainyard::domain::ids::Token;
 use trainyard::domain::run::{Digest, Granted, JobEnd, Phase as Shown, Sighting};
 use trainyard::ports::{Asked, LookAnswer, Silence};
 
@@ -41,7 +41,7 @@ impl Model {
             if found.is_empty() {
                 missing.push(asked);
             } else if found.iter().any(is_clearing) {
-                unsure.push(asked.submission);
+                unsure.push(asked.token.clone());
             } else if found.iter().any(news) {
                 grown.push((asked, found));
             } else {
@@ -58,12 +58,12 @@ impl Model {
             return Ok(told(asked, sightings, unsure, None));
         }
         if self.t < self.dbd_away_until {
-            unsure.extend(missing.iter().map(|asked| asked.submission));
+            unsure.extend(missing.iter().map(|asked| asked.token.clone()));
             for (asked, found) in grown {
                 if found.iter().all(|n| self.is_old(*n)) {
                     sightings.extend(found.into_iter().map(|n| self.of_row(asked, n)));
                 } else {
-                    unsure.push(asked.submission);
+                    unsure.push(asked.token.clone());
                 }
             }
             return Ok(told(asked, sightings, unsure, Some(silence("sacct"))));
@@ -83,7 +83,7 @@ impl Model {
                 sightings.append(&mut told);
                 sightings.extend(found.into_iter().map(|n| self.of_row(asked, n)));
             } else {
-                unsure.push(asked.submission);
+                unsure.push(asked.token.clone());
             }
         }
         Ok(told(asked, sightings, unsure, None))
@@ -227,14 +227,14 @@ impl Model {
 fn told(
     asked: &[Asked],
     mut sightings: Vec<Sighting>,
-    unsure: Vec<SubmissionId>,
+    unsure: Vec<Token>,
     silence: Option<Silence>,
 ) -> LookAnswer {
     let mut unchanged = BTreeSet::new();
     for asked in asked.iter().filter(|asked| asked.shown.is_some()) {
         let mut of_run = sightings.iter().filter(|sighting| sighting.token == asked.token);
         if of_run.next().is_some_and(|one| one.digest == asked.shown) && of_run.next().is_none() {
-            unchanged.insert(asked.submission);
+            unchanged.insert(asked.token.clone());
             sightings.retain(|sighting| sighting.token != asked.token);
         }
     }

@@ -75,7 +75,7 @@ impl World {
             } else {
                 0
             };
-            let asked = asked.into_iter().map(|asked| asked.submission).collect();
+            let asked = asked.into_iter().map(|asked| asked.token).collect();
             let told_at = self.model.t + late;
             self.process.look = Some(Looked { asked, asked_at, answer, told_at });
         }
@@ -98,13 +98,13 @@ impl World {
         for (n, seen) in seen.iter_mut().enumerate() {
             let Some(seen) = seen else { continue };
             let Some(submission) = self.rows[n].run.submission.clone() else { continue };
-            if !asked.contains(&submission.id) || unchanged.contains(&submission.id) {
+            if !asked.contains(&submission.token) || unchanged.contains(&submission.token) {
                 continue;
             }
             let (of_run, others): (Vec<Sighting>, Vec<Sighting>) =
                 sightings.into_iter().partition(|sighting| sighting.token == submission.token);
             sightings = others;
-            if unsure.contains(&submission.id) {
+            if unsure.contains(&submission.token) {
                 seen.look = match &silence {
                     Some(silence) => Look::Silence { who: silence.to_string() },
                     None => Look::NotAsked,
