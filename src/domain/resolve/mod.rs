@@ -28,6 +28,7 @@ use crate::domain::resolved::{Resolved, Script, Target};
 use crate::domain::site::{self, Mode, Site};
 use crate::domain::spec::Spec;
 use crate::domain::units::Seconds;
+use crate::domain::word::Word;
 
 /// Who asks: everything about a person that decides what a spec means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +94,23 @@ pub fn check_values(table: &Table, context: Context<'_>) -> (Vec<Problem>, Vec<P
         resolver.variable(name, value, &mut Vec::new());
     }
     (resolver.problems, resolver.warnings)
+}
+
+/// What the arguments and variables of a spec come to, where nothing is wrong with them.
+pub fn values(table: &Table, context: Context<'_>) -> (Vec<Word>, Vec<(String, Word)>) {
+    let place = Place { source: SourceId(0), start: 0, end: 0 };
+    let whole = At::new(Node::Table(table.clone()), place);
+    let spec = Spec::from_node(&whole, "", &mut Vec::new()).unwrap_or_default();
+    let mut resolver = Resolver::new(&spec, context, Vec::new());
+    resolver.datasets = resolver.data(None);
+    let args = resolver.args(resolver.args_style());
+    let mut variables = Vec::new();
+    for (name, value) in
+        spec.environment.iter().flat_map(|all| &all.variables).flat_map(|all| &all.0)
+    {
+        resolver.variable(name, value, &mut variables);
+    }
+    (args, variables)
 }
 
 /// Reads a spec's tree and resolves it.

@@ -4,7 +4,6 @@
 //! only in arguments and variables of the training, and each value of those is looked at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -107,13 +106,7 @@ impl<'a> Check<'a> {
 
     fn add(&mut self, index: usize, point: &Point) {
         let family = self.family;
-        let is_handed_on =
-            |key: usize| family.points.keys.get(key).is_some_and(|key| is_handed_on(&key.value));
-        let (handed_on, others): (Vec<_>, Vec<_>) =
-            point.0.iter().partition(|(key, _)| is_handed_on(*key));
-        let line =
-            |(key, value): &(usize, Arc<At<Node>>)| format!("{key} {}\n", value.value.canonical());
-        let alike: String = others.into_iter().map(line).collect();
+        let alike = alike(family, point);
         let known = self.set_of.get(&alike).copied();
         let number = known.unwrap_or(self.sets.len());
         if known.is_none() {
@@ -122,8 +115,8 @@ impl<'a> Check<'a> {
             self.sets.push(set);
         }
         let mut of_values = Vec::new();
-        for (key, value) in handed_on {
-            of_values.extend(self.of_value(number, *key, value));
+        for (key, value) in point.each().filter(|(key, _)| hands_on(family, *key)) {
+            of_values.extend(self.of_value(number, key, value));
         }
         if let Some(set) = self.sets.get_mut(number) {
             set.points.add(index);
@@ -209,13 +202,23 @@ impl<'a> Check<'a> {
     }
 }
 
+/// What a point has to have in common with others to be of one set with them: all values that are not only handed on.
+pub(super) fn alike(family: &Family, point: &Point) -> String {
+    let others = point.each().filter(|(key, _)| !hands_on(family, *key));
+    others.map(|(key, value)| format!("{key} {}\n", value.value.canonical())).collect()
+}
+
+fn hands_on(family: &Family, key: usize) -> bool {
+    family.points.keys.get(key).is_some_and(|key| is_handed_on(&key.value))
+}
+
 /// Whether a key is only handed to the training: no resource depends on it.
-fn is_handed_on(key: &str) -> bool {
+pub(super) fn is_handed_on(key: &str) -> bool {
     key.starts_with("args.") || key.starts_with("environment.variables.")
 }
 
 /// What of a spec has a say in what an argument or a variable means.
-fn around(table: &Table) -> Table {
+pub(super) fn around(table: &Table) -> Table {
     let mut around = Table::default();
     around.0.extend(table.0.iter().filter(|(key, _)| key.value == DATASETS).cloned());
     let style = |code: &At<Node>| match &code.value {

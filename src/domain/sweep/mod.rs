@@ -14,10 +14,12 @@ mod draw;
 mod expand;
 mod family;
 mod file;
+mod plan;
 
 pub use check::Cost;
 pub use expand::points;
 pub use family::{Family, FamilyOutcome};
+pub use plan::{About, Given, Objective, Plan, PlannedPoint};
 
 use std::sync::Arc;
 
@@ -43,6 +45,13 @@ pub struct Points {
 /// The values of one point. Points that have the same value of a parameter share it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Point(Vec<(usize, Arc<At<Node>>)>);
+
+impl Point {
+    /// The places of its parameters' keys, and their values.
+    fn each(&self) -> impl Iterator<Item = (usize, &At<Node>)> {
+        self.0.iter().map(|(key, value)| (*key, &**value))
+    }
+}
 
 impl Points {
     /// A point's parameters, in their order; those that do not exist there are left out.

@@ -2,6 +2,7 @@
 
 mod checked;
 mod files;
+mod planned;
 mod properties;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,232 @@
+//! What all points of a sweep come to, once nothing is wrong with any of them.
+//!
+//! Points that agree on everything but what their trainings are given are one [`Set`](Plan::sets): they share what was
+//! resolved, the script, and arrays. What a training is given is worked out once for each value, not for each point.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::checkpoint::Goal;
+use crate::domain::code::Capture;
+use crate::domain::document::{Node, Table};
+use crate::domain::keys::FromNode as _;
+use crate::domain::problem::{At, Place, Problem};
+use crate::domain::request::{SpecRequest, set_key};
+use crate::domain::resolve::{Context, Outcome, resolve, values};
+use crate::domain::resolved::Resolved;
+use crate::domain::spec::{Sweep, SweepMethod};
+use crate::domain::sweep::check::{alike, around, is_handed_on};
+use crate::domain::sweep::{Family, Point};
+use crate::domain::word::Word;
+
+/// A sweep, ready to be recorded.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub about: About,
+    pub sets: Vec<Resolved>,
+    pub points: Vec<PlannedPoint>,
+    pub capture: Capture,
+}
+
+/// What is kept of a sweep's definition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct About {
+    pub method: SweepMethod,
+    /// The parameters' keys, in their order.
+    pub parameters: Vec<String>,
+    /// How many points may be under way at a time.
+    pub max_parallel: Option<u32>,
+    pub objective: Option<Objective>,
+}
+
+/// By what points are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Objective {
+    pub metric: String,
+    pub goal: Goal,
+}
+
+/// One point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlannedPoint {
+    pub set: u32,
+    pub given: Given,
+}
+
+/// What sets a point apart from the others of its set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Given {
+    /// Its parameters, as JSON.
+    pub parameters: serde_json::Value,
+    /// All arguments, spelled out.
+    pub args: Vec<Word>,
+    /// The variables that are parameters.
+    pub variables: Vec<(String, Word)>,
+}
+
+impl Given {
+    /// What the point means as a run of its own.
+    pub fn apply(&self, resolved: &mut Resolved) {
+        resolved.code.args.clone_from(&self.args);
+        let variables = &mut resolved.environment.variables;
+        variables.retain(|(name, _)| self.variables.iter().all(|(own, _)| own != name));
+        variables.extend(self.variables.iter().cloned());
+    }
+}
+
+/// What a value of a parameter comes to, as words.
+#[derive(Debug, Clone, Default)]
+struct Spelled {
+    args: Vec<Word>,
+    variables: Vec<(String, Word)>,
+}
+
+struct Planner<'a> {
+    family: &'a Family,
+    context: Context<'a>,
+    /// The spec's own arguments, in their order, and what each comes to.
+    own: Vec<(String, Vec<Word>)>,
+    set_of: HashMap<String, u32>,
+    sets: Vec<Resolved>,
+    capture: Option<Capture>,
+    spelled: HashMap<(usize, String), Spelled>,
+    problems: Vec<Problem>,
+}
+
+impl Family {
+    /// What the points come to. They were checked before ([`Family::check`]); what is wrong with them all the same is that
+    /// they differ in what has to be the same for all.
+    pub fn plan(&self, about: About, context: Context<'_>) -> Result<Plan, Vec<Problem>> {
+        let mut planner = Planner {
+            family: self,
+            context,
+            own: Vec::new(),
+            set_of: HashMap::new(),
+            sets: Vec::new(),
+            capture: None,
+            spelled: HashMap::new(),
+            problems: Vec::new(),
+        };
+        planner.own = planner.own_args();
+        let points: Vec<PlannedPoint> =
+            self.points.points.iter().filter_map(|point| planner.point(point)).collect();
+        let Planner { sets, capture, problems, .. } = planner;
+        match capture {
+            Some(capture) if problems.is_empty() => Ok(Plan { about, sets, points, capture }),
+            _ => Err(problems),
+        }
+    }
+
+    /// What the spec says of the sweep as a whole.
+    pub fn about(request: &SpecRequest) -> Option<About> {
+        let read = request.read();
+        let node = read.table.get("sweep")?;
+        let sweep = Sweep::from_node(node, "sweep", &mut Vec::new())?;
+        let keys = Self::read(request)?.points.keys;
+        Some(About {
+            method: sweep.method.map(|method| method.value).unwrap_or_default(),
+            parameters: keys.into_iter().map(|key| key.value).collect(),
+            max_parallel: sweep.max_parallel.map(|most| most.value.get()),
+            objective: sweep.objective.and_then(|At { value: objective, .. }| {
+                Some(Objective { metric: objective.metric?.value, goal: objective.goal?.value })
+            }),
+        })
+    }
+}
+
+impl Planner<'_> {
+    fn point(&mut self, point: &Point) -> Option<PlannedPoint> {
+        let set = self.set(point)?;
+        let points = &self.family.points;
+        let mut args = self.own.clone();
+        let mut variables = Vec::new();
+        for (key, value) in point.each() {
+            let name = points.keys.get(key).filter(|name| is_handed_on(&name.value));
+            let Some(name) = name else { continue };
+            let of_value = self.spelled(key, name, value);
+            variables.extend(of_value.variables);
+            let Some(name) = name.value.strip_prefix("args.") else { continue };
+            match args.iter_mut().find(|(known, _)| known == name) {
+                Some((_, words)) => *words = of_value.args,
+                None => args.push((name.to_owned(), of_value.args)),
+            }
+        }
+        let args = args.into_iter().flat_map(|(_, words)| words).collect();
+        let given = Given { parameters: points.parameters(point), args, variables };
+        Some(PlannedPoint { set, given })
+    }
+
+    /// The set of a point; made when it is the first of it.
+    fn set(&mut self, point: &Point) -> Option<u32> {
+        let of_set = alike(self.family, point);
+        if let Some(known) = self.set_of.get(&of_set) {
+            return Some(*known);
+        }
+        let mut table = self.family.table.clone();
+        let mut problems = self.family.problems.clone();
+        let others = self.family.points.values(point).filter(|(key, _)| !is_handed_on(&key.value));
+        for (key, value) in others {
+            problems.extend(set_key(&mut table, &key.value, key.place, value.clone()).err());
+        }
+        let Outcome { resolved, capture, problems, .. } = resolve(&table, problems, self.context);
+        self.problems.extend(problems);
+        let (resolved, capture) = (resolved?, capture?);
+        self.refuse_other(&resolved, &capture);
+        self.capture.get_or_insert(capture);
+        let number = u32::try_from(self.sets.len()).ok()?;
+        self.set_of.insert(of_set, number);
+        self.sets.push(resolved);
+        Some(number)
+    }
+
+    /// What is captured is captured once.
+    fn refuse_other(&mut self, resolved: &Resolved, capture: &Capture) {
+        let (Some(first), Some(known)) = (self.sets.first(), &self.capture) else { return };
+        let (one, other) = (&first.environment, &resolved.environment);
+        let differs = [
+            ("code", known != capture),
+            ("datasets", first.datasets != resolved.datasets),
+            ("requirements", one.requirements != other.requirements),
+            ("secrets", one.secrets != other.secrets),
+            ("run directories", first.run_root != resolved.run_root),
+            ("names", first.name != resolved.name),
+            ("projects", first.project != resolved.project),
+        ];
+        for (what, _) in differs.into_iter().filter(|(_, differs)| *differs) {
+            let message = format!("the points of a sweep cannot have different {what}");
+            let problem = Problem::nowhere(message).help("make it a sweep of its own for each");
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
+        }
+    }
+
+    fn own_args(&self) -> Vec<(String, Vec<Word>)> {
+        let Some(At { value: Node::Table(args), .. }) = self.family.table.get("args") else {
+            return Vec::new();
+        };
+        let each = |(key, value): &(At<String>, At<Node>)| {
+            let words = self.words(&format!("args.{}", key.value), key.place, value).args;
+            (key.value.clone(), words)
+        };
+        args.0.iter().map(each).collect()
+    }
+
+    fn spelled(&mut self, key: usize, name: &At<String>, value: &At<Node>) -> Spelled {
+        let of = (key, value.value.canonical().to_string());
+        if let Some(known) = self.spelled.get(&of) {
+            return known.clone();
+        }
+        let spelled = self.words(&name.value, name.place, value);
+        self.spelled.insert(of, spelled.clone());
+        spelled
+    }
+
+    fn words(&self, key: &str, place: Place, value: &At<Node>) -> Spelled {
+        let mut table: Table = around(&self.family.table);
+        drop(set_key(&mut table, key, place, value.clone()));
+        let (args, variables) = values(&table, self.context);
+        Spelled { args, variables }
+    }
+}
