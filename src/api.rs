@@ -11,12 +11,13 @@ use crate::domain::ledger::{Account, Amount, Balance, Budget, Kind, OnExhausted,
 use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
+use crate::domain::sweep::SweepView;
 use crate::domain::view::{CHARGE_UNIT, RunView};
 use crate::domain::waits::Waits;
 use crate::store::{HistoryEvent, LedgerEntry};
 
-/// A request body may hold a spec, its `--set` flags and little else.
-pub const BODY_BYTES_MAX: usize = 4 << 20;
+/// A request body may hold a spec, its `--set` flags, a sweep's file of points (16 MiB, quoted) and little else.
+pub const BODY_BYTES_MAX: usize = 40 << 20;
 /// Runs of one list.
 pub const LIST_MAX: u32 = 1_000;
 /// Metric values of one answer; clients go on behind the last one.
@@ -118,11 +119,22 @@ pub struct ProblemBody {
 /// What became of a submission.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubmitAnswer {
+    /// Of a sweep the first point.
     pub run: RunView,
+    /// Where the run is a point: its sweep, and the numbers of all points.
+    #[serde(default)]
+    pub sweep: Option<SweepAnswer>,
     pub outcome: SubmitOutcome,
     /// What its owner is told about it.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A sweep with its points' numbers, as `submit --json` prints it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SweepAnswer {
+    pub sweep: SweepView,
+    pub runs: Vec<i64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,16 +8,17 @@
 //! `SQLite` and the file system are used for real, in tests too.
 
 mod orders;
+mod program;
 
 pub use orders::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, ContentOrder, CopiedUpTo, DataOrder, Doomed,
-    HandOut, InboxItem, NewRunDir, SECRETS_FILE, StoredItem, Stretch, TakenCode, Weight,
+    HandOut, InboxItem, NewRunDir, SECRETS_FILE, StoredItem, Stretch, SweepFiles, TakenCode,
+    Weight,
 };
+pub use program::{Output, Program, ProgramError};
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -44,8 +45,12 @@ pub trait Clock: Send + Sync {
 pub struct SubmitOrder {
     pub submission: SubmissionId,
     pub job_name: JobName,
-    /// The run directory; the script is `job.sh` in it.
+    /// The run directory: that of the first point, for an array.
     pub run_dir: PathBuf,
+    /// Which of a sweep's scripts; 0 for a run of its own.
+    pub set: u32,
+    /// The points of a sweep that are submitted together; none for a job of its own.
+    pub array: Option<ArrayOrder>,
     pub time_limit: Option<Seconds>,
     /// How long before that the script is warned; 0: not at all.
     pub warn_before_end: Seconds,
@@ -55,6 +60,23 @@ pub struct SubmitOrder {
     pub umask: u32,
     /// Nodes that it is not to be given, in place of those that the script excludes; none: what the script says.
     pub exclude: Vec<NodeName>,
+}
+
+/// An array of jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrayOrder {
+    /// In order, from 0 at the least.
+    pub tasks: Vec<u32>,
+    /// How many may run at once; none for all.
+    pub at_once: Option<u32>,
+}
+
+/// What the arrays of a scheduler may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArrayLimits {
+    /// Indices: 0 to one less.
+    pub size: u32,
+    pub tasks: u32,
 }
 
 /// A submission whose job is asked for.
@@ -143,6 +165,38 @@ pub trait Scheduler: Send + Sync {
         grace: bool,
     ) -> BoxFuture<'a, Result<(), Silence>>;
 
+    /// Asks for the end of tasks of one array, as [`Self::cancel`] does.
+    fn cancel_tasks<'a>(
+        &'a self,
+        array: &'a JobKey,
+        (tasks, token): (&'a [u32], &'a Token),
+        grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async move {
+            for task in tasks {
+                let job = JobKey { array_task: Some(*task), ..array.clone() };
+                self.cancel(&job, &token.element(*task), grace).await?;
+            }
+            Ok(())
+        })
+    }
+
+    /// What its arrays may have; none where it knows none, and each job is submitted by itself.
+    fn arrays(&self) -> BoxFuture<'_, Result<Option<ArrayLimits>, Silence>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    /// Says how many tasks of an array may run at once from now on. One under that id which is not of the submission is left
+    /// alone.
+    fn limit<'a>(
+        &'a self,
+        _array: &'a JobKey,
+        _token: &'a Token,
+        _at_once: u32,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async { Ok(()) })
+    }
+
     /// All nodes of the cluster, as they are now. The local target has none.
     fn nodes(&self) -> BoxFuture<'_, Result<Vec<Node>, Silence>>;
 
@@ -182,56 +236,6 @@ pub trait Scheduler: Send + Sync {
     fn ends_late_by(&self) -> Seconds {
         // The time to end in that a local job has, and Slurm's jobs as it comes.
         Seconds(30)
-    }
-}
-
-/// A program to run: no shell, a cleared environment, a deadline, and caps on what it may say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    pub path: PathBuf,
-    pub args: Vec<String>,
-    /// The whole environment.
-    pub environment: Vec<(String, String)>,
-    pub directory: PathBuf,
-    /// A file opened for standard input; nothing when `None`.
-    pub stdin: Option<PathBuf>,
-    pub deadline: Duration,
-    /// What is kept of standard output; what is over is read and dropped.
-    pub answer_bytes_max: u64,
-}
-
-/// What a program said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Output {
-    /// `None` when it was killed by a signal.
-    pub code: Option<i32>,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
-    /// More was said than is kept.
-    pub cut: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum ProgramError {
-    #[error("cannot start {}", path.display())]
-    Start { path: PathBuf, source: std::io::Error },
-    #[error("cannot read {}", path.display())]
-    Stdin { path: PathBuf, source: std::io::Error },
-    #[error("{} did not end within {} s and was killed", path.display(), deadline.as_secs())]
-    Deadline { path: PathBuf, deadline: Duration },
-    #[error("cannot hear {}", path.display())]
-    Hear { path: PathBuf, source: std::io::Error },
-}
-
-impl ProgramError {
-    /// Whether the same may do later: what is missing or forbidden stays so.
-    pub fn may_pass(&self) -> bool {
-        let (Self::Start { source, .. } | Self::Stdin { source, .. } | Self::Hear { source, .. }) =
-            self
-        else {
-            return true;
-        };
-        !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied)
     }
 }
 

@@ -23,9 +23,9 @@ pub struct Args {
     /// Only runs of this project
     #[arg(long)]
     project: Option<String>,
-    /// Only runs of this sweep (not supported by this version)
+    /// Only the points of this sweep
     #[arg(long)]
-    sweep: Option<String>,
+    sweep: Option<i64>,
     /// Only runs with such a name; * and ? stand for anything
     #[arg(long, value_name = "GLOB")]
     name: Option<String>,
@@ -38,9 +38,6 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    if args.sweep.is_some() {
-        return Err(CliError::usage("`--sweep` is not supported by this version"));
-    }
     let runs = fetch(context, args)?;
     if context.global.json {
         context.output().json(&runs)?;
@@ -87,6 +84,9 @@ fn filter(args: &Args) -> String {
         if let Some(value) = value {
             query.push_str(&format!("&{key}={}", encoded(value)));
         }
+    }
+    if let Some(sweep) = args.sweep {
+        query.push_str(&format!("&sweep={sweep}"));
     }
     if let Some(since) = args.since {
         query.push_str(&format!("&since={}", since.0));

@@ -44,6 +44,7 @@ mod site_init;
 mod site_probe;
 mod spec_args;
 mod submit;
+mod sweep;
 mod text;
 mod usage;
 mod util;
@@ -142,7 +143,7 @@ pub enum Verb {
     Check(check::Args),
     /// Print the exact script of a spec; nothing is submitted
     Render(render::Args),
-    /// Submit a run and print its number
+    /// Submit a run or a sweep and print its number
     Submit(submit::Args),
     /// Submit a run again, from its record alone
     Rerun(rerun::Args),
@@ -173,6 +174,9 @@ pub enum Verb {
     Delete(delete::Args),
     /// Show in what two runs differ
     Diff(diff::Args),
+    /// Look at sweeps, and cancel them
+    #[command(subcommand)]
+    Sweep(sweep::Command),
     /// Sum what runs took: node-hours, charges, and what of it was lost
     Usage(usage::Args),
     /// Show what projects may spend, and what is left of it
@@ -242,6 +246,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Usage(args) => usage::run(context, &args),
         Verb::Budget(args) => budget::run(context, &args),
         Verb::Ledger(args) => ledger::run(context, &args),
+        Verb::Sweep(command) => sweep::run(context, &command),
         Verb::Classes(args) => classes::run(context, &args),
         Verb::Dataset(command) => dataset::run(context, &command),
         Verb::Site(command) => site::run(context, &command),

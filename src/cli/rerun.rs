@@ -66,6 +66,12 @@ fn exported(context: &Context, reference: &str) -> Result<Option<RunRecord>, Cli
 /// The request that a record makes, with the changes on top of those it was made with.
 fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitRequest, CliError> {
     let id = record.run.id;
+    if let (Some(sweep), Some(point)) = (record.run.sweep, record.run.point) {
+        let message =
+            format!("run {id} is point {point} of sweep {sweep}: it is not run again by itself");
+        return Err(CliError::usage(message)
+            .hint(format!("`trainyard resume {sweep}:{point}` starts it again once it is over")));
+    }
     let Some(mut spec) = record.inputs.request else {
         let message = format!("run {id} was recorded before requests were: it cannot be run again");
         return Err(CliError::new(Exit::Conflict, message)

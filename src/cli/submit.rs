@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
-use crate::api::{RunAnswer, SubmitAnswer, SubmitOutcome};
-use crate::cli::check::check;
+use crate::api::{RunAnswer, SubmitAnswer, SubmitOutcome, SweepAnswer};
+use crate::cli::check::{Faults, check, check_point, check_sweep};
 use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::diagnostic;
-use crate::cli::error::{CliError, Exit};
+use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, one_line, path};
 use crate::cli::wait::{Patience, conclusion, wait_for};
 use crate::daemon::{Destination, SubmitRequest};
-use crate::domain::request::IfActive;
+use crate::domain::request::{IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
 use crate::domain::resolved::Resolved;
+use crate::domain::sweep::Family;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 use crate::files::{FoundLayer, LoadedSite};
@@ -68,18 +69,20 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;
-    if spec.is_sweep() {
-        return Err(CliError::usage("submitting a sweep is not supported by this version")
-            .hint("`trainyard check` tells its points and what they cost at most, and `trainyard render --point N` the script of one"));
-    }
+    let family = Family::read(&spec);
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
     let meant = if args.how.key.is_none() || args.dry_run {
-        let resolved = check(context, &spec, &site)
-            .map_err(|faults| CliError::from(faults).nothing_submitted())?;
+        let nothing = |faults| CliError::from(faults).nothing_submitted();
+        let resolved = match &family {
+            Some(family) => checked_sweep(context, &spec, family, &site).map_err(nothing)?,
+            None => check(context, &spec, &site).map_err(nothing)?,
+        };
         if args.dry_run {
-            return dry_run(context, &resolved);
+            return dry_run(context, &resolved, family.as_ref());
         }
         Some(Destination::of(&resolved))
+    } else if family.is_some() {
+        None
     } else {
         let checked = spec.check(&site.site, &context.surroundings.asker);
         diagnostic::warn(context, &checked.outcome.warnings, &checked.sources);
@@ -113,10 +116,15 @@ pub(super) async fn hand_in(
 ) -> Result<Exit, CliError> {
     let answer: SubmitAnswer = client.submit(request).await?;
     if !context.global.json {
-        context.output().line(&answer.run.id.to_string())?;
+        context.output().line(&number(&answer).to_string())?;
     }
     announce(context, &answer);
     see_through(context, client, how, answer).await
+}
+
+/// What the run is known by, or the sweep.
+fn number(answer: &SubmitAnswer) -> i64 {
+    answer.sweep.as_ref().map_or(answer.run.id, |sweep| sweep.sweep.id)
 }
 
 /// What was fine here may be refused by a daemon that has been there since before the cluster was found as it is now.
@@ -130,13 +138,32 @@ fn of_older_site(error: CliError, site: &LoadedSite) -> CliError {
     }
 }
 
-fn dry_run(context: &Context, resolved: &Resolved) -> Result<Exit, CliError> {
+/// Checks all points of a sweep; what the first one means.
+fn checked_sweep(
+    context: &Context,
+    spec: &SpecRequest,
+    family: &Family,
+    site: &LoadedSite,
+) -> Result<Resolved, Faults> {
+    check_sweep(context, spec, family, site)?;
+    let Some(first) = family.points.points.first() else { return Err(Faults::default()) };
+    check_point(context, spec, (family, first), site)
+}
+
+fn dry_run(
+    context: &Context,
+    resolved: &Resolved,
+    family: Option<&Family>,
+) -> Result<Exit, CliError> {
     if context.global.json {
         context.output().json(resolved)?;
     } else {
         let target = resolved.compute.target.cluster();
         let name = TerminalText(&resolved.name);
-        context.say(&format!("would submit `{name}` to {target}; nothing was submitted"));
+        let points = family.map(|family| family.points.points.len());
+        let points = points.map(|count| format!(" with {count} point{}", plural(count)));
+        let points = points.unwrap_or_default();
+        context.say(&format!("would submit `{name}`{points} to {target}; nothing was submitted"));
     }
     Ok(Exit::Done)
 }
@@ -148,9 +175,12 @@ async fn see_through(
     how: &How,
     answer: SubmitAnswer,
 ) -> Result<Exit, CliError> {
-    let SubmitAnswer { run, outcome, .. } = answer;
-    let json =
-        |run: &RunView| if context.global.json { context.output().json(run) } else { Ok(()) };
+    let SubmitAnswer { run, sweep, outcome, .. } = answer;
+    let json = |run: &RunView| match &sweep {
+        _ if !context.global.json => Ok(()),
+        Some(sweep) => context.output().json(sweep),
+        None => context.output().json(run),
+    };
     if how.wait {
         let patience = Patience::of(how.timeout, how.poll);
         let waited = match wait_for(context, client, run.clone(), patience).await {
@@ -178,7 +208,27 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
     for warning in &answer.warnings {
         context.say(&format!("warning: {}", one_line(warning)));
     }
-    let (id, name) = (run.id, TerminalText(&run.name));
+    let name = TerminalText(&run.name);
+    if let Some(SweepAnswer { sweep, .. }) = &answer.sweep {
+        let (id, points, s) = (sweep.id, sweep.points, plural(sweep.points as usize));
+        context.say(&match answer.outcome {
+            SubmitOutcome::New => format!(
+                "sweep {id} `{name}` with {points} point{s} accepted; its files are in {}",
+                path(&sweep.sweep_dir)
+            ),
+            SubmitOutcome::OfKey => {
+                format!("sweep {id} `{name}` has this key already: nothing new was submitted")
+            }
+            SubmitOutcome::Skipped => {
+                format!(
+                    "sweep {id} `{name}` is active ({}): nothing new was submitted",
+                    sweep.state
+                )
+            }
+        });
+        return;
+    }
+    let id = run.id;
     let line = match answer.outcome {
         SubmitOutcome::New => {
             format!("run {id} `{name}` accepted; its files are in {}", path(&run.run_dir))

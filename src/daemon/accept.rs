@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use crate::daemon::accept_sweep::accept_sweep;
 use crate::daemon::budgets;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::gather::{Gathered, Given, gather};
@@ -75,6 +76,7 @@ impl fmt::Display for Destination {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
     New {
+        /// Of a sweep the first point.
         run: RunId,
         /// What its owner is told about its project's budget.
         warning: Option<String>,
@@ -109,6 +111,8 @@ pub enum AcceptError {
     Elsewhere { meant: Destination, here: Destination },
     #[error("{0}; nothing was submitted")]
     OverBudget(String),
+    #[error("the sweep has no points")]
+    NoPoints,
     #[error("Slurm cannot be reached: {0}")]
     SlurmSilent(String),
     #[error("cannot make the run directory")]
@@ -125,8 +129,11 @@ pub enum AcceptError {
     Record(#[from] serde_json::Error),
 }
 
-/// Accepts a run. The key is looked up before anything else.
+/// Accepts a run, or a sweep. The key is looked up before anything else.
 pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accepted, AcceptError> {
+    if request.spec.is_sweep() {
+        return accept_sweep(world, request).await;
+    }
     let SubmitRequest { spec, key, if_active, meant, code, requirements, rerun_of } = request;
     let given = Given { code, requirements };
     let owner = world.asker.user.clone();
@@ -158,7 +165,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         // Asked again when the run is recorded; here it spares the directory.
         let active = world.store.active(owner.clone(), resolved.name.clone()).await?;
         if let Some(newest) = active.first() {
-            return Ok(Accepted::Skipped(*newest));
+            return Ok(Accepted::Skipped(newest.run));
         }
     }
     if let Some(problem) = no_sbatch {
@@ -198,7 +205,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
 
 /// Refuses a run that would execute somewhere else than its owner was told, and one of which nobody was told, as with a
 /// key, when only Slurm knows.
-fn check_place(
+pub(super) fn check_place(
     world: &World,
     choice: Choice,
     resolved: &Resolved,
@@ -213,7 +220,7 @@ fn check_place(
 }
 
 /// Whether the run's cluster has no sbatch where the site says: the run would wait for ever.
-async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Problem> {
+pub(super) async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Problem> {
     let name = resolved?.compute.target.cluster();
     let cluster = world.in_force().site().cluster.as_ref()?.get(name)?.clone();
     let place = cluster.sbatch.as_ref().or(cluster.commands.as_ref());
@@ -224,7 +231,7 @@ async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -> Option<Pr
 }
 
 /// The run that has the key already, when it was asked for with the same spec.
-fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted, AcceptError> {
+pub(super) fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted, AcceptError> {
     let (key, run) = (key.to_owned(), known.run);
     if known.is_deleted {
         return Err(AcceptError::KeyDeleted { key, run });
@@ -301,6 +308,12 @@ async fn record(world: &World, new: NewRun) -> Result<Acceptance, StoreError> {
         },
         other => other,
     };
+    discard(world, id, root, run_dir).await;
+    acceptance
+}
+
+/// Removes the directory of what was not recorded.
+pub(super) async fn discard(world: &World, id: RunId, root: PathBuf, run_dir: PathBuf) {
     let discard = move |hands: &dyn Hands| hands.discard_run_dir(&run_dir);
     if let Err(silence) = world.with_hands(&root, discard).await {
         warn!(
@@ -308,10 +321,9 @@ async fn record(world: &World, new: NewRun) -> Result<Acceptance, StoreError> {
             "cannot remove the directory of run {id}, which was not recorded: {silence}"
         );
     }
-    acceptance
 }
 
-fn check_key(key: &str) -> Result<(), AcceptError> {
+pub(super) fn check_key(key: &str) -> Result<(), AcceptError> {
     const KEY_CHARACTERS_MAX: usize = 255;
     let fine = (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count())
         && !key.chars().any(char::is_control);

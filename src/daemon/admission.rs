@@ -1,6 +1,6 @@
 //! Starting what may start: the intent is recorded, then the scheduler is asked, in a task of its own.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use crate::daemon::budgets;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::nodes;
+use crate::daemon::sweeps;
 use crate::daemon::world::World;
 use crate::domain::admit::{Admission, Ledger, Limits, Waiting, admit};
-use crate::domain::ids::JobName;
+use crate::domain::ids::{JobName, RunId};
 use crate::domain::quota::Demand;
 use crate::domain::run::{Call, Event, State, step};
 use crate::fault::point;
@@ -24,12 +25,15 @@ pub(super) async fn admit_waiting(
 ) -> Result<usize, StoreError> {
     let now = world.clock.now();
     let mut submitted = call_again(world, live, now).await?;
+    submitted += sweeps::call_again(world, live, now).await?;
     let pending = world.store.pending().await?;
-    if pending.is_empty() {
-        return Ok(submitted);
-    }
     // As this pass has left them: a run that was refused a moment ago waits from now on.
     let rows = world.store.live().await?;
+    let has_points = rows.values().any(|row| row.point.is_some());
+    if pending.is_empty() && !has_points {
+        return Ok(submitted);
+    }
+    let mut gates = Gates::of(world, &rows).await?;
     let waiting: Vec<Waiting> = pending
         .iter()
         .filter_map(|waiting| {
@@ -43,27 +47,92 @@ pub(super) async fn admit_waiting(
             })
         })
         .collect();
-    let live: Vec<Demand> = rows
-        .values()
-        .filter(|row| row.run.state.depends_on_scheduler())
-        .map(|row| Demand::of(&row.owner, &row.resolved))
-        .collect();
-    let limits = Limits::of(world.in_force().site());
-    let is_paid = waiting.iter().any(|waiting| waiting.asked.is_some());
-    let ledger = if is_paid { world.store.ledger().await? } else { Ledger::new() };
-    for (run, admission) in admit(&waiting, &live, &limits, ledger) {
+    for (run, admission) in gates.admit(&waiting) {
         let Some(row) = rows.get(&run) else { continue };
         match admission {
             Admission::Start => submitted += usize::from(submit(world, row).await?),
             Admission::Wait { why } => wait(world, row, why).await?,
         }
     }
+    if has_points {
+        submitted += sweeps::feed(world, &rows, &mut gates).await?;
+    }
     Ok(submitted)
 }
 
+/// What stands between waiting runs and the scheduler, and what was let through in this pass.
+pub(super) struct Gates {
+    live: Vec<Demand>,
+    limits: Limits,
+    ledger: Ledger,
+}
+
+impl Gates {
+    async fn of(world: &World, rows: &LiveRuns) -> Result<Self, StoreError> {
+        let live = rows.values().filter(|row| row.run.state.depends_on_scheduler());
+        Ok(Self {
+            live: live.map(|row| Demand::of(&row.owner, &row.resolved)).collect(),
+            limits: Limits::of(world.in_force().site()),
+            ledger: world.store.ledger().await?,
+        })
+    }
+
+    /// Answers every waiting run; what is given to one is not there for the next, nor for those of the next call.
+    fn admit(&mut self, waiting: &[Waiting]) -> Vec<(RunId, Admission)> {
+        let answers = admit(waiting, &self.live, &self.limits, self.ledger.clone());
+        let started = answers.iter().filter(|(_, answer)| *answer == Admission::Start);
+        let started: HashSet<RunId> = started.map(|(run, _)| *run).collect();
+        for waiting in waiting.iter().filter(|waiting| started.contains(&waiting.run)) {
+            self.live.push(waiting.demand.clone());
+            if let Some(asked) = &waiting.asked {
+                let balance = &mut self.ledger.entry(asked.account.clone()).or_default().balance;
+                balance.held = balance.held.plus(asked.amount).unwrap_or(balance.held);
+            }
+        }
+        answers
+    }
+
+    /// Those of alike points that may be submitted, in their order, and why the first of the others may not.
+    pub(super) fn pass<'a>(
+        &mut self,
+        world: &World,
+        rows: &[&'a Arc<RunRow>],
+    ) -> Passed<'a> {
+        let Some(first) = rows.first() else { return (Vec::new(), None) };
+        let demand = Demand::of(&first.owner, &first.resolved);
+        let asked = budgets::asked(world, &first.resolved, world.clock.now());
+        if asked.is_none() && !self.limits.count(&demand) {
+            return (rows.to_vec(), None);
+        }
+        let waiting = |row: &&Arc<RunRow>| Waiting {
+            run: row.run.id,
+            demand: demand.clone(),
+            waits_for: Vec::new(),
+            refused: None,
+            asked: asked.clone(),
+        };
+        let waiting: Vec<Waiting> = rows.iter().map(waiting).collect();
+        let answers: HashMap<RunId, Admission> = self.admit(&waiting).into_iter().collect();
+        let (mut admitted, mut refused) = (Vec::new(), None);
+        for row in rows {
+            match answers.get(&row.run.id) {
+                Some(Admission::Start) => admitted.push(*row),
+                Some(Admission::Wait { why }) => {
+                    refused.get_or_insert_with(|| (*row, why.clone()));
+                }
+                None => {}
+            }
+        }
+        (admitted, refused)
+    }
+}
+
+/// Points that may be submitted, and why the first of the others may not.
+type Passed<'a> = (Vec<&'a Arc<RunRow>>, Option<(&'a Arc<RunRow>, String)>);
+
 /// Why a run cannot be submitted now, whatever there is room for: it takes none of it. The refusal that it still has to wait
 /// after, in the scheduler's words; or its cluster is gone.
-fn refusal(world: &World, row: &RunRow, now: Timestamp) -> Option<String> {
+pub(super) fn refusal(world: &World, row: &RunRow, now: Timestamp) -> Option<String> {
     if let State::Pending { why, not_before: Some(_) } = &row.run.state
         && row.run.is_held_off(&world.policy(&row.resolved), now)
     {
@@ -78,7 +147,7 @@ fn gone(cluster: &str) -> String {
 }
 
 /// Records why a run waits, when that is news.
-async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError> {
+pub(super) async fn wait(world: &World, row: &RunRow, why: String) -> Result<(), StoreError> {
     let State::Pending { why: known, .. } = &row.run.state else { return Ok(()) };
     if known.as_ref() == Some(&why) {
         return Ok(());
@@ -142,6 +211,9 @@ async fn call_again(
         let State::Submitting { call: Call::Unreachable(unreachable) } = &row.run.state else {
             continue;
         };
+        if row.point.is_some() {
+            continue;
+        }
         let Some(submission) = &row.run.submission else { continue };
         let cluster = submission.cluster.as_str();
         let is_reachable = world.is_reachable(cluster);

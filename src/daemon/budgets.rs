@@ -117,7 +117,7 @@ pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> 
 fn begun_by_scheduler(run: &Run) -> Option<StartId> {
     let attempt = run.open_attempt().filter(|attempt| attempt.restart > 0)?;
     let goes_on = matches!(run.state, State::Queued { .. } | State::Running);
-    goes_on.then_some(StartId { submission: attempt.submission, idx: 0, restart: attempt.restart })
+    goes_on.then(|| StartId::of(attempt))
 }
 
 /// How the budgets stand: of one project, or of all that have one. `None` for a project that there is not.

@@ -1,6 +1,6 @@
 //! A call of sbatch, in a task of its own: it may take minutes, and nothing else waits for it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::{error, info};
@@ -9,12 +9,14 @@ use crate::daemon::budgets;
 use crate::daemon::reconcile::tell;
 use crate::daemon::world::World;
 use crate::domain::bad_nodes::{Avoided, excluded};
-use crate::domain::ids::{RunId, SubmissionId, Token};
+use crate::domain::ids::{JobName, RunId, SubmissionId, Token};
+use crate::domain::nodelist::NodeName;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Answer, Policy};
+use crate::domain::run_files::RunFiles;
 use crate::fault::point;
-use crate::ports::{Scheduler, SubmitOrder};
-use crate::store::{Intent, RunRow, Start, StoreError};
+use crate::ports::{ArrayOrder, Scheduler, SubmitOrder};
+use crate::store::{ArrayIntent, Intent, RunRow, Start, StoreError, SweepRow};
 
 /// While it is there, this process waits for the answer to a submission, and nobody concludes anything from its absence.
 /// It comes before the intent is recorded and goes after the answer is.
@@ -25,14 +27,14 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     pub(super) fn begin(world: &Arc<World>, token: &Token) -> Self {
-        world.under_way().insert(token.clone());
+        world.under_way().insert(token.whole().to_owned());
         Self { world: Arc::clone(world), token: token.clone() }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.world.under_way().remove(&self.token);
+        self.world.under_way().remove(self.token.whole());
     }
 }
 
@@ -64,6 +66,29 @@ pub(super) fn start(world: &World, resolved: &Resolved, avoided: Avoided) -> Sta
     }
 }
 
+/// What is submitted of a spec, whichever run it is for.
+fn order(
+    (submission, job_name): (SubmissionId, JobName),
+    resolved: &Resolved,
+    avoided: &[NodeName],
+) -> SubmitOrder {
+    SubmitOrder {
+        submission,
+        job_name,
+        run_dir: PathBuf::new(),
+        set: 0,
+        array: None,
+        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
+        warn_before_end: resolved.failure.warn_before_end,
+        kill_wait: resolved.script.kill_wait,
+        umask: resolved.script.umask.0,
+        exclude: match avoided {
+            [] => Vec::new(),
+            avoided => excluded(&resolved.compute, avoided),
+        },
+    }
+}
+
 /// Calls sbatch as the recorded intent says.
 pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Intent) {
     let Submitted { run, name, resolved, run_dir, scheduler } = *submitted;
@@ -78,17 +103,8 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
     let cluster = resolved.compute.target.cluster().to_owned();
     let (policy, name) = (world.policy(resolved), name.to_owned());
     let order = SubmitOrder {
-        submission,
-        job_name: intent.job_name,
         run_dir: run_dir.to_owned(),
-        time_limit: resolved.compute.time_limit.map(|limit| limit.0),
-        warn_before_end: resolved.failure.warn_before_end,
-        kill_wait: resolved.script.kill_wait,
-        umask: resolved.script.umask.0,
-        exclude: match intent.avoided.as_slice() {
-            [] => Vec::new(),
-            avoided => excluded(&resolved.compute, avoided),
-        },
+        ..order((submission, intent.job_name), resolved, &intent.avoided)
     };
     world.tasks.clone().spawn(async move {
         point("submit_begins");
@@ -112,6 +128,85 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
             }
         }
     });
+}
+
+/// The points of a sweep that are submitted together, and to whom.
+pub(super) struct SubmittedPoints<'a> {
+    pub(super) sweep: &'a SweepRow,
+    pub(super) set: u32,
+    pub(super) first_point: u32,
+    pub(super) resolved: &'a Resolved,
+    pub(super) scheduler: &'a Arc<dyn Scheduler>,
+    /// Else it is one point, and a job of its own.
+    pub(super) is_array: bool,
+}
+
+/// Calls sbatch for an array as the recorded intent says.
+pub(super) fn begin_points(
+    under_way: UnderWay,
+    submitted: &SubmittedPoints<'_>,
+    intent: ArrayIntent,
+) {
+    let SubmittedPoints { sweep, set, first_point, resolved, scheduler, is_array } = *submitted;
+    let (submission, count) = (intent.submission, intent.tasks.len());
+    info!(
+        sweep.id = sweep.id.0,
+        sweep.name = %sweep.name,
+        submission.id = submission.0,
+        points = count,
+        "submitting {count} points of sweep {} as submission {submission}", sweep.id
+    );
+    let (world, scheduler) = (Arc::clone(&under_way.world), Arc::clone(scheduler));
+    let cluster = resolved.compute.target.cluster().to_owned();
+    let policy = world.policy(resolved);
+    let first = first_point.saturating_add(intent.tasks.first().copied().unwrap_or(0));
+    let at_once = intent.at_once;
+    let order = SubmitOrder {
+        run_dir: RunFiles::point_dir(&sweep.sweep_dir, first),
+        set,
+        array: is_array.then_some(ArrayOrder { tasks: intent.tasks, at_once }),
+        ..order((submission, intent.job_name), resolved, &intent.avoided)
+    };
+    world.tasks.clone().spawn(async move {
+        point("array_submit_begins");
+        let answer = scheduler.submit(order).await;
+        point("array_submit_answered");
+        world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
+        match &answer {
+            Answer::Acknowledged { .. } => world.portions.learn(&cluster, count, false),
+            Answer::Refused { for_now: true, .. } => world.portions.learn(&cluster, count, true),
+            Answer::Refused { .. } | Answer::Unreachable { .. } | Answer::Lost { .. } => {}
+        }
+        let heard = hear_array(&world, (submission, answer), policy).await;
+        point("array_answer_recorded");
+        drop(under_way);
+        if let Err(error) = heard {
+            // The next pass finds no answer and treats it as lost, which it is.
+            error!(
+                submission.id = submission.0,
+                "cannot record the answer to submission {submission}: {error}"
+            );
+        }
+        // There may be more points to submit.
+        world.nudge.notify_one();
+    });
+}
+
+/// Records the answer to an array, as [`hear`] does that to a job.
+async fn hear_array(
+    world: &World,
+    (submission, answer): (SubmissionId, Answer),
+    policy: Policy,
+) -> Result<(), StoreError> {
+    let deciding = world.deciding.try_lock();
+    if deciding.is_err() || !matches!(answer, Answer::Acknowledged { .. }) {
+        return world.store.answered(submission, answer).await;
+    }
+    let now = world.clock.now();
+    world.store.heard_array(submission, answer, (policy, now)).await?;
+    drop(deciding);
+    world.changed();
+    Ok(())
 }
 
 struct Heard<'a> {

@@ -8,15 +8,17 @@ use crate::daemon::data;
 use crate::daemon::world::World;
 use crate::domain::code::Capture;
 use crate::domain::dataset::Snapshot;
+use crate::domain::ids::RunId;
 use crate::domain::inputs::{CapturedCode, Inputs};
 use crate::domain::problem::Sources;
 use crate::domain::request::SpecRequest;
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::Expected;
 use crate::domain::resolved::Resolved;
+use crate::domain::sweep::{Plan, PlannedPoint};
 use crate::hands::from_run_dir;
-use crate::ports::{NewRunDir, TakenCode};
-use crate::script::render;
+use crate::ports::{NewRunDir, SweepFiles, TakenCode};
+use crate::script::{points, render, render_points};
 
 /// What an earlier run captured, and this one takes again.
 pub(super) struct Given {
@@ -63,6 +65,29 @@ impl Gathered {
         Inputs { request: Some(request), code: Some(taken.code), datasets, requirements, rerun_of }
     }
 
+    /// The files of a sweep's directory; the points' runs have the numbers behind its own.
+    pub(super) fn sweep_dir(
+        &self,
+        plan: &Plan,
+        path: PathBuf,
+        (spec, id): (&str, RunId),
+    ) -> Result<NewRunDir, AcceptError> {
+        let Some((first, others)) = plan.sets.split_first() else {
+            return Err(AcceptError::NoPoints);
+        };
+        let varying = plan.about.varying_variables();
+        let line = |(point, planned): (u32, &PlannedPoint)| {
+            let run = RunId(id.0 + 1 + i64::from(point));
+            points::line(point, run, &planned.given.args, &planned.given.variables)
+        };
+        let sweep = SweepFiles {
+            scripts: others.iter().map(|set| render_points(set, &varying)).collect(),
+            points: (0..).zip(&plan.points).map(line).collect(),
+        };
+        let script = render_points(first, &varying);
+        Ok(NewRunDir { script, sweep: Some(sweep), ..self.run_dir(first, path, spec)? })
+    }
+
     /// The files of a run directory.
     pub(super) fn run_dir(
         &self,
@@ -79,6 +104,7 @@ impl Gathered {
             spec: spec.to_owned(),
             resolved: serde_json::to_string_pretty(resolved)?,
             script: render(resolved),
+            sweep: None,
             datasets: lines.collect(),
             code: from_run_dir(&taken.code.digest),
             patch: taken.patch.clone(),

@@ -5,6 +5,7 @@
 //! want is a wish in the database.
 
 mod accept;
+mod accept_sweep;
 mod accounts;
 mod admission;
 mod budgets;
@@ -35,6 +36,7 @@ mod secrets;
 mod serve;
 mod state_dir;
 mod stirs;
+mod sweeps;
 mod ticker;
 mod views;
 mod watch;
@@ -57,5 +59,5 @@ pub use retention::retention_plan;
 pub use secrets::{SecretsError, take_secrets_again};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};
 pub use state_dir::{StateDir, StateDirError};
-pub use views::{list_views, run_view, usage};
+pub use views::{list_views, run_view, sweep_view, sweep_views, usage};
 pub use world::{Paths, World, WorldParts};

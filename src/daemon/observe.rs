@@ -19,7 +19,7 @@ use crate::daemon::looks::Answered;
 use crate::daemon::markers::look_up_marker;
 use crate::daemon::nodes::{see_failed_nodes, see_hardware};
 use crate::daemon::world::World;
-use crate::domain::ids::{RunId, Token};
+use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::run::{
     Answer, Call, Look, Run, Seen, Sighting, State, Submission, Wish, are_of_others, has_others,
     is_end_of_anybody, sort_out, unheard_end,
@@ -306,16 +306,19 @@ async fn read_answers(
         .collect();
     let calls =
         world.store.calls(submitting.iter().map(|(_, submission)| submission.id).collect()).await?;
+    // All elements of an array have one call.
+    let mut known: HashMap<SubmissionId, (Option<Answer>, bool)> = HashMap::new();
     for ((run, submission), call) in submitting.into_iter().zip(calls) {
-        let (answer, is_orphaned) = match call {
-            Some(CallRecord { answer: Some(answer), .. }) => (Some(answer), false),
-            Some(call) => {
-                let called = (&submission.token, submission.cluster.as_str());
-                let answer = orphaned(world, called, &call).await;
-                let is_orphaned = answer.is_some();
-                (answer, is_orphaned)
-            }
-            None => (None, false),
+        let (answer, is_orphaned) = if let Some(known) = known.get(&submission.id) {
+            known.clone()
+        } else {
+            let heard = answer_of(world, submission, call).await;
+            known.insert(submission.id, heard.clone());
+            heard
+        };
+        let answer = match submission.token.index() {
+            Some(index) => answer.map(|answer| answer.of_element(index)),
+            None => answer,
         };
         let seen = observed.seen.entry(run).or_default();
         // Nothing is concluded from an absence while the submission itself is under way.
@@ -326,6 +329,24 @@ async fn read_answers(
         seen.orphaned = is_orphaned;
     }
     Ok(())
+}
+
+/// What is known of the answer to a call, and whether the daemon that made it has ended before it was answered.
+async fn answer_of(
+    world: &World,
+    submission: &Submission,
+    call: Option<CallRecord>,
+) -> (Option<Answer>, bool) {
+    match call {
+        Some(CallRecord { answer: Some(answer), .. }) => (Some(answer), false),
+        Some(call) => {
+            let called = (&submission.token, submission.cluster.as_str());
+            let answer = orphaned(world, called, &call).await;
+            let is_orphaned = answer.is_some();
+            (answer, is_orphaned)
+        }
+        None => (None, false),
+    }
 }
 
 /// Whether the answer to a call of sbatch would still be news.

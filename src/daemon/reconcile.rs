@@ -1,5 +1,6 @@
 //! One pass: look, decide, record, act. A crash between any two is mended by the next pass.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use crate::daemon::retention;
 use crate::daemon::secrets::remove_secrets;
 use crate::daemon::watch;
 use crate::daemon::world::World;
-use crate::domain::ids::{JobKey, RunId};
+use crate::domain::ids::{JobKey, RunId, Token};
 use crate::domain::run::{Act, Decision, Look, Phase, Policy, Run, Seen, State, decide};
 use crate::fault::point;
 use crate::store::{Recording, RunRow, StoreError};
@@ -195,6 +196,7 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     let recorded = since.elapsed();
     point("decision_recorded");
     world.changed();
+    let mut of_arrays: BTreeMap<OfArray, Vec<u32>> = BTreeMap::new();
     for Decided { row, decision, .. } in news {
         tell(row.run.id, &row.name, &decision);
         if row.run.state == State::Preparing && decision.run.state != State::Preparing {
@@ -202,14 +204,56 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
         }
         let over = over(&decision);
         for act in decision.acts {
-            perform(world, &decision.run, act).await;
+            match of_array(&act) {
+                Some(of) => {
+                    let Act::Cancel { job, .. } = act;
+                    of_arrays.entry(of).or_default().extend(job.array_task);
+                }
+                None => perform(world, &decision.run, act).await,
+            }
             point("act_done");
         }
         for job in over {
             forget(world, &job).await;
         }
     }
+    for (of, tasks) in of_arrays {
+        cancel_tasks(world, of, tasks).await;
+    }
     Ok(recorded)
+}
+
+/// What is cancelled together: an array, its token, and whether it is only warned.
+type OfArray = (JobKey, Token, bool);
+
+/// The array that an act is about a task of.
+fn of_array(act: &Act) -> Option<OfArray> {
+    let Act::Cancel { job, token, grace } = act;
+    job.array_task?;
+    let whole = token.whole().parse().ok()?;
+    Some((JobKey { array_task: None, ..job.clone() }, whole, *grace))
+}
+
+/// Does for tasks of one array what [`perform`] does for a job.
+async fn cancel_tasks(world: &World, (array, token, grace): OfArray, mut tasks: Vec<u32>) {
+    let Some(scheduler) = world.scheduler(&array.cluster) else {
+        error!(job.key = %array, "cannot cancel tasks of {array}: its cluster is not in the site config");
+        return;
+    };
+    tasks.sort_unstable();
+    tasks.dedup();
+    let count = tasks.len();
+    match scheduler.cancel_tasks(&array, (&tasks, &token), grace).await {
+        Ok(()) => {
+            let mut cancelled = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
+            let job = |task| JobKey { array_task: Some(task), ..array.clone() };
+            cancelled.extend(tasks.into_iter().map(job));
+            info!(job.key = %array, grace, "asked for the end of {count} tasks of array {array}");
+        }
+        Err(silence) => {
+            warn!(job.key = %array, "cannot cancel {count} tasks of array {array}: {silence}");
+        }
+    }
 }
 
 pub(super) fn tell(id: RunId, name: &str, decision: &Decision) {

@@ -1,5 +1,7 @@
 //! The whole record of a run, as one document.
 
+use std::sync::Arc;
+
 use crate::api::{RECORD_FORMAT, RunRecord};
 use crate::daemon::views::run_view;
 use crate::daemon::world::World;
@@ -12,9 +14,11 @@ const SCRIPT_BYTES_MAX: usize = 4 << 20;
 
 /// Everything that is recorded of a run; `None` when there is none.
 pub async fn run_record(world: &World, id: RunId) -> Result<Option<RunRecord>, StoreError> {
-    let (Some(run), Some(row)) = (run_view(world, id).await?, world.store.run(id).await?) else {
+    let (Some(run), Some(whole)) = (run_view(world, id).await?, world.store.whole(id).await?)
+    else {
         return Ok(None);
     };
+    let row = whole.row;
     let file = row.run_dir.join("job.sh");
     let read = move |hands: &dyn Hands| hands.read(&file, 0, SCRIPT_BYTES_MAX);
     // A run directory may be gone: the record is complete without it, and the script can be made again.
@@ -27,7 +31,7 @@ pub async fn run_record(world: &World, id: RunId) -> Result<Option<RunRecord>, S
         run,
         spec: world.store.spec(id).await?.unwrap_or_default(),
         inputs: world.store.inputs(id).await?,
-        resolved: row.resolved,
+        resolved: Arc::unwrap_or_clone(row.resolved),
         script: script.filter(|script| !script.is_empty()),
         events: world.store.events(id).await?,
     }))

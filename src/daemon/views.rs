@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
+use crate::domain::sweep::{SweepView, state};
 use crate::domain::usage::{By, Tally, Usage};
 use crate::domain::view::{MetricView, Recorded, RunView};
-use crate::store::{Filter, StoreError, WholeRun};
+use crate::store::{Filter, StoreError, WholeRun, WholeSweep};
 
 /// One run whole; `None` when there is none.
 pub async fn run_view(world: &World, id: RunId) -> Result<Option<RunView>, StoreError> {
@@ -27,6 +28,34 @@ pub async fn list_views(world: &World, filter: Filter) -> Result<Vec<RunView>, S
     let runs = world.store.list(filter).await?;
     let without_attempts = |run| RunView { attempts: None, ..view(&run, now) };
     Ok(runs.into_iter().map(without_attempts).collect())
+}
+
+/// One sweep; `None` when there is none.
+pub async fn sweep_view(world: &World, id: RunId) -> Result<Option<SweepView>, StoreError> {
+    Ok(world.store.whole_sweeps(Some(id), 1).await?.into_iter().next().map(of_sweep))
+}
+
+/// The newest sweeps.
+pub async fn sweep_views(world: &World, limit: u32) -> Result<Vec<SweepView>, StoreError> {
+    Ok(world.store.whole_sweeps(None, limit).await?.into_iter().map(of_sweep).collect())
+}
+
+fn of_sweep(sweep: WholeSweep) -> SweepView {
+    let WholeSweep { row, states } = sweep;
+    SweepView {
+        id: row.id.0,
+        name: row.name,
+        owner: row.owner,
+        project: row.project,
+        experiment: row.experiment,
+        created_at: row.created_at,
+        state: state(&states).to_owned(),
+        points: row.points,
+        states,
+        sweep_dir: row.sweep_dir,
+        key: row.key,
+        about: row.about,
+    }
 }
 
 /// What the runs of a filter took in its period. They are read a page at a time, so that others are served between two.
@@ -47,7 +76,7 @@ pub async fn usage(world: &World, by: By, filter: Filter) -> Result<Usage, Store
 }
 
 fn view(run: &WholeRun, now: Timestamp) -> RunView {
-    let WholeRun { row, inputs, attempts, progress, metrics, environments } = run;
+    let WholeRun { row, inputs, attempts, progress, metrics, environments, given } = run;
     let metrics: BTreeMap<_, _> = metrics
         .iter()
         .map(|(name, point)| {
@@ -67,6 +96,7 @@ fn view(run: &WholeRun, now: Timestamp) -> RunView {
         spec_digest: &row.spec_digest,
         resolved: &row.resolved,
         inputs,
+        point: row.point.map(|point| (point, given.as_ref())),
         attempts,
         progress: *progress,
         metrics: &metrics,

@@ -17,8 +17,9 @@ use crate::daemon::looks::Looks;
 use crate::daemon::nodes::Nodes;
 use crate::daemon::retention::Retaining;
 use crate::daemon::state_dir::StateDir;
+use crate::daemon::sweeps::Portions;
 use crate::daemon::watch::Watching;
-use crate::domain::ids::{JobKey, RunId, Token};
+use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::resolve::Asker;
 use crate::domain::resolved::{Resolved, Target};
 use crate::domain::run::Policy;
@@ -74,8 +75,12 @@ pub struct World {
     pub nudge: Notify,
     /// Counts recorded changes, for those who wait for one.
     pub changes: watch::Sender<u64>,
-    /// Tokens of the submissions whose answer is being waited for in this process.
-    under_way: Mutex<HashSet<Token>>,
+    /// How many points of an array each cluster takes.
+    pub(super) portions: Portions,
+    /// The limits of arrays that this process has told the scheduler.
+    pub(super) limits_told: Mutex<HashMap<SubmissionId, u32>>,
+    /// The submissions whose answer is being waited for in this process, by their tokens: an array has one.
+    under_way: Mutex<HashSet<String>>,
     /// Held by whoever decides about runs, from what it knows of them to what it records: one at a time.
     pub(super) deciding: tokio::sync::Mutex<()>,
     /// Clusters that the last call of sbatch came through to. Only a hint, so that nobody waits longer than needed.
@@ -150,6 +155,8 @@ impl World {
             paths,
             nudge: Notify::new(),
             changes: watch::Sender::new(0),
+            portions: Portions::default(),
+            limits_told: Mutex::default(),
             under_way: Mutex::default(),
             deciding: tokio::sync::Mutex::default(),
             reachable: Mutex::default(),
@@ -193,10 +200,14 @@ impl World {
 
     /// Whether this process still waits for the answer to the submission with this token.
     pub fn is_under_way(&self, token: &Token) -> bool {
-        self.under_way().contains(token)
+        self.under_way().contains(token.whole())
     }
 
-    pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<Token>> {
+    pub(super) fn limits_told(&self) -> MutexGuard<'_, HashMap<SubmissionId, u32>> {
+        self.limits_told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn under_way(&self) -> MutexGuard<'_, HashSet<String>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

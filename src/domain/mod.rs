@@ -30,6 +30,7 @@ pub mod request;
 pub mod requirements;
 pub mod resolve;
 pub mod resolved;
+pub mod run_files;
 pub mod secrets;
 pub mod sweep;
 pub mod text;

@@ -110,6 +110,17 @@ impl SpecRequest {
         points_file(&self.read().table).map(|file| file.value)
     }
 
+    /// Digest of what was asked: the spec after its changes, whatever its order and comments, and the file that has the
+    /// points of a sweep.
+    pub fn digest(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.read().table.canonical().to_string().as_bytes());
+        if let Some(Ok(points)) = &self.points {
+            hasher.update(points.as_bytes());
+        }
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// What it is resolved with.
     pub fn context<'a>(&'a self, site: &'a Site, asker: &'a Asker) -> Context<'a> {
         Context { site, asker, base: &self.base, stem: &self.stem }
@@ -118,7 +129,7 @@ impl SpecRequest {
     /// Reads, changes and resolves the spec.
     pub fn check(&self, site: &Site, asker: &Asker) -> Checked {
         let Read { table, sources, problems, .. } = self.read();
-        let digest = blake3::hash(table.canonical().to_string().as_bytes()).to_hex().to_string();
+        let digest = self.digest();
         let outcome = resolve(&table, problems, self.context(site, asker));
         Checked { sources, outcome, digest }
     }

@@ -22,6 +22,7 @@ use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Run};
+use crate::domain::sweep::{Given, PointId};
 use crate::domain::view::attempt::attempt_view;
 
 /// The unit of charges: the class's rate is units per node-hour.
@@ -80,7 +81,8 @@ pub struct RunView {
     pub checkpoints: Option<SavedView>,
     pub sweep: Option<i64>,
     pub point: Option<i64>,
-    pub parameters: Option<BTreeMap<String, String>>,
+    /// What sets the point apart, by the keys of the spec.
+    pub parameters: Option<serde_json::Value>,
     pub run_dir: PathBuf,
     pub key: Option<String>,
     pub spec_digest: String,
@@ -176,6 +178,8 @@ pub struct Recorded<'a> {
     pub spec_digest: &'a str,
     pub resolved: &'a Resolved,
     pub inputs: &'a Inputs,
+    /// Which point of which sweep it is, and what it is given as that.
+    pub point: Option<(PointId, Option<&'a Given>)>,
     pub attempts: &'a [Attempt],
     pub progress: Progress,
     pub metrics: &'a BTreeMap<String, MetricView>,
@@ -243,9 +247,9 @@ impl RunView {
             progress: progress.into(),
             metrics: recorded.metrics.clone(),
             checkpoints: run.saved.as_ref().map(SavedView::from),
-            sweep: None,
-            point: None,
-            parameters: None,
+            sweep: recorded.point.map(|(point, _)| point.sweep.0),
+            point: recorded.point.map(|(point, _)| point.point.into()),
+            parameters: recorded.point.and_then(|(_, given)| Some(given?.parameters.clone())),
             run_dir: recorded.run_dir.to_owned(),
             key: recorded.key.map(str::to_owned),
             spec_digest: recorded.spec_digest.to_owned(),

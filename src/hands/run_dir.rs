@@ -7,6 +7,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::domain::checkpoint::{BRANCH_FILE, Branch};
+use crate::domain::run_files::{POINTS_FOLDER, RunFiles};
 use crate::files::durable;
 use crate::hands::secrets;
 use crate::ports::{NewRunDir, Weight};
@@ -39,7 +40,8 @@ pub(super) fn make(order: &NewRunDir) -> io::Result<bool> {
 
 fn fill(order: &NewRunDir) -> io::Result<()> {
     // What Slurm and the daemon need; the job makes the rest, as `work/`, and may be the only one that ever needs it.
-    for name in ["claims", "logs"] {
+    let own = if order.sweep.is_some() { POINTS_FOLDER } else { "claims" };
+    for name in [own, "logs"] {
         make_directory(&order.path.join(name), order.mode)?;
     }
     // The tree is made when a job needs it.
@@ -57,6 +59,13 @@ fn fill(order: &NewRunDir) -> io::Result<()> {
     write(&order.path.join("resolved.json"), order.resolved.as_bytes(), readable)?;
     if !order.datasets.is_empty() {
         write(&order.path.join("datasets.tsv"), order.datasets.as_bytes(), readable)?;
+    }
+    if let Some(sweep) = &order.sweep {
+        let files = RunFiles::of(&order.path);
+        write(&files.points(), sweep.points.as_bytes(), readable)?;
+        for (set, script) in (1..).zip(&sweep.scripts) {
+            write(&files.script(set), script.as_bytes(), runnable)?;
+        }
     }
     write(&order.path.join("job.sh"), order.script.as_bytes(), runnable)
 }
@@ -88,7 +97,14 @@ fn sync(order: &NewRunDir, run_root: &Path) -> io::Result<()> {
     std::thread::scope(|scope| {
         let syncing = [order.path.as_path(), run_root]
             .map(|directory| scope.spawn(move || durable::sync(directory)));
-        let script = durable::sync(&order.path.join("job.sh"));
+        // What is submitted, and what it reads.
+        let files = RunFiles::of(&order.path);
+        let mut submitted = vec![files.script(0)];
+        if let Some(sweep) = &order.sweep {
+            submitted.push(files.points());
+            submitted.extend((1..).zip(&sweep.scripts).map(|(set, _)| files.script(set)));
+        }
+        let script = submitted.iter().try_for_each(|file| durable::sync(file));
         let died = |_| Err(io::Error::other("the thread that synced it died"));
         let names = syncing.into_iter().map(|thread| thread.join().unwrap_or_else(died));
         names.fold(script, io::Result::and)

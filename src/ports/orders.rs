@@ -20,6 +20,8 @@ pub struct NewRunDir {
     pub resolved: String,
     /// `job.sh`: what is submitted.
     pub script: String,
+    /// What a sweep has beside; none for a run.
+    pub sweep: Option<SweepFiles>,
     /// `datasets.tsv`: what the data looked like, for the job to compare. Not written when there is nothing in it.
     pub datasets: String,
     /// What `code` links to: the captured tree.
@@ -32,6 +34,15 @@ pub struct NewRunDir {
 
 /// The secrets in a run directory. It is there until the run is over.
 pub const SECRETS_FILE: &str = "secrets.env";
+
+/// What the directory of a sweep has beside that of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepFiles {
+    /// The scripts of its other sets: `job.1.sh` and so on.
+    pub scripts: Vec<String>,
+    /// The table of its points.
+    pub points: String,
+}
 
 /// What is to be captured, for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::units::Seconds;
+use crate::ports::ArrayLimits;
 use crate::slurm::fields;
 
 /// A cluster's own settings. What is not said, or said in words nobody knows, has Slurm's default.
@@ -18,7 +19,10 @@ pub struct ClusterConfig {
     /// `None` without limit.
     pub over_time_limit: Option<Seconds>,
     pub message_timeout: Seconds,
+    /// Indices of a job array: 0 to one less.
     pub max_array_size: u64,
+    /// Tasks of a job array, where that is limited as well.
+    pub max_array_tasks: Option<u64>,
     pub has_accounting: bool,
     /// What accounting refuses jobs for: `associations`, `limits`, `qos`.
     pub enforced: Vec<String>,
@@ -43,6 +47,7 @@ impl Default for ClusterConfig {
             over_time_limit: Some(Seconds(0)),
             message_timeout: Seconds(10),
             max_array_size: 1001,
+            max_array_tasks: None,
             has_accounting: false,
             enforced: Vec::new(),
             enforces_every_partition: false,
@@ -60,6 +65,14 @@ impl ClusterConfig {
         const LEAST: Seconds = Seconds(15 * 60);
         let age = self.min_job_age;
         age.map_or(LEAST, |age| LEAST.max(Seconds(age.0.saturating_mul(3))))
+    }
+
+    /// What job arrays may have. Where they may have nothing there are none.
+    pub fn arrays(&self) -> Option<ArrayLimits> {
+        let number = |limit: u64| u32::try_from(limit).unwrap_or(u32::MAX);
+        let (size, tasks) = (self.max_array_size, self.max_array_tasks.unwrap_or(u64::MAX));
+        let limits = ArrayLimits { size: number(size), tasks: number(tasks.min(size)) };
+        (limits.size > 1 && limits.tasks > 0).then_some(limits)
     }
 
     /// How long beyond its time limit a job may run. Where no limit ends it there is nothing that could be said.
@@ -102,6 +115,7 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
         }
         "KillWait" => config.kill_wait = seconds(config.kill_wait),
         "MessageTimeout" => config.message_timeout = seconds(config.message_timeout),
+        "SchedulerParameters" => config.max_array_tasks = array_tasks(value),
         "MaxArraySize" => config.max_array_size = number.unwrap_or(config.max_array_size),
         "OverTimeLimit" => {
             config.over_time_limit = number.map(|minutes| Seconds(minutes.saturating_mul(60)));
@@ -119,6 +133,11 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
         "JobRequeue" => config.job_requeue = number != Some(0),
         _ => {}
     }
+}
+
+fn array_tasks(parameters: &str) -> Option<u64> {
+    let mut words = parameters.split(',');
+    words.find_map(|word| word.trim().strip_prefix("max_array_tasks=")?.parse().ok())
 }
 
 fn listed(words: Option<&str>) -> Vec<String> {

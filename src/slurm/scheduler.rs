@@ -1,5 +1,7 @@
 //! [`Scheduler`] over one cluster's commands.
 
+mod args;
+mod polling;
 #[cfg(test)]
 mod tests;
 
@@ -9,27 +11,29 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
-use crate::domain::nodelist::{NodeName, joined};
+use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Sighting};
+use crate::domain::run_files::RunFiles;
 use crate::domain::site::Cluster;
 use crate::domain::units::Seconds;
 use crate::domain::usage::Accounts;
 use crate::fault::point;
-use crate::ports::{Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder};
+use crate::ports::{
+    ArrayLimits, Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder,
+};
 use crate::slurm::answer::judge;
-use crate::slurm::commands::{Account, Commands, JOB_NAME, Query, Tools};
+use crate::slurm::commands::{Account, Commands, Query, Tools};
 use crate::slurm::config::{self, ClusterConfig};
-use crate::slurm::identity::Ours;
 use crate::slurm::poll::{Pace, Poll, SETTLED_SECONDS};
-use crate::slurm::queue::Queue;
-use crate::slurm::sacct::{self, JOBS_PER_CALL, Record, Which};
+use crate::slurm::sacct::{self, JOBS_PER_CALL, Which};
+use crate::slurm::scheduler::args::{is_still_of, sbatch_args};
 use crate::slurm::sighting::Seer;
-use crate::slurm::witnesses::{Missed, Witnesses};
-use crate::slurm::{nodes, squeue};
+use crate::slurm::witnesses::Witnesses;
+use crate::slurm::{nodes, squeue, tasks};
 
 /// Submits to, looks at and cancels on one cluster. What it keeps in memory is a cache and the bucket of polls; a
 /// restarted daemon needs none of it.
@@ -100,92 +104,6 @@ impl SlurmScheduler {
         format!("{:032x}", self.clock.random_bits())
     }
 
-    async fn poll(&self, asked: &[Asked]) -> Result<LookAnswer, Silence> {
-        let config = self.config().await?;
-        let cluster = self.commands.tools.clusters.clone().or_else(|| config.cluster_name.clone());
-        let seer = self.seer(cluster.as_deref());
-        let nonce = self.nonce();
-        let asked_at = Instant::now();
-        let answer = self.commands.ask(Query::Squeue, squeue::args(&nonce)).await?;
-        let told_at = Instant::now();
-        let mut queue = Queue::of(asked, &seer, &String::from_utf8_lossy(&answer), &nonce);
-        debug!(
-            cluster.name = %self.name,
-            rows = queue.rows,
-            output_bytes = answer.len(),
-            squeue_us = (told_at - asked_at).as_micros(),
-            read_us = told_at.elapsed().as_micros(),
-            "squeue showed {} jobs in {} ms",
-            queue.rows,
-            (told_at - asked_at).as_millis()
-        );
-        if queue.dropped > 0 {
-            warn!(cluster.name = %self.name, "squeue printed {} lines that are no rows", queue.dropped);
-        }
-        self.cross_examine(&mut queue, asked, &config).await?;
-        let questions = queue.questions(&self.account.user, self.clock.now());
-        if !config.has_accounting || questions.is_empty() {
-            return Ok(queue.alone());
-        }
-        match self.records(questions).await {
-            Ok(records) => Ok(queue.with(&records, &seer, self.clock.now())),
-            // Whether those that are not shown ended or never were is not known; what squeue showed is.
-            Err(silence) => {
-                warn!(cluster.name = %self.name, "no word about jobs that left the queue: {silence}");
-                // Perhaps there is no accounting any more.
-                self.forget_config();
-                Ok(queue.without(silence, self.clock.now()))
-            }
-        }
-    }
-
-    /// Compares an answer with what was known before it: one that lacks a job which has to be there is not whole.
-    async fn cross_examine(
-        &self,
-        queue: &mut Queue<'_>,
-        asked: &[Asked],
-        config: &ClusterConfig,
-    ) -> Result<(), Silence> {
-        let (now, clock) = (tokio::time::Instant::now(), self.clock.now());
-        let missed = {
-            let mut witnesses = self.witnesses.lock().unwrap_or_else(PoisonError::into_inner);
-            witnesses.heard(queue.shown(), (now, clock));
-            witnesses.same(queue.unchanged(asked), (now, clock));
-            witnesses.against(queue.missing(), config.min_job_age, (now, clock))
-        };
-        let why = |job: &JobKey| format!("job {job} has to be in its answer, and is not");
-        match missed {
-            Some(Missed { asked: Asked { job: Some(job), .. }, is_saved: true }) => {
-                queue.is_not_whole(why(job));
-            }
-            Some(Missed { asked: Asked { job: Some(job), intent_at, .. }, is_saved: false }) => {
-                // Only a slurmctld that was started again forgets what it has not saved.
-                self.forget_config();
-                if self.config().await?.booted_at.is_some_and(|at| at < Ours::earliest(*intent_at))
-                {
-                    queue.is_not_whole(why(job));
-                }
-            }
-            Some(_) | None => {}
-        }
-        Ok(())
-    }
-
-    /// Asks accounting.
-    async fn records(&self, questions: Vec<Which>) -> Result<Vec<Record>, Silence> {
-        let mut records = Vec::new();
-        for which in questions {
-            let nonce = self.nonce();
-            let answer = self.commands.ask(Query::Sacct, sacct::args(&which, &nonce)).await?;
-            let (more, dropped) = sacct::parse(&answer, &nonce);
-            if dropped > 0 {
-                info!(cluster.name = %self.name, "sacct printed {dropped} lines that tell of no job");
-            }
-            records.extend(more);
-        }
-        Ok(records)
-    }
-
     /// Whether a job is of the submission with that token, at this moment. A queue that does not show the job says nothing.
     async fn is_still_of(&self, job: &JobKey, id: &str, token: &Token) -> Result<bool, Silence> {
         let nonce = self.nonce();
@@ -195,6 +113,21 @@ impl SlurmScheduler {
             who: "squeue".to_owned(),
             why: format!("it does not show job {job}"),
         })
+    }
+
+    /// The same of an array, of which at least one task has to be shown.
+    async fn is_array_still_of(&self, array: &JobKey, token: &Token) -> Result<bool, Silence> {
+        let nonce = self.nonce();
+        let args = squeue::args_of(&array.job.to_string(), &nonce);
+        let answer = self.commands.ask(Query::Squeue, args).await?;
+        let rows = squeue::parse(&answer, &nonce).rows;
+        let mut of_array = rows.iter().filter(|row| row.array == array.job).peekable();
+        if of_array.peek().is_none() {
+            let why = format!("it does not show array {array}");
+            return Err(Silence { who: "squeue".to_owned(), why });
+        }
+        let seer = self.seer(None);
+        Ok(of_array.all(|row| seer.shows(token, row)))
     }
 
     fn seer<'a>(&'a self, slurm_cluster: Option<&'a str>) -> Seer<'a> {
@@ -231,7 +164,7 @@ impl Scheduler for SlurmScheduler {
                 // Whoever was before it in the line has just tried in vain, and took nine seconds to learn it.
                 return answer.clone();
             }
-            let script = order.run_dir.join("job.sh");
+            let script = RunFiles::of(&order.run_dir).script(order.set);
             point("sbatch_next");
             let answer = judge(&self.name, &self.commands.sbatch(args, script, order.umask).await);
             let failed = matches!(answer, Answer::Unreachable { .. });
@@ -291,6 +224,50 @@ impl Scheduler for SlurmScheduler {
             }
             warn!(cluster.name = %self.name, "job {job} is another's by now: it is left alone");
             Ok(())
+        })
+    }
+
+    /// Looked up once for all of them, as for [`Self::cancel`].
+    fn cancel_tasks<'a>(
+        &'a self,
+        array: &'a JobKey,
+        (tasks, token): (&'a [u32], &'a Token),
+        grace: bool,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async move {
+            if self.is_array_still_of(array, token).await? {
+                let warn = ["--batch", "--signal=USR1"].map(str::to_owned);
+                let ids = format!("{}_[{}]", array.job, tasks::spelled(tasks));
+                let args = warn.into_iter().filter(|_| grace).chain([ids]).collect();
+                return self.commands.ask(Query::Scancel, args).await.map(drop);
+            }
+            warn!(cluster.name = %self.name, "array {array} is another's by now: it is left alone");
+            Ok(())
+        })
+    }
+
+    fn arrays(&self) -> BoxFuture<'_, Result<Option<ArrayLimits>, Silence>> {
+        Box::pin(async move { Ok(self.config().await?.arrays()) })
+    }
+
+    /// Looked up right before, as for [`Self::cancel`].
+    fn limit<'a>(
+        &'a self,
+        array: &'a JobKey,
+        token: &'a Token,
+        at_once: u32,
+    ) -> BoxFuture<'a, Result<(), Silence>> {
+        Box::pin(async move {
+            if self.is_array_still_of(array, token).await? {
+                let words = [
+                    "update".to_owned(),
+                    format!("JobId={}", array.job),
+                    format!("ArrayTaskThrottle={at_once}"),
+                ];
+                return self.commands.ask(Query::Scontrol, words.into()).await.map(drop);
+            }
+            let why = format!("array {array} is another's by now");
+            Err(Silence { who: self.name.clone(), why })
         })
     }
 
@@ -357,28 +334,4 @@ impl Scheduler for SlurmScheduler {
     fn ends_late_by(&self) -> Seconds {
         self.known_config().unwrap_or_default().ends_late_by()
     }
-}
-
-/// Whether the job that is shown is of the submission with that token; none where it is not shown.
-fn is_still_of(job: &JobKey, token: &Token, rows: &[squeue::Row], seer: &Seer<'_>) -> Option<bool> {
-    let row = rows.iter().find(|row| row.key(seer.cluster, job.array_task) == *job)?;
-    Some(seer.shows(token, row))
-}
-
-/// What identifies the submission stands on the command line, where it wins over the script and the environment.
-fn sbatch_args(order: &SubmitOrder) -> Option<Vec<String>> {
-    let run_dir = order.run_dir.to_str()?;
-    let mut args = vec![
-        "--parsable".to_owned(),
-        format!("{JOB_NAME}{}", order.job_name),
-        // `%` begins a word of sbatch's own in file names, and only there.
-        format!("--output={}/logs/slurm-%j.out", run_dir.replace('%', "%%")),
-        "--open-mode=append".to_owned(),
-        "--propagate=NONE".to_owned(),
-        format!("--chdir={run_dir}"),
-    ];
-    if !order.exclude.is_empty() {
-        args.push(format!("--exclude={}", joined(&order.exclude, ",")));
-    }
-    Some(args)
 }

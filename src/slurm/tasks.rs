@@ -52,7 +52,7 @@ impl TaskSet {
 }
 
 /// Spells tasks, which are in order.
-pub fn spelled(tasks: &[u32]) -> String {
+pub(super) fn spelled(tasks: &[u32]) -> String {
     let runs = tasks.chunk_by(|one, next| one.checked_add(1) == Some(*next));
     let words: Vec<String> = runs
         .filter_map(|run| match (run.first()?, run.last()?) {

@@ -39,7 +39,22 @@ pub struct NewRun {
     pub now: Timestamp,
 }
 
-/// A run that has a key.
+/// A run that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Active {
+    pub run: RunId,
+    /// The sweep that it is a point of.
+    pub sweep: Option<RunId>,
+}
+
+impl Active {
+    /// What people know it by: a sweep stands for its points.
+    pub fn number(self) -> RunId {
+        self.sweep.unwrap_or(self.run)
+    }
+}
+
+/// A run, or the first point of a sweep, that has a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
     pub run: RunId,
@@ -92,20 +107,20 @@ impl Store {
             }
             let active = active(&tx, &new.owner, &new.resolved.name)?;
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
-                return Ok(Acceptance::Active(*newest));
+                return Ok(Acceptance::Active(newest.run));
             }
-            let others: &[RunId] = match new.if_active {
-                IfActive::Queue | IfActive::Replace => &active,
-                IfActive::Submit | IfActive::Skip => &[],
+            let others: Vec<RunId> = match new.if_active {
+                IfActive::Queue | IfActive::Replace => active.iter().map(|it| it.run).collect(),
+                IfActive::Submit | IfActive::Skip => Vec::new(),
             };
-            let warning = match room_for(&tx, &books, &new, others)? {
+            let warning = match room_for(&tx, &books, &new, &others)? {
                 Ok(warning) => warning,
                 Err(refusal) => return Ok(Acceptance::OverBudget(refusal)),
             };
             let run = insert(&tx, &new)?;
-            wait_for(&tx, new.id, others)?;
+            wait_for(&tx, new.id, &others)?;
             if new.if_active == IfActive::Replace {
-                for other in others {
+                for other in &others {
                     wishes::insert(&tx, *other, WishKind::Cancel, &new.owner, new.now)?;
                 }
             }
@@ -126,7 +141,7 @@ impl Store {
     }
 
     /// An owner's runs of a name that are not final, newest first.
-    pub async fn active(&self, owner: String, name: String) -> Result<Vec<RunId>, StoreError> {
+    pub async fn active(&self, owner: String, name: String) -> Result<Vec<Active>, StoreError> {
         self.call(move |connection| active(connection, &owner, &name)).await
     }
 
@@ -151,7 +166,7 @@ fn room_for(
     })
 }
 
-fn of_key(
+pub(super) fn of_key(
     connection: &Connection,
     owner: &str,
     key: Option<&str>,
@@ -159,7 +174,8 @@ fn of_key(
     let Some(key) = key else { return Ok(None) };
     connection
         .query_row(
-            "SELECT id, spec_digest, deleted_at IS NOT NULL FROM run WHERE owner = ?1 AND key = ?2",
+            "SELECT id, spec_digest, deleted_at IS NOT NULL FROM run WHERE owner = ?1 AND key = ?2 \
+             UNION ALL SELECT id + 1, spec_digest, 0 FROM sweep WHERE owner = ?1 AND key = ?2",
             [owner, key],
             |row| {
                 Ok(Keyed {
@@ -173,12 +189,19 @@ fn of_key(
         .during("look up a key")
 }
 
-fn active(connection: &Connection, owner: &str, name: &str) -> Result<Vec<RunId>, StoreError> {
-    let sql = "SELECT id FROM run WHERE owner = ?1 AND name = ?2 \
+pub(super) fn active(
+    connection: &Connection,
+    owner: &str,
+    name: &str,
+) -> Result<Vec<Active>, StoreError> {
+    let sql = "SELECT id, sweep FROM run WHERE owner = ?1 AND name = ?2 \
                AND state NOT IN ('completed', 'failed', 'cancelled') ORDER BY id DESC";
     let mut statement = connection.prepare_cached(sql).during("find active runs")?;
     let rows = statement
-        .query_map([owner, name], |row| row.get(0).map(RunId))
+        .query_map([owner, name], |row| {
+            let sweep: Option<i64> = row.get(1)?;
+            Ok(Active { run: RunId(row.get(0)?), sweep: sweep.map(RunId) })
+        })
         .during("find active runs")?;
     rows.collect::<rusqlite::Result<_>>().during("find active runs")
 }

@@ -10,6 +10,7 @@ use crate::domain::inputs::CodeDigest;
 use crate::domain::run::Note;
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::{INPUTS, RESOLVED};
 use crate::store::writer::begin;
 
 /// The captured code of one run that was not deleted.
@@ -46,9 +47,11 @@ impl Store {
 
 fn code_uses(connection: &Connection) -> Result<Vec<CodeUse>, StoreError> {
     const WHAT: &str = "find the code that is used";
-    let sql = "SELECT id, json_extract(resolved, '$.run_root'), json_extract(inputs, '$.code.digest') \
-               FROM run WHERE deleted_at IS NULL";
-    let mut statement = connection.prepare_cached(sql).during(WHAT)?;
+    let sql = format!(
+        "SELECT id, json_extract({RESOLVED}, '$.run_root'), json_extract({INPUTS}, '$.code.digest') \
+         FROM run WHERE deleted_at IS NULL"
+    );
+    let mut statement = connection.prepare_cached(&sql).during(WHAT)?;
     let rows = statement.query_map([], |row| {
         let digest: Option<String> = row.get(2)?;
         Ok(CodeUse {

@@ -15,7 +15,7 @@ use crate::domain::ledger::{
 use crate::domain::run::{Decision, Event, Policy, Reason, step};
 use crate::store::books::{Books, account, balance, balances};
 use crate::store::handle::{During, Store, StoreError, change};
-use crate::store::runs::{json, time, write};
+use crate::store::runs::{RESOLVED, json, time, write};
 use crate::store::submissions::machine;
 use crate::store::writer::begin;
 
@@ -94,8 +94,7 @@ impl Store {
             let tx = begin(connection)?;
             let run = machine(&tx, run)?;
             let Some(attempt) = run.open_attempt() else { return Ok(None) };
-            let start =
-                StartId { submission: attempt.submission, idx: 0, restart: attempt.restart };
+            let start = StartId::of(attempt);
             if is_held(&tx, start)? {
                 return Ok(None);
             }
@@ -213,7 +212,7 @@ pub(super) fn settle_in(
         return Ok(());
     }
     let resolved = tx
-        .prepare_cached("SELECT resolved FROM run WHERE id = ?1")
+        .prepare_cached(&format!("SELECT {RESOLVED} FROM run WHERE id = ?1"))
         .and_then(|mut statement| statement.query_row([decision.run.id.0], |row| json(row, 0)))
         .during("read what a run costs")?;
     let cost =

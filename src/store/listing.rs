@@ -1,6 +1,7 @@
 //! Runs as they are shown: one, or a list by filter. Its statement is put together from fixed pieces; every value is bound.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::types::Value;
@@ -11,11 +12,13 @@ use crate::domain::ids::RunId;
 use crate::domain::inputs::Inputs;
 use crate::domain::metrics::Progress;
 use crate::domain::run::Attempt;
+use crate::domain::sweep::Given;
 use crate::domain::usage::Period;
 use crate::store::environments::environments;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::metrics::{self, MetricPoint};
-use crate::store::runs::{self, COLUMNS, RunRow, row};
+use crate::store::runs::{self, COLUMNS, RESOLVED, RunRow, row};
+use crate::store::sweeps;
 
 /// Which runs are listed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,6 +26,7 @@ pub struct Filter {
     pub states: Vec<String>,
     pub owner: Option<String>,
     pub project: Option<String>,
+    pub sweep: Option<RunId>,
     /// With `*` and `?`.
     pub name_glob: Option<String>,
     pub since: Option<Timestamp>,
@@ -45,6 +49,8 @@ pub struct WholeRun {
     pub metrics: BTreeMap<String, MetricPoint>,
     /// What its attempts really got, by attempt; empty in lists.
     pub environments: BTreeMap<u32, EnvironmentRecord>,
+    /// What it is given as a point of a sweep.
+    pub given: Option<Given>,
 }
 
 impl Store {
@@ -54,7 +60,11 @@ impl Store {
             let row = runs::find(connection, id)?;
             let Some(row) = row else { return Ok(None) };
             let environments = environments(connection, id)?;
-            Ok(Some(WholeRun { environments, ..whole(connection, row)? }))
+            let mut run = WholeRun { environments, ..whole(connection, row)? };
+            if let Some(given) = &run.given {
+                given.apply(Arc::make_mut(&mut run.row.resolved));
+            }
+            Ok(Some(run))
         })
         .await
     }
@@ -74,11 +84,15 @@ fn whole(connection: &Connection, row: RunRow) -> Result<WholeRun, StoreError> {
     let (progress, metrics) = metrics::newest(connection, row.run.id)?;
     let inputs = runs::inputs(connection, row.run.id)?;
     let environments = BTreeMap::new();
-    Ok(WholeRun { row, inputs, attempts, progress, metrics, environments })
+    let given = match row.point {
+        Some(_) => sweeps::given(connection, row.run.id)?,
+        None => None,
+    };
+    Ok(WholeRun { row, inputs, attempts, progress, metrics, environments, given })
 }
 
 fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
+    let mut sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE 1");
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |sql: &mut String, condition: &str, value: Value| {
         sql.push_str(condition);
@@ -98,6 +112,9 @@ fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreEr
     }
     if let Some(project) = &filter.project {
         bind(&mut sql, " AND project = ?", Value::Text(project.clone()));
+    }
+    if let Some(sweep) = filter.sweep {
+        bind(&mut sql, " AND sweep = ?", Value::Integer(sweep.0));
     }
     if let Some(glob) = &filter.name_glob {
         bind(&mut sql, " AND name GLOB ?", Value::Text(glob.clone()));

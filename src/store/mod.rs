@@ -5,6 +5,7 @@
 
 mod acceptance;
 mod accounts;
+mod arrays;
 mod bad_nodes;
 mod books;
 mod build_jobs;
@@ -22,12 +23,15 @@ mod runs;
 mod secrets;
 mod snapshots;
 mod submissions;
+mod sweep_views;
+mod sweeps;
 mod waits;
 mod wishes;
 mod writer;
 
-pub use acceptance::{Acceptance, Keyed, NewRun, Recorded};
+pub use acceptance::{Acceptance, Active, Keyed, NewRun, Recorded};
 pub use accounts::{Account, Next};
+pub use arrays::{ArrayIntent, ArrayRow, IntendingPoints};
 pub use build_jobs::{BuildJob, NewBuildJob};
 pub use events::HistoryEvent;
 pub use handle::{Store, StoreError};
@@ -39,6 +43,8 @@ pub use metrics::{MetricPoint, MetricTail, POINTS_PER_RUN_MAX};
 pub use open::{Journal, integrity, journal_for, network_name, open};
 pub use runs::{Recording, RunRow, Submittable};
 pub use submissions::{CallRecord, Calling, Intending, Intent, Start};
+pub use sweep_views::WholeSweep;
+pub use sweeps::{NewSweep, SweepAcceptance, SweepRow};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Runs and their attempts: recorded and found.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -9,6 +10,7 @@ use crate::domain::ids::RunId;
 use crate::domain::inputs::Inputs;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Attempt, Decision, Run, State};
+use crate::domain::sweep::PointId;
 use crate::fault::point;
 use crate::store::accounts;
 use crate::store::bad_nodes;
@@ -34,7 +36,10 @@ pub struct RunRow {
     pub key: Option<String>,
     pub deleted_at: Option<Timestamp>,
     pub spec_digest: String,
-    pub resolved: Resolved,
+    /// Points of a set share theirs, which says nothing of what one of them is given.
+    pub resolved: Arc<Resolved>,
+    /// Which point of which sweep it is, if it is one.
+    pub point: Option<PointId>,
 }
 
 impl RunRow {
@@ -62,8 +67,18 @@ pub struct Recording {
     pub at: Timestamp,
 }
 
-pub(super) const COLUMNS: &str = "id, name, owner, project, created_at, submitted_at, started_at, ended_at, run_dir, key, \
-                       spec_digest, machine, resolved, deleted_at";
+pub(super) const COLUMNS: &str = "run.id, run.name, run.owner, run.project, run.created_at, run.submitted_at, \
+                       run.started_at, run.ended_at, run.run_dir, run.key, run.spec_digest, run.machine, run.deleted_at, \
+                       run.sweep, run.point, run.set_idx";
+
+/// What a run means: that of its set for a point of a sweep.
+pub(super) const RESOLVED: &str = "(CASE WHEN run.sweep IS NULL THEN run.resolved ELSE (SELECT sweep_set.resolved \
+                       FROM sweep_set WHERE sweep_set.sweep = run.sweep AND sweep_set.idx = run.set_idx) END)";
+
+/// What a run was given, and what was asked for it: that of its sweep for a point.
+pub(super) const INPUTS: &str =
+    "coalesce((SELECT sweep.inputs FROM sweep WHERE sweep.id = run.sweep), run.inputs)";
+const SPEC: &str = "coalesce((SELECT sweep.spec FROM sweep WHERE sweep.id = run.sweep), run.spec)";
 
 pub(super) fn time(milliseconds: i64) -> Timestamp {
     Timestamp::from_millisecond(milliseconds).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -85,8 +100,14 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         key: row.get(9)?,
         spec_digest: row.get(10)?,
         run: json(row, 11)?,
-        resolved: json(row, 12)?,
-        deleted_at: optional(13)?,
+        deleted_at: optional(12)?,
+        resolved: Arc::new(json(row, 16)?),
+        point: match row.get::<_, Option<i64>>(13)? {
+            Some(sweep) => {
+                Some(PointId { sweep: RunId(sweep), point: row.get(14)?, set: row.get(15)? })
+            }
+            None => None,
+        },
     })
 }
 
@@ -125,8 +146,8 @@ pub(super) fn json<T: serde::de::DeserializeOwned>(
 }
 
 pub(super) fn inputs(connection: &Connection, id: RunId) -> Result<Inputs, StoreError> {
-    let sql = "SELECT inputs FROM run WHERE id = ?1";
-    let mut statement = connection.prepare_cached(sql).during("read what a run was given")?;
+    let sql = format!("SELECT {INPUTS} FROM run WHERE id = ?1");
+    let mut statement = connection.prepare_cached(&sql).during("read what a run was given")?;
     let found = statement.query_row([id.0], |row| json(row, 0)).optional();
     Ok(found.during("read what a run was given")?.unwrap_or_default())
 }
@@ -144,8 +165,8 @@ impl Store {
     /// What was asked for a run, word for word.
     pub async fn spec(&self, id: RunId) -> Result<Option<String>, StoreError> {
         self.call(move |connection| {
-            let sql = "SELECT spec FROM run WHERE id = ?1";
-            let found = connection.query_row(sql, [id.0], |row| row.get(0)).optional();
+            let sql = format!("SELECT {SPEC} FROM run WHERE id = ?1");
+            let found = connection.query_row(&sql, [id.0], |row| row.get(0)).optional();
             found.during("read a spec")
         })
         .await
@@ -188,13 +209,13 @@ impl Store {
         .await
     }
 
-    /// Pending runs with what they wait for.
+    /// Pending runs that are no points of sweeps, with what they wait for.
     pub async fn pending(&self) -> Result<Vec<Submittable>, StoreError> {
         self.call(|connection| {
             let sql = "SELECT run.id, run.owner, waits.other FROM run \
                        LEFT JOIN waits_for AS waits ON waits.run = run.id AND EXISTS (SELECT 1 FROM run AS other \
                        WHERE other.id = waits.other AND other.state NOT IN ('completed', 'failed', 'cancelled')) \
-                       WHERE run.state = 'pending' ORDER BY run.id";
+                       WHERE run.state = 'pending' AND run.sweep IS NULL ORDER BY run.id";
             let mut statement = connection.prepare_cached(sql).during("list pending runs")?;
             let rows = statement
                 .query_map([], |row| Ok((RunId(row.get(0)?), row.get(1)?, row.get::<_, Option<i64>>(2)?.map(RunId))))
@@ -238,7 +259,7 @@ impl Store {
 }
 
 pub(super) fn find(connection: &Connection, id: RunId) -> Result<Option<RunRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE id = ?1");
     connection
         .prepare_cached(&sql)
         .and_then(|mut statement| statement.query_row([id.0], row).optional())
@@ -306,8 +327,8 @@ pub(super) fn write_attempt(
     change(
         tx,
         "record an attempt",
-        "INSERT INTO attempt (submission, idx, restart, run, n, record) VALUES (?1, 0, ?2, ?3, ?4, ?5) \
+        "INSERT INTO attempt (submission, idx, restart, run, n, record) VALUES (?1, ?6, ?2, ?3, ?4, ?5) \
          ON CONFLICT (submission, idx, restart) DO UPDATE SET record = excluded.record",
-        params![attempt.submission.0, attempt.restart, run.0, attempt.n, record],
+        params![attempt.submission.0, attempt.restart, run.0, attempt.n, record, attempt.index()],
     )
 }

@@ -281,7 +281,7 @@ pub(super) fn answer_of(
     })
 }
 
-fn write_answer(
+pub(super) fn write_answer(
     tx: &Transaction<'_>,
     submission: SubmissionId,
     answer: &Answer,

@@ -5,19 +5,21 @@ use rusqlite::Row;
 
 use crate::domain::waits::Waited;
 use crate::store::handle::{During, Store, StoreError};
+use crate::store::runs::RESOLVED;
 
 impl Store {
     /// The newest starts that came, at most so many, on clusters: what runs on this machine waits for nobody.
     pub async fn waits(&self, count_max: u32) -> Result<Vec<Waited>, StoreError> {
         self.call(move |connection| {
-            let sql = "SELECT json_extract(run.resolved, '$.compute.class'), \
+            let class = format!("json_extract({RESOLVED}, '$.compute.class')");
+            let sql = format!("SELECT {class}, \
                        coalesce(json_extract(attempt.record, '$.eligible_at'), json_extract(attempt.record, '$.submitted_at')), \
                        json_extract(attempt.record, '$.started_at') \
                        FROM attempt JOIN run ON run.id = attempt.run \
                        WHERE json_extract(attempt.record, '$.started_at') IS NOT NULL \
-                       AND json_extract(run.resolved, '$.compute.class') <> 'local' \
-                       ORDER BY attempt.submission DESC LIMIT ?1";
-            let mut statement = connection.prepare_cached(sql).during("read how long starts waited")?;
+                       AND {class} <> 'local' \
+                       ORDER BY attempt.submission DESC LIMIT ?1");
+            let mut statement = connection.prepare_cached(&sql).during("read how long starts waited")?;
             let rows = statement.query_map([count_max], waited).during("read how long starts waited")?;
             let found = rows.collect::<rusqlite::Result<Vec<Option<Waited>>>>();
             Ok(found.during("read how long starts waited")?.into_iter().flatten().collect())

@@ -86,7 +86,9 @@ impl From<AcceptError> for ApiError {
             AcceptError::OverBudget(_) => Self::new(ErrorCode::OverBudget, told).hint(
                 "ask for fewer nodes or a shorter `time_limit`, or for a larger budget; `trainyard budget` tells how it stands",
             ),
-            AcceptError::BadKey => Self::new(ErrorCode::BadRequest, told),
+            AcceptError::BadKey | AcceptError::NoPoints => {
+                Self::new(ErrorCode::BadRequest, told)
+            }
             AcceptError::RunDir(_) | AcceptError::Files(_) => {
                 Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
             }

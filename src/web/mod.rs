@@ -14,6 +14,7 @@ mod nodes;
 mod reference;
 mod resume;
 mod runs;
+mod sweeps;
 mod usage;
 
 use std::sync::Arc;
@@ -59,6 +60,9 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/sweeps", get(sweeps::list))
+        .route("/sweeps/{sweep}", get(sweeps::show))
+        .route("/sweeps/{sweep}/cancel", post(sweeps::cancel))
         .route("/classes", get(classes::list))
         .route("/usage", get(usage::report))
         .route("/usage/accounts", get(usage::compared))

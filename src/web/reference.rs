@@ -23,11 +23,8 @@ pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, Api
                 .hint("`trainyard submit SPEC` makes one")
         });
     }
-    if reference.contains(':') {
-        return Err(ApiError::new(
-            ErrorCode::NotSupported,
-            "sweeps are not supported by this version",
-        ));
+    if let Some((sweep, number)) = reference.split_once(':') {
+        return point(world, sweep, number).await;
     }
     let runs = world.store.named(reference.to_owned(), None).await?;
     let active: Vec<&(RunId, String)> = runs.iter().filter(|(_, state)| !is_final(state)).collect();
@@ -40,6 +37,30 @@ pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, Api
             Err(ambiguous(reference, &candidates))
         }
     }
+}
+
+/// The point of a sweep: `7:12`.
+async fn point(world: &World, sweep: &str, number: &str) -> Result<RunId, ApiError> {
+    let not_found = |message: String| ApiError::new(ErrorCode::NotFound, message);
+    let (Ok(id), Ok(number)) = (sweep.parse().map(RunId), number.parse::<u32>()) else {
+        let message = format!("`{}:{}` is no point", sweep.escape_debug(), number.escape_debug());
+        return Err(ApiError::new(ErrorCode::BadRequest, message)
+            .hint("a point is written SWEEP:POINT, both as numbers: 7:12"));
+    };
+    if let Some(run) = world.store.point(id, number).await? {
+        return Ok(run);
+    }
+    Err(match world.store.sweep(id).await? {
+        Some(sweep) => {
+            let (id, count) = (sweep.id, sweep.points);
+            not_found(format!(
+                "sweep {id} has no point {number}: they are numbered from 0 to {}",
+                count - 1
+            ))
+        }
+        None => not_found(format!("there is no sweep {id}"))
+            .hint("`trainyard sweep list` shows the newest sweeps"),
+    })
 }
 
 fn is_final(state: &str) -> bool {

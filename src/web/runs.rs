@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::api::{
     ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, RunRecord, SubmitAnswer, SubmitOutcome,
-    WAIT_SECONDS_MAX,
+    SweepAnswer, WAIT_SECONDS_MAX,
 };
 use crate::daemon::{
     AcceptError, Accepted, SubmitRequest, World, accept, explain_run, list_views, run_record,
-    run_view,
+    run_view, sweep_view,
 };
 use crate::domain::diagnosis::Explanation;
 use crate::domain::ids::RunId;
@@ -49,7 +49,16 @@ pub(super) async fn submit(
         Accepted::Skipped(_) => SubmitOutcome::Skipped,
     };
     let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(SubmitAnswer { run, outcome, warnings })))
+    let sweep = sweep_answer(&app.world, &run).await?;
+    Ok((status, Json(SubmitAnswer { run, sweep, outcome, warnings })))
+}
+
+/// The sweep that a run is a point of.
+async fn sweep_answer(world: &World, run: &RunView) -> Result<Option<SweepAnswer>, ApiError> {
+    let Some(id) = run.sweep.map(RunId) else { return Ok(None) };
+    let Some(sweep) = sweep_view(world, id).await? else { return Ok(None) };
+    let runs = world.store.points(id).await?.into_iter().map(|run| run.0).collect();
+    Ok(Some(SweepAnswer { sweep, runs }))
 }
 
 /// What the daemon would refuse may be in the site's files by now: whoever changed them does not wait for its next look.
@@ -77,6 +86,7 @@ pub(super) struct ListQuery {
     state: String,
     user: Option<String>,
     project: Option<String>,
+    sweep: Option<i64>,
     name: Option<String>,
     /// Seconds back from now.
     since: Option<u64>,
@@ -107,6 +117,7 @@ pub(super) async fn list(
         states,
         owner: query.user,
         project: query.project,
+        sweep: query.sweep.map(RunId),
         name_glob: query.name,
         since,
         ran: None,

@@ -115,6 +115,8 @@ async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), Stri
         submission,
         job_name,
         run_dir: order.directory(),
+        set: 0,
+        array: None,
         time_limit: on.compute.time_limit.map(|limit| limit.0),
         warn_before_end: Seconds(0),
         kill_wait: order.resolved.script.kill_wait,

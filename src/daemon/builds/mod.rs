@@ -187,7 +187,7 @@ async fn begin(
     }
     let order = Order {
         captured: captured(world, first.run.id).await?,
-        resolved: first.resolved.clone(),
+        resolved: Arc::clone(&first.resolved),
         run_dir: first.run_dir.clone(),
     };
     info!(
@@ -248,7 +248,7 @@ async fn hand_out(
 /// What is built, and in whose run directory the build happens.
 struct Order {
     captured: CapturedRequirements,
-    resolved: Resolved,
+    resolved: Arc<Resolved>,
     run_dir: PathBuf,
 }
 

@@ -18,6 +18,7 @@ use std::fmt;
 
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::keys::choice;
+use crate::domain::run::Attempt;
 
 /// The account of one project for one period: what is entered there is compared with its budget.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +41,13 @@ pub struct StartId {
     pub submission: SubmissionId,
     pub idx: u32,
     pub restart: u32,
+}
+
+impl StartId {
+    pub fn of(attempt: &Attempt) -> Self {
+        let Attempt { submission, restart, .. } = *attempt;
+        Self { submission, idx: attempt.index(), restart }
+    }
 }
 
 choice! {

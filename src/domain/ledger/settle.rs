@@ -27,12 +27,12 @@ pub fn settle(
     let mut entries = Vec::new();
     let attempts = || decision.closed.iter().chain(&run.attempt);
     for attempt in attempts().filter(|attempt| is_over(attempt, run) && !keeps_hold(attempt, run)) {
-        if let Some(known) = known_of(known, start_of(attempt)) {
+        if let Some(known) = known_of(known, StartId::of(attempt)) {
             entries.extend(paid(&known, run.id, attempt, cost(attempt)));
         }
     }
     for known in known.iter().filter(|known| known.held > Amount::ZERO && !known.has_attempt) {
-        let is_told = attempts().any(|attempt| start_of(attempt) == known.start);
+        let is_told = attempts().any(|attempt| StartId::of(attempt) == known.start);
         if !is_told && !goes_on(known.start, run) {
             let why = "given up before it started";
             entries.push(known.release(run.id, known.held, (TRAINYARD, why)));
@@ -106,10 +106,6 @@ impl Known {
     }
 }
 
-fn start_of(attempt: &Attempt) -> StartId {
-    StartId { submission: attempt.submission, idx: 0, restart: attempt.restart }
-}
-
 /// Whether a start may still cost something: it is the one that the run waits for.
 fn goes_on(start: StartId, run: &Run) -> bool {
     let is_current = run.submission.as_ref().is_some_and(|known| known.id == start.submission);
@@ -123,7 +119,7 @@ fn is_over(attempt: &Attempt, run: &Run) -> bool {
         | AttemptState::Cancelled
         | AttemptState::Requeued => true,
         AttemptState::Queued | AttemptState::Running | AttemptState::Finishing => {
-            !goes_on(start_of(attempt), run)
+            !goes_on(StartId::of(attempt), run)
         }
     }
 }

@@ -9,6 +9,11 @@ use crate::domain::run::seen::{Digest, Granted, Phase, Sighting};
 use crate::domain::run::state::{Attempt, AttemptState, Run, State};
 
 impl Attempt {
+    /// The place of its job in the array that it is of.
+    pub fn index(&self) -> u32 {
+        self.job.array_task.unwrap_or(0)
+    }
+
     /// Ends an attempt that nobody saw end. When it was last known is the nearest true thing to its end.
     pub(super) fn end_unseen(&mut self, now: Timestamp) {
         let last_known = self.absent_since.unwrap_or(now);

@@ -13,6 +13,7 @@ use crate::domain::inbox::ScriptEvent;
 use crate::domain::keys::choice;
 use crate::domain::run::decision::Act;
 use crate::domain::run::state::Reason;
+use crate::domain::site::LOCAL;
 
 /// Everything that was seen of one run in one pass.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -90,6 +91,23 @@ pub enum Answer {
     Lost {
         message: String,
     },
+}
+
+impl Answer {
+    /// What the answer to an array is to one of its elements. There are none on this machine.
+    #[must_use]
+    pub fn of_element(&self, index: u32) -> Self {
+        match self {
+            Self::Acknowledged { job, notices } if job.cluster != LOCAL => {
+                let job = JobKey { array_task: Some(index), ..job.clone() };
+                Self::Acknowledged { job, notices: notices.clone() }
+            }
+            Self::Acknowledged { .. }
+            | Self::Refused { .. }
+            | Self::Unreachable { .. }
+            | Self::Lost { .. } => self.clone(),
+        }
+    }
 }
 
 /// How taking the claim with `revoked` went.

@@ -205,7 +205,9 @@ impl<'a> Check<'a> {
 /// What a point has to have in common with others to be of one set with them: all values that are not only handed on.
 pub(super) fn alike(family: &Family, point: &Point) -> String {
     let others = point.each().filter(|(key, _)| !hands_on(family, *key));
-    others.map(|(key, value)| format!("{key} {}\n", value.value.canonical())).collect()
+    let lines: Vec<String> =
+        others.map(|(key, value)| format!("{key} {}", value.value.canonical())).collect();
+    lines.join("\n")
 }
 
 fn hands_on(family: &Family, key: usize) -> bool {

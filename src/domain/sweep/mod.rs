@@ -15,15 +15,20 @@ mod expand;
 mod family;
 mod file;
 mod plan;
+pub mod slots;
+mod view;
 
 pub use check::Cost;
 pub use expand::points;
 pub use family::{Family, FamilyOutcome};
 pub use plan::{About, Given, Objective, Plan, PlannedPoint};
+pub use view::{SweepView, state};
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::domain::document::{Node, Table};
+use crate::domain::ids::RunId;
 use crate::domain::problem::{At, Problem};
 use crate::domain::request::set_key;
 
@@ -33,6 +38,21 @@ pub const POINTS_MAX: usize = 100_000;
 pub const PARAMETERS_MAX: usize = 64;
 /// Bytes of a file of points.
 pub const POINTS_FILE_BYTES_MAX: usize = 16 << 20;
+
+/// Which point of which sweep a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PointId {
+    pub sweep: RunId,
+    pub point: u32,
+    /// Which of the sweep's sets it belongs to.
+    pub set: u32,
+}
+
+impl fmt::Display for PointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.sweep, self.point)
+    }
+}
 
 /// The points of a sweep, in their order: the place in it is a point's number.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -3,7 +3,7 @@
 //! Points that agree on everything but what their trainings are given are one [`Set`](Plan::sets): they share what was
 //! resolved, the script, and arrays. What a training is given is worked out once for each value, not for each point.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +38,14 @@ pub struct About {
     /// How many points may be under way at a time.
     pub max_parallel: Option<u32>,
     pub objective: Option<Objective>,
+}
+
+impl About {
+    /// The variables of the training that are parameters.
+    pub fn varying_variables(&self) -> BTreeSet<String> {
+        let name = |key: &String| key.strip_prefix("environment.variables.").map(str::to_owned);
+        self.parameters.iter().filter_map(name).collect()
+    }
 }
 
 /// By what points are compared.

@@ -1,5 +1,7 @@
 //! Acceptance, intents, decisions, lists and wishes.
 
+use std::sync::Arc;
+
 use crate::domain::environment::EnvironmentRecord;
 use crate::domain::ids::{RunId, SubmissionId, Token};
 use crate::domain::request::IfActive;
@@ -60,7 +62,7 @@ async fn an_accepted_run_is_read_as_it_was_written() {
     assert_eq!((row.created_at, row.submitted_at, row.started_at), (t(0), None, None));
     assert_eq!(
         (row.run.state, row.resolved),
-        (State::Pending { why: None, not_before: None }, resolved)
+        (State::Pending { why: None, not_before: None }, Arc::new(resolved))
     );
     let history = yard.store.events(id).await.unwrap();
     assert_eq!(history[0].message, "submitted by ada");

@@ -144,6 +144,8 @@ impl Yard {
                 token: token.clone(),
             },
             run_dir: run_dir.clone(),
+            set: 0,
+            array: None,
             time_limit,
             warn_before_end: Seconds(0),
             kill_wait: Seconds(30),

@@ -30,6 +30,7 @@ mod scripts;
 mod secrets;
 mod silent;
 mod site;
+mod sweeps;
 mod torch;
 mod usage;
 mod warnings;

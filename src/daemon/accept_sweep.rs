@@ -1,0 +1,176 @@
+//! Taking a sweep: all its points are checked, and one directory with a few files is on disk before its number is told.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::daemon::accept::{
+    AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_sbatch, of_key,
+};
+use crate::daemon::budgets;
+use crate::daemon::gather::{Gathered, Given, gather};
+use crate::daemon::world::World;
+use crate::domain::ids::{RunId, run_dir_name};
+use crate::domain::ledger::{Amount, Asked};
+use crate::domain::problem::Sources;
+use crate::domain::request::{IfActive, SpecRequest};
+use crate::domain::resolve::Choice;
+use crate::domain::sweep::{Family, Plan};
+use crate::fault::point;
+use crate::files::verify;
+use crate::ports::{Hands, Silence};
+use crate::store::{NewSweep, StoreError, SweepAcceptance};
+
+/// Accepts a sweep. The key is looked up before anything else.
+pub(super) async fn accept_sweep(
+    world: &Arc<World>,
+    request: SubmitRequest,
+) -> Result<Accepted, AcceptError> {
+    let SubmitRequest { spec, key, if_active, meant, .. } = request;
+    let owner = world.asker.user.clone();
+    let digest = spec.digest();
+    if let Some(key) = &key {
+        check_key(key)?;
+        if let Some(known) = world.store.with_key(owner.clone(), key.clone()).await? {
+            return of_key(key, &known, &digest);
+        }
+    }
+    let (plan, choice, sources) = plan(world, &spec).await?;
+    let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
+    check_place(world, choice, first, meant)?;
+    if if_active == IfActive::Skip {
+        let active = world.store.active(owner.clone(), first.name.clone()).await?;
+        if let Some(newest) = active.first() {
+            return Ok(Accepted::Skipped(newest.run));
+        }
+    }
+    if let Some(problem) = missing_sbatch(world, Some(first)).await {
+        let sources = Box::new(world.in_force().loaded.sources.clone());
+        return Err(AcceptError::Invalid { sources, problems: vec![problem] });
+    }
+    let given = Given { code: None, requirements: None };
+    let gathered = gather(world, first, (&plan.capture, given), sources).await?;
+    let request = spec.without_secrets(&plan.capture);
+    let (id, sweep_dir) = make_sweep_dir(world, &plan, &request, &gathered).await?;
+    point("sweep_dir_made");
+    let now = world.clock.now();
+    let asked = first_asked(world, &plan).await;
+    let recorded = request.recorded();
+    let Plan { about, sets, points, .. } = plan;
+    let run_root = sets.first().map_or_else(PathBuf::new, |set| set.run_root.clone());
+    let new = NewSweep {
+        id,
+        owner,
+        key: key.clone(),
+        spec_digest: digest.clone(),
+        spec: recorded,
+        about,
+        sets,
+        points,
+        inputs: gathered.inputs(request, None),
+        sweep_dir: sweep_dir.clone(),
+        if_active,
+        asked,
+        now,
+    };
+    let acceptance = record(world, new, (run_root, sweep_dir)).await?;
+    point("sweep_recorded");
+    match acceptance {
+        SweepAcceptance::Recorded { warning } => {
+            world.changed();
+            world.nudge.notify_one();
+            Ok(Accepted::New { run: RunId(id.0 + 1), warning })
+        }
+        SweepAcceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),
+        SweepAcceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),
+        SweepAcceptance::Active(newest) => Ok(Accepted::Skipped(newest)),
+    }
+}
+
+/// Checks all points, files included, and works out what they come to.
+async fn plan(world: &World, spec: &SpecRequest) -> Result<(Plan, Choice, Sources), AcceptError> {
+    let invalid = |problems, sources: &Sources| AcceptError::Invalid {
+        sources: Box::new(sources.clone()),
+        problems,
+    };
+    let (Some(family), Some(about)) = (Family::read(spec), Family::about(spec)) else {
+        return Err(AcceptError::NoPoints);
+    };
+    let in_force = world.in_force();
+    let context = spec.context(in_force.site(), &world.asker);
+    let outcome = family.check(context, world.clock.now());
+    let mut problems = outcome.problems;
+    let (base, expectations) = (spec.base.clone(), outcome.expectations);
+    // The user's files may lie on a mount that hangs.
+    let look = move |_: &dyn Hands| Ok(verify(&expectations));
+    problems.extend(world.with_hands(&base, look).await.map_err(AcceptError::Files)?);
+    if !problems.is_empty() {
+        return Err(invalid(problems, &family.sources));
+    }
+    match family.plan(about, context) {
+        Ok(plan) => Ok((plan, outcome.choice, family.sources)),
+        Err(problems) => Err(invalid(problems, &family.sources)),
+    }
+}
+
+/// What a budget has to have for the points that are submitted first. Those that come after them wait for it.
+async fn first_asked(world: &World, plan: &Plan) -> Option<Asked> {
+    let first = plan.points.first()?.set;
+    let set = plan.sets.get(usize::try_from(first).ok()?)?;
+    let asked = budgets::asked(world, set, world.clock.now())?;
+    let scheduler = world.scheduler(set.compute.target.cluster())?;
+    let limits = scheduler.arrays().await.ok().flatten();
+    let most = limits.map_or(1, |limits| limits.tasks.min(limits.size));
+    let of_chunk = plan.points.iter().take(usize::try_from(most).unwrap_or(usize::MAX));
+    let count = of_chunk.filter(|point| point.set == first).count();
+    let micros = asked.amount.micros().saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
+    let what = format!("{count} points, each {}", asked.what);
+    Some(Asked { amount: Amount::of_micros(micros), what, ..asked })
+}
+
+/// Takes numbers for the sweep and its points, and makes its directory, which names them.
+async fn make_sweep_dir(
+    world: &World,
+    plan: &Plan,
+    request: &SpecRequest,
+    gathered: &Gathered,
+) -> Result<(RunId, PathBuf), AcceptError> {
+    /// Another state directory may share the run root and have had the numbers first.
+    const TRIES_MAX: u32 = 1_000;
+    let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
+    let spec = request.recorded();
+    let count = u32::try_from(plan.points.len()).unwrap_or(u32::MAX);
+    for _ in 0..TRIES_MAX {
+        let id = world.store.next_numbers(count.saturating_add(1)).await?;
+        point("numbers_taken");
+        let path = first.run_root.join(run_dir_name(id, &first.name));
+        let order = gathered.sweep_dir(plan, path.clone(), (&spec, id))?;
+        let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
+        if world.with_hands(&first.run_root, make).await.map_err(AcceptError::RunDir)? {
+            return Ok((id, path));
+        }
+    }
+    let who = first.run_root.display().to_string();
+    let why = format!("it has directories of other runs for {TRIES_MAX} numbers in a row");
+    Err(AcceptError::RunDir(Silence { who, why }))
+}
+
+/// Records the sweep. Where none comes of it, its directory goes, too.
+async fn record(
+    world: &World,
+    new: NewSweep,
+    (run_root, sweep_dir): (PathBuf, PathBuf),
+) -> Result<SweepAcceptance, StoreError> {
+    let id = new.id;
+    let acceptance = match world.store.accept_sweep(new).await {
+        Ok(recorded @ SweepAcceptance::Recorded { .. }) => return Ok(recorded),
+        // It was written, and only the answer was lost.
+        Err(error) => match world.store.sweep(id).await {
+            Ok(Some(_)) => return Ok(SweepAcceptance::Recorded { warning: None }),
+            Ok(None) => Err(error),
+            Err(_) => return Err(error),
+        },
+        other => other,
+    };
+    discard(world, id, run_root, sweep_dir).await;
+    acceptance
+}

@@ -1,0 +1,61 @@
+//! A sweep as it is shown: its definition, and how its points stand.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::sweep::About;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SweepView {
+    pub id: i64,
+    pub name: String,
+    pub owner: String,
+    pub project: Option<String>,
+    pub experiment: Option<String>,
+    pub created_at: Timestamp,
+    /// What its points come to together: `pending`, `queued`, `running`, or how it ended.
+    pub state: String,
+    pub points: u32,
+    /// How many points are in each state; those that nothing is in are left out.
+    pub states: BTreeMap<String, u32>,
+    pub sweep_dir: PathBuf,
+    pub key: Option<String>,
+    #[serde(flatten)]
+    pub about: About,
+}
+
+/// What points in these states are as a whole: the liveliest of them while one is not over; then completed only if all are.
+pub fn state(states: &BTreeMap<String, u32>) -> &'static str {
+    const ORDER: [(&str, &[&str]); 6] = [
+        ("running", &["running", "finishing", "evaluating", "stopping"]),
+        ("queued", &["queued", "submitting"]),
+        ("pending", &["pending", "preparing", "backoff"]),
+        ("failed", &["failed"]),
+        ("cancelled", &["cancelled"]),
+        ("completed", &["completed"]),
+    ];
+    let has = |words: &[&str]| words.iter().any(|word| states.get(*word).is_some_and(|n| *n > 0));
+    ORDER.iter().find(|(_, words)| has(words)).map_or("pending", |(state, _)| state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sweep_is_what_its_liveliest_point_is_and_then_what_the_worst_was() {
+        let check = |states: &[&str], expected: &str| {
+            let states = states.iter().map(|state| ((*state).to_owned(), 1)).collect();
+            assert_eq!(state(&states), expected);
+        };
+        check(&["pending", "queued", "completed"], "queued");
+        check(&["pending", "finishing", "failed"], "running");
+        check(&["backoff", "completed"], "pending");
+        check(&["completed", "cancelled"], "cancelled");
+        check(&["completed", "failed", "cancelled"], "failed");
+        check(&["completed"], "completed");
+    }
+}

@@ -1,0 +1,274 @@
+//! Sweeps: recorded with all their points at once, and submitted as arrays.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+
+use crate::domain::ids::RunId;
+use crate::domain::inputs::Inputs;
+use crate::domain::ledger::{Asked, Refusal};
+use crate::domain::request::IfActive;
+use crate::domain::resolved::Resolved;
+use crate::domain::run::{Run, WishKind};
+use crate::domain::run_files::RunFiles;
+use crate::domain::sweep::{About, Given, PlannedPoint};
+use crate::fault::point;
+use crate::store::acceptance::{Keyed, active, of_key};
+use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::runs::{json, time, to_json};
+use crate::store::writer::begin;
+use crate::store::{ledger, retention, secrets, snapshots, wishes};
+
+/// A sweep that is about to be accepted; its directory is made already.
+#[derive(Debug, Clone)]
+pub struct NewSweep {
+    /// Its points have the numbers behind its own.
+    pub id: RunId,
+    pub owner: String,
+    pub key: Option<String>,
+    pub spec_digest: String,
+    pub spec: String,
+    pub about: About,
+    pub sets: Vec<Resolved>,
+    pub points: Vec<PlannedPoint>,
+    pub inputs: Inputs,
+    pub sweep_dir: PathBuf,
+    pub if_active: IfActive,
+    /// What its project's budget has to have for the points that are submitted first.
+    pub asked: Option<Asked>,
+    pub now: Timestamp,
+}
+
+/// A recorded sweep.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SweepRow {
+    pub id: RunId,
+    pub name: String,
+    pub owner: String,
+    pub project: Option<String>,
+    pub experiment: Option<String>,
+    pub created_at: Timestamp,
+    pub sweep_dir: PathBuf,
+    pub points: u32,
+    pub about: About,
+    pub key: Option<String>,
+}
+
+/// What became of a new sweep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SweepAcceptance {
+    /// With what its owner is told about its project's budget.
+    Recorded {
+        warning: Option<String>,
+    },
+    OverBudget(String),
+    KeyTaken(Keyed),
+    /// The newest active run of the name, instead of a new one.
+    Active(RunId),
+}
+
+const WHAT: &str = "record a sweep";
+
+impl Store {
+    /// Takes numbers that follow each other, and gives the first.
+    pub async fn next_numbers(&self, count: u32) -> Result<RunId, StoreError> {
+        self.call_unsynced(move |connection| {
+            let tx = begin(connection)?;
+            let mut first = None;
+            for _ in 0..count {
+                change(&tx, "take a number", "INSERT INTO number DEFAULT VALUES", [])?;
+                first.get_or_insert(tx.last_insert_rowid());
+            }
+            tx.commit().during("take a number")?;
+            Ok(RunId(first.unwrap_or_default()))
+        })
+        .await
+    }
+
+    /// Records an accepted sweep, unless its key, an active run of its name or a budget has the last word.
+    pub async fn accept_sweep(&self, new: NewSweep) -> Result<SweepAcceptance, StoreError> {
+        let books = self.books.clone();
+        self.call(move |connection| {
+            let tx = begin(connection)?;
+            if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
+                return Ok(SweepAcceptance::KeyTaken(keyed));
+            }
+            let name = new.sets.first().map_or("", |set| &set.name);
+            let active = active(&tx, &new.owner, name)?;
+            if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
+                return Ok(SweepAcceptance::Active(newest.run));
+            }
+            let others = match new.if_active {
+                IfActive::Queue | IfActive::Replace => active.as_slice(),
+                IfActive::Submit | IfActive::Skip => &[],
+            };
+            let runs: Vec<RunId> = others.iter().map(|other| other.run).collect();
+            let warning = match &new.asked {
+                Some(asked) => match ledger::let_in(&tx, &books, asked, &runs)? {
+                    Ok(warning) => warning,
+                    Err(Refusal::Short(why)) => return Ok(SweepAcceptance::OverBudget(why)),
+                    Err(Refusal::Wrong(why)) => Some(why),
+                },
+                None => None,
+            };
+            insert_sweep(&tx, &new)?;
+            for other in others {
+                let sql = "INSERT OR IGNORE INTO sweep_waits_for (sweep, other) VALUES (?1, ?2)";
+                change(&tx, WHAT, sql, [new.id.0, other.number().0])?;
+                if new.if_active == IfActive::Replace {
+                    wishes::insert(&tx, other.run, WishKind::Cancel, &new.owner, new.now)?;
+                }
+            }
+            point("sweep_written");
+            tx.commit().during(WHAT)?;
+            Ok(SweepAcceptance::Recorded { warning })
+        })
+        .await
+    }
+
+    pub async fn sweep(&self, id: RunId) -> Result<Option<SweepRow>, StoreError> {
+        self.call(move |connection| {
+            let sql = format!("SELECT {SWEEP_COLUMNS} FROM sweep WHERE id = ?1");
+            let found = connection.query_row(&sql, [id.0], sweep_row).optional();
+            found.during("find a sweep")
+        })
+        .await
+    }
+
+    /// The run that a point is.
+    pub async fn point(&self, sweep: RunId, point: u32) -> Result<Option<RunId>, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT id FROM run WHERE sweep = ?1 AND point = ?2";
+            let found = connection.query_row(sql, params![sweep.0, point], |row| row.get(0));
+            Ok(found.optional().during("find a point")?.map(RunId))
+        })
+        .await
+    }
+
+    /// The sweeps that wait for others of their name which are not over yet.
+    pub async fn waiting_sweeps(&self) -> Result<Vec<(RunId, RunId)>, StoreError> {
+        self.call(|connection| {
+            let sql = "SELECT sweep, other FROM sweep_waits_for WHERE EXISTS (SELECT 1 FROM run WHERE \
+                       (run.id = other OR run.sweep = other) AND state NOT IN ('completed', 'failed', 'cancelled')) \
+                       AND EXISTS (SELECT 1 FROM run AS own WHERE own.sweep = sweep_waits_for.sweep AND own.state = 'pending') \
+                       ORDER BY sweep, other";
+            let mut statement = connection.prepare_cached(sql).during("list waiting sweeps")?;
+            let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), RunId(row.get(1)?))));
+            rows.and_then(Iterator::collect).during("list waiting sweeps")
+        })
+        .await
+    }
+}
+
+pub(super) const SWEEP_COLUMNS: &str =
+    "id, name, owner, project, experiment, created_at, sweep_dir, points, about, key";
+
+pub(super) fn sweep_row(row: &Row<'_>) -> rusqlite::Result<SweepRow> {
+    Ok(SweepRow {
+        id: RunId(row.get(0)?),
+        name: row.get(1)?,
+        owner: row.get(2)?,
+        project: row.get(3)?,
+        experiment: row.get(4)?,
+        created_at: time(row.get(5)?),
+        sweep_dir: PathBuf::from(row.get::<_, String>(6)?),
+        points: row.get(7)?,
+        about: json(row, 8)?,
+        key: row.get(9)?,
+    })
+}
+
+fn insert_sweep(tx: &Transaction<'_>, new: &NewSweep) -> Result<(), StoreError> {
+    let Some(first) = new.sets.first() else { return Ok(()) };
+    let at = new.now.as_millisecond();
+    change(
+        tx,
+        WHAT,
+        "INSERT INTO sweep (id, name, owner, project, experiment, created_at, sweep_dir, key, spec_digest, spec, inputs, \
+         points, about) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        params![
+            new.id.0,
+            first.name,
+            new.owner,
+            first.project,
+            first.experiment,
+            at,
+            new.sweep_dir.display().to_string(),
+            new.key,
+            new.spec_digest,
+            new.spec,
+            to_json(&new.inputs, "the inputs of a sweep")?,
+            i64::try_from(new.points.len()).unwrap_or(i64::MAX),
+            to_json(&new.about, "a sweep")?,
+        ],
+    )?;
+    for (idx, set) in new.sets.iter().enumerate() {
+        let resolved = to_json(set, "a resolved spec")?;
+        let sql = "INSERT INTO sweep_set (sweep, idx, resolved) VALUES (?1, ?2, ?3)";
+        let idx = i64::try_from(idx).unwrap_or(i64::MAX);
+        change(tx, WHAT, sql, params![new.id.0, idx, resolved])?;
+    }
+    for (number, planned) in (0_u32..).zip(&new.points) {
+        insert_point(tx, new, (number, planned))?;
+    }
+    for snapshot in &new.inputs.datasets {
+        snapshots::insert(tx, None, snapshot)?;
+    }
+    Ok(())
+}
+
+fn insert_point(
+    tx: &Transaction<'_>,
+    new: &NewSweep,
+    (number, planned): (u32, &PlannedPoint),
+) -> Result<(), StoreError> {
+    let id = RunId(new.id.0 + 1 + i64::from(number));
+    let Some(set) = usize::try_from(planned.set).ok().and_then(|set| new.sets.get(set)) else {
+        return Ok(());
+    };
+    let run = match &set.environment.requirements {
+        Some(_) => Run::to_prepare(id),
+        None => Run::accepted(id),
+    };
+    let (_, message) = run.state.reason_and_message();
+    let sql = "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, spec_digest, machine, \
+               resolved, spec, inputs, sweep, point, set_idx, given) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, '', '', '', ?11, ?12, ?13, ?14)";
+    change(
+        tx,
+        WHAT,
+        sql,
+        params![
+            id.0,
+            set.name,
+            new.owner,
+            set.project,
+            run.state.as_str(),
+            message,
+            new.now.as_millisecond(),
+            RunFiles::point_dir(&new.sweep_dir, number).display().to_string(),
+            new.spec_digest,
+            to_json(&run, "a new run")?,
+            new.id.0,
+            number,
+            planned.set,
+            to_json(&planned.given, "what a point is given")?,
+        ],
+    )?;
+    if set.environment.secrets.is_some() {
+        secrets::insert(tx, id)?;
+    }
+    if set.retention().is_some() {
+        retention::insert(tx, id)?;
+    }
+    Ok(())
+}
+
+/// What a point is given; none for a run that is none.
+pub(super) fn given(connection: &Connection, run: RunId) -> Result<Option<Given>, StoreError> {
+    const READ: &str = "read what a point is given";
+    let sql = "SELECT given FROM run WHERE id = ?1 AND given IS NOT NULL";
+    let mut statement = connection.prepare_cached(sql).during(READ)?;
+    statement.query_row([run.0], |row| json(row, 0)).optional().during(READ)
+}
