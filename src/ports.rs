@@ -12,8 +12,7 @@ mod program;
 
 pub use orders::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, ContentOrder, CopiedUpTo, DataOrder, Doomed,
-    HandOut, InboxItem, NewRunDir, SECRETS_FILE, StoredItem, Stretch, SweepFiles, TakenCode,
-    Weight,
+    HandOut, InboxItem, NewRunDir, StoredItem, Stretch, SweepFiles, TakenCode, Weight,
 };
 pub use program::{Output, Program, ProgramError};
 

@@ -93,11 +93,7 @@ impl Gates {
     }
 
     /// Those of alike points that may be submitted, in their order, and why the first of the others may not.
-    pub(super) fn pass<'a>(
-        &mut self,
-        world: &World,
-        rows: &[&'a Arc<RunRow>],
-    ) -> Passed<'a> {
+    pub(super) fn pass<'a>(&mut self, world: &World, rows: &[&'a Arc<RunRow>]) -> Passed<'a> {
         let Some(first) = rows.first() else { return (Vec::new(), None) };
         let demand = Demand::of(&first.owner, &first.resolved);
         let asked = budgets::asked(world, &first.resolved, world.clock.now());

@@ -12,6 +12,7 @@ use crate::domain::environment::{
 };
 use crate::domain::ids::RunId;
 use crate::domain::run::{Attempt, Decision};
+use crate::domain::run_files::RunFiles;
 use crate::ports::Hands;
 use crate::store::RunRow;
 
@@ -70,7 +71,7 @@ async fn collect(world: &World, row: &RunRow, attempt: &Attempt, is_last: bool) 
     if progress.attempt >= n {
         return;
     }
-    let file = row.run_dir.join("environment").join(format!("{n}.txt"));
+    let file = RunFiles::of(&row.run_dir).environment_record(n);
     let read = world
         .with_hands(&row.resolved.run_root, move |hands| hands.read(&file, 0, RECORD_BYTES_MAX))
         .await;
@@ -116,7 +117,7 @@ async fn read_nodes(
     known: Vec<NodeRecord>,
     is_last: bool,
 ) -> Vec<NodeRecord> {
-    let folder = row.run_dir.join("environment").join(format!("{n}.nodes"));
+    let folder = RunFiles::of(&row.run_dir).environment_nodes(n);
     let mut nodes = known.clone();
     let read = move |hands: &dyn Hands| {
         for node in 1 + nodes.len() as u64..count {

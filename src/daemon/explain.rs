@@ -8,6 +8,7 @@ use crate::daemon::views::{list_views, run_view};
 use crate::daemon::world::World;
 use crate::domain::diagnosis::{Case, Explanation, Labels, Log, Source, Tail, explain};
 use crate::domain::ids::RunId;
+use crate::domain::run_files::RunFiles;
 use crate::domain::view::RunView;
 use crate::ports::Hands;
 use crate::store::{Filter, StoreError};
@@ -96,19 +97,21 @@ pub fn log_file(
     source: LogSource,
     rank: Option<u32>,
 ) -> Option<PathBuf> {
+    let files = RunFiles::of(&view.run_dir);
     if source == LogSource::Build {
-        return Some(view.run_dir.join("logs/build.out"));
+        return Some(files.build_log());
     }
     let attempts = view.attempts.as_ref()?;
     let attempt = match attempt {
         Some(n) => attempts.iter().find(|candidate| candidate.attempt == n)?,
         None => attempts.last()?,
     };
-    let name = match (source, rank) {
-        (LogSource::Training, Some(rank)) => format!("{}.rank{rank}.out", attempt.attempt),
-        (LogSource::Training, None) => format!("{}.out", attempt.attempt),
-        (LogSource::Scheduler, _) => format!("{}-{}.out", view.target, attempt.job_id),
-        (LogSource::Build, _) => return None,
-    };
-    Some(view.run_dir.join("logs").join(name))
+    match (source, rank) {
+        (LogSource::Training, Some(rank)) => Some(files.rank_log(attempt.attempt, rank)),
+        (LogSource::Training, None) => Some(files.training_log(attempt.attempt)),
+        (LogSource::Scheduler, _) => {
+            Some(files.scheduler_log(&view.target, attempt.job_id, attempt.array_task_id))
+        }
+        (LogSource::Build, _) => None,
+    }
 }

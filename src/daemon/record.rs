@@ -6,6 +6,7 @@ use crate::api::{RECORD_FORMAT, RunRecord};
 use crate::daemon::views::run_view;
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
+use crate::domain::run_files::RunFiles;
 use crate::ports::Hands;
 use crate::store::StoreError;
 
@@ -19,7 +20,7 @@ pub async fn run_record(world: &World, id: RunId) -> Result<Option<RunRecord>, S
         return Ok(None);
     };
     let row = whole.row;
-    let file = row.run_dir.join("job.sh");
+    let file = RunFiles::of(&row.run_dir).script(row.point.map_or(0, |point| point.set));
     let read = move |hands: &dyn Hands| hands.read(&file, 0, SCRIPT_BYTES_MAX);
     // A run directory may be gone: the record is complete without it, and the script can be made again.
     let script = world.with_hands(&row.resolved.run_root, read).await.ok();

@@ -8,7 +8,8 @@ use tracing::{debug, warn};
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
-use crate::ports::{SECRETS_FILE, Silence};
+use crate::domain::run_files::SECRETS_FILE;
+use crate::ports::Silence;
 use crate::store::StoreError;
 
 /// Directories that are cleared in one pass.

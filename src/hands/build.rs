@@ -6,6 +6,7 @@ use std::path::Path;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::domain::requirements::file_name;
+use crate::domain::run_files::RunFiles;
 use crate::files::durable;
 use crate::ports::{BuildFiles, HandOut};
 
@@ -39,12 +40,12 @@ pub(super) fn hand_out(order: &HandOut) -> io::Result<()> {
     let has_log = order.log.try_exists()?;
     let mut said = Vec::new();
     for run_dir in &order.run_dirs {
+        let files = RunFiles::of(run_dir);
         if let Some(venv) = &venv {
-            let directory = run_dir.join("environment");
-            durable::create_dir_all(&directory, order.mode)?;
-            link(venv, &directory.join("venv"))?;
+            durable::create_dir_all(&files.environment(), order.mode)?;
+            link(venv, &files.built_environment())?;
         }
-        let log = run_dir.join("logs/build.out");
+        let log = files.build_log();
         if has_log && !log.try_exists()? {
             if said.is_empty() {
                 let words =

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::domain::ids::{JobKey, Token};
 use crate::domain::run::Revocation;
+use crate::domain::run_files::RunFiles;
 use crate::files::durable;
 
 /// What the daemon takes a claim with. No job key can be written like that.
@@ -12,8 +13,13 @@ const REVOKED: &str = "revoked";
 
 /// Takes a submission's claim with `revoked`, or finds who has it.
 pub(super) fn revoke(run_dir: &Path, token: &Token) -> io::Result<Revocation> {
-    let claims = run_dir.join("claims");
-    let claim = claims.join(token.as_str());
+    let files = RunFiles::of(run_dir);
+    let (claims, claim) = (files.claims(), files.claim(token));
+    if files.point().is_some() {
+        // Its script makes it, which has not started.
+        fs_err::create_dir_all(&claims)?;
+        durable::sync(files.shared())?;
+    }
     let made = fs_err::os::unix::fs::symlink(REVOKED, &claim);
     // A network file system may tell the one who made the link that it existed, so only its content counts.
     let content = match (fs_err::read_link(&claim), made) {
@@ -31,7 +37,7 @@ pub(super) fn revoke(run_dir: &Path, token: &Token) -> io::Result<Revocation> {
 
 /// The job that has a submission's claim; `None` when none has it, or it is revoked.
 pub(super) fn owner(run_dir: &Path, token: &Token) -> io::Result<Option<JobKey>> {
-    let claim = run_dir.join("claims").join(token.as_str());
+    let claim = RunFiles::of(run_dir).claim(token);
     match fs_err::read_link(&claim) {
         Ok(content) => read(&claim, &content),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -84,6 +90,18 @@ mod tests {
         {
             assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         }
+
+        let point = RunFiles::point_dir(run_dir.path(), 3);
+        let element = Token::from_bits(6).element(0);
+        assert_eq!(owner(&point, &element).unwrap(), None);
+        for _ in 0..2 {
+            assert_eq!(
+                revoke(&point, &element).unwrap(),
+                Revocation::Won,
+                "before it has a directory"
+            );
+        }
+        assert_eq!(fs_err::read_link(point.join(element.as_str())).unwrap(), Path::new(REVOKED));
 
         let file = Token::from_bits(4);
         fs_err::write(claims.join(file.as_str()), "revoked").unwrap();

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use crate::domain::ids::Token;
 use crate::domain::inbox::{EVENT_BYTES_MAX, ScriptEvent};
+use crate::domain::run_files::RunFiles;
 use crate::hands::regular::{self, Opened};
 use crate::ports::InboxItem;
 
@@ -104,7 +105,7 @@ pub(super) fn remove(files: &[PathBuf]) -> io::Result<()> {
 
 /// The exit marker of an attempt; none also when something else has its name.
 pub(super) fn exit_marker(run_dir: &Path, attempt: u32) -> io::Result<Option<ScriptEvent>> {
-    let file = run_dir.join("exits").join(format!("{attempt}.json"));
+    let file = RunFiles::of(run_dir).exit_marker(attempt);
     match content(&file)? {
         Content::Event(event) => Ok(Some(event)),
         Content::Rubbish | Content::Missing => Ok(None),

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
 
+use crate::domain::run_files::RunFiles;
 use crate::files::{durable, read_secrets};
-use crate::ports::SECRETS_FILE;
 
 /// Puts the secrets of a user's file into a run directory, durably. It has no other name meanwhile, under which it could
 /// be left behind; a script that finds half of it cannot have been submitted yet.
@@ -15,7 +15,8 @@ pub(super) fn take(source: &Path, run_dir: &Path) -> io::Result<()> {
         let why = format!("the secrets in {} cannot be taken: {fault}", source.display());
         io::Error::new(io::ErrorKind::InvalidData, why)
     })?;
-    let path = run_dir.join(SECRETS_FILE);
+    let files = RunFiles::of(run_dir);
+    let path = files.secrets();
     match fs_err::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -24,7 +25,7 @@ pub(super) fn take(source: &Path, run_dir: &Path) -> io::Result<()> {
         fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     file.write_all(secrets.plain_lines().as_bytes())?;
     file.sync_all()?;
-    durable::sync(run_dir)
+    durable::sync(files.shared())
 }
 
 #[cfg(test)]
@@ -46,7 +47,7 @@ mod tests {
             fs_err::write(&source, text).unwrap();
             set_mode(&source, 0o400);
             take(&source, &run_dir).unwrap();
-            let taken = run_dir.join(SECRETS_FILE);
+            let taken = RunFiles::of(&run_dir).secrets();
             assert_eq!(fs_err::read_to_string(&taken).unwrap(), lines);
             assert_eq!(taken.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
             set_mode(&source, 0o600);

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::{SubmissionId, Token};
+use crate::domain::run_files::RunFiles;
 use crate::domain::units::Seconds;
 
 /// `order.json`: written once by the scheduler, before the supervisor is launched.
@@ -27,10 +28,12 @@ pub struct Order {
 
 impl Order {
     pub(super) fn script(&self) -> PathBuf {
-        self.run_dir.join("job.sh")
+        RunFiles::of(&self.run_dir).script(0)
     }
 
     pub(super) fn log(&self) -> PathBuf {
-        self.run_dir.join("logs").join(format!("local-{}.out", self.submission))
+        // Submissions are numbered from 1.
+        let job = u64::try_from(self.submission.0).unwrap_or_default();
+        RunFiles::of(&self.run_dir).scheduler_log("local", job, None)
     }
 }

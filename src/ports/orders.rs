@@ -32,9 +32,6 @@ pub struct NewRunDir {
     pub secrets: Option<PathBuf>,
 }
 
-/// The secrets in a run directory. It is there until the run is over.
-pub const SECRETS_FILE: &str = "secrets.env";
-
 /// What the directory of a sweep has beside that of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SweepFiles {

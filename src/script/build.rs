@@ -5,6 +5,7 @@ use askama::Template;
 use crate::domain::requirements::{BUILD_SECONDS_MAX, CapturedRequirements, digest};
 use crate::domain::resolved::Resolved;
 use crate::script::directive::Directive;
+use crate::script::points::Files;
 use crate::script::render::{Octal, site_code};
 use crate::script::shell::{ShellText, ShellWord, SiteCode, VariableName};
 
@@ -28,6 +29,8 @@ struct Build<'a> {
     conda_root: Option<ShellWord<'a>>,
     venv: Option<ShellWord<'a>>,
     is_built: bool,
+    is_sweep: bool,
+    files: Files,
     has_secrets: bool,
     variables: Vec<(VariableName<'a>, ShellText<'a>)>,
     pip_args: Vec<ShellWord<'a>>,
@@ -55,6 +58,8 @@ pub fn render_build(resolved: &Resolved, captured: &CapturedRequirements) -> Str
         conda_root: None,
         venv: None,
         is_built: false,
+        is_sweep: false,
+        files: Files::of(false),
         has_secrets: false,
         variables: Vec::new(),
         pip_args: words_of(pip_args),

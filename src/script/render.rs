@@ -3,6 +3,7 @@
 //! The templates escape nothing, so the fields of `Job` hold only what is safe by its type: the types of
 //! [`crate::script::shell`] and [`crate::script::directive`], numbers, and words of our own.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -11,13 +12,15 @@ use askama::Template;
 
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
-use crate::domain::resolved::{self, Gpus, Program, Resolved, Target};
-use crate::domain::site::{ContainerRuntime, Mode};
+use crate::domain::resolved::{self, Program, Resolved, Target};
+use crate::domain::site::Mode;
 use crate::domain::spec::{Launcher, Stage, WarnSignal, WorkStyle};
 use crate::domain::tree::FILES_TIME;
 use crate::domain::word::Word;
+use crate::script::container::{Container, is_pyxis};
 use crate::script::directive::Directive;
 use crate::script::launch::Launch;
+use crate::script::points::Files;
 use crate::script::ports::Ports;
 use crate::script::requeue::Requeue;
 use crate::script::resume::Resume;
@@ -41,14 +44,23 @@ pub const LAUNCH_FAILED_EXIT: u8 = 95;
 /// How long the script may look at one dataset to see whether it is as it was: the nodes wait meanwhile.
 const DATA_CHECK_SECONDS: u32 = 180;
 
-/// The whole job script.
-///
+/// The whole job script of a run.
+pub fn render(resolved: &Resolved) -> String {
+    render_for(resolved, None)
+}
+
+/// The job script of the points of a sweep that agree in everything but their arguments and these variables, which the
+/// sweep's table has ([`crate::script::points::line`]). `resolved` is that of any of them.
+pub fn render_points(resolved: &Resolved, varying: &BTreeSet<String>) -> String {
+    render_for(resolved, Some(varying))
+}
+
 /// # Panics
 /// Never: it is written to memory by types whose Display does not fail.
-pub fn render(resolved: &Resolved) -> String {
+fn render_for(resolved: &Resolved, varying: Option<&BTreeSet<String>>) -> String {
     let run_root = resolved.run_root.to_string_lossy();
     let code_path = resolved.code.path.to_string_lossy();
-    let job = Job::new(resolved, &run_root, &code_path);
+    let job = Job::new(resolved, &run_root, &code_path, varying);
     let mut script = job.render().expect("writing to a string cannot fail");
     script.push('\n');
     script
@@ -72,6 +84,9 @@ struct Job<'a> {
     launcher: &'static str,
     umask: Octal,
     run_root: ShellWord<'a>,
+    /// Whether it is for the points of a sweep.
+    is_sweep: bool,
+    files: Files,
     code: Code<'a>,
     prologue: Vec<SiteCode<'a>>,
     epilogue: Vec<SiteCode<'a>>,
@@ -133,7 +148,12 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(resolved: &'a Resolved, run_root: &'a str, code_path: &'a str) -> Self {
+    fn new(
+        resolved: &'a Resolved,
+        run_root: &'a str,
+        code_path: &'a str,
+        varying: Option<&BTreeSet<String>>,
+    ) -> Self {
         let Resolved { code, environment, compute, distributed, script, .. } = resolved;
         let pyxis = environment.container.as_ref().is_some_and(is_pyxis);
         // Only srun starts such a container: one task of it stands for the program alone.
@@ -155,12 +175,9 @@ impl<'a> Job<'a> {
             launcher: distributed.launcher.as_str(),
             umask: Octal(script.umask),
             run_root: ShellWord(run_root),
-            code: Code {
-                path: ShellWord(code_path),
-                is_directory: code.kind == SourceKind::Directory,
-                is_copied: code.work == WorkStyle::Copy,
-                time: FILES_TIME,
-            },
+            is_sweep: varying.is_some(),
+            files: Files::of(varying.is_some()),
+            code: Code::of(code, code_path),
             prologue: site_code(&script.prologue),
             epilogue: site_code(&script.epilogue),
             modules: words(&environment.modules),
@@ -170,7 +187,7 @@ impl<'a> Job<'a> {
             container: environment.container.as_ref().map(|it| Container::new(it, resolved)),
             has_secrets: environment.secrets.is_some(),
             is_built: environment.requirements.is_some(),
-            variables: variables(&environment.variables),
+            variables: variables(&environment.variables, varying),
             datasets: resolved.datasets.iter().map(Data::of).collect(),
             stages: resolved.datasets.iter().any(|dataset| dataset.stage == Stage::Local),
             data_check_seconds: DATA_CHECK_SECONDS,
@@ -182,7 +199,7 @@ impl<'a> Job<'a> {
             no_python: launch.no_python(),
             python: python(&code.program),
             program: program(&code.program),
-            args: code.args.iter().map(ShellText).collect(),
+            args: args(code, varying),
             checkpoint_directory: RunPath(&resolved.checkpoint_directory),
             checkpoint_every_steps: resolved.checkpoint.as_ref().and_then(|it| it.every_steps),
             resume: resolved.checkpoint.as_ref().and_then(Resume::of),
@@ -208,8 +225,19 @@ impl<'a> Job<'a> {
     }
 }
 
-fn variables(variables: &[(String, Word)]) -> Vec<(VariableName<'_>, ShellText<'_>)> {
-    variables.iter().map(|(name, value)| (VariableName(name), ShellText(value))).collect()
+/// Those that are the same for all whom the script is for.
+fn variables<'a>(
+    variables: &'a [(String, Word)],
+    varying: Option<&BTreeSet<String>>,
+) -> Vec<(VariableName<'a>, ShellText<'a>)> {
+    let is_fixed = |name: &String| varying.is_none_or(|varying| !varying.contains(name));
+    let fixed = variables.iter().filter(|(name, _)| is_fixed(name));
+    fixed.map(|(name, value)| (VariableName(name), ShellText(value))).collect()
+}
+
+/// A point has all of its own.
+fn args<'a>(code: &'a resolved::Code, varying: Option<&BTreeSet<String>>) -> Vec<ShellText<'a>> {
+    if varying.is_some() { Vec::new() } else { code.args.iter().map(ShellText).collect() }
 }
 
 /// A dataset as the script has it.
@@ -245,47 +273,15 @@ struct Code<'a> {
     time: u64,
 }
 
-/// The container that the training runs in.
-struct Container<'a> {
-    runtime: &'static str,
-    is_pyxis: bool,
-    is_charliecloud: bool,
-    /// Whether the image is a path, and not an address.
-    is_path: bool,
-    image: ShellWord<'a>,
-    args: Vec<ShellWord<'a>>,
-    /// As they are, and with both sides.
-    binds: Vec<ShellWord<'a>>,
-    gpu_flag: Option<&'static str>,
-}
-
-impl<'a> Container<'a> {
-    fn new(container: &'a resolved::Container, resolved: &Resolved) -> Self {
-        let gpu_flag = match container.gpus {
-            _ if resolved.compute.gpus_per_node == 0 => None,
-            Gpus::Nvidia => Some("--nv"),
-            Gpus::Amd => Some("--rocm"),
-        };
+impl<'a> Code<'a> {
+    fn of(code: &resolved::Code, path: &'a str) -> Self {
         Self {
-            runtime: match container.runtime {
-                ContainerRuntime::Charliecloud => "ch-run",
-                ContainerRuntime::Apptainer
-                | ContainerRuntime::Singularity
-                | ContainerRuntime::Pyxis => container.runtime.as_str(),
-            },
-            is_pyxis: is_pyxis(container),
-            is_charliecloud: container.runtime == ContainerRuntime::Charliecloud,
-            is_path: !container.image.contains("://"),
-            image: ShellWord(&container.image),
-            args: container.args.iter().map(|text| ShellWord(text)).collect(),
-            binds: container.binds.iter().map(|text| ShellWord(text)).collect(),
-            gpu_flag,
+            path: ShellWord(path),
+            is_directory: code.kind == SourceKind::Directory,
+            is_copied: code.work == WorkStyle::Copy,
+            time: FILES_TIME,
         }
     }
-}
-
-fn is_pyxis(container: &resolved::Container) -> bool {
-    container.runtime == ContainerRuntime::Pyxis
 }
 
 /// The site's pieces that say something.

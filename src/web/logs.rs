@@ -14,6 +14,7 @@ use crate::api::{ErrorCode, LogSource};
 use crate::daemon::{log_file, run_view};
 use crate::domain::ids::RunId;
 use crate::domain::rank_log::{NoRankLog, RankLines, RankLog};
+use crate::domain::run_files::RunFiles;
 use crate::domain::view::RunView;
 use crate::web::App;
 use crate::web::error::ApiError;
@@ -57,6 +58,7 @@ pub(super) async fn logs(
         None if query.follow && !view.is_final() && query.attempt.is_none() => None,
         None => return Err(no_log(&view, query.attempt)),
     };
+    let file = there_now(&app, &view, &query, file).await?;
     let is_filtered = only.is_some();
     let mut reader = LogReader {
         app,
@@ -83,6 +85,26 @@ pub(super) async fn logs(
         Some((Ok::<Bytes, std::convert::Infallible>(bytes), reader))
     }));
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+}
+
+/// What the scheduler said of a point is put behind what its training printed, and its own file is gone, when it has ended.
+async fn there_now(
+    app: &App,
+    view: &RunView,
+    query: &LogsQuery,
+    file: Option<PathBuf>,
+) -> Result<Option<PathBuf>, ApiError> {
+    let mut attempts = view.attempts.iter().flatten();
+    let attempt = attempts.rfind(|attempt| query.attempt.is_none_or(|n| n == attempt.attempt));
+    let has_moved = query.source == Some(LogSource::Scheduler)
+        && RunFiles::of(&view.run_dir).point().is_some()
+        && attempt.is_some_and(|attempt| attempt.ended_at.is_some());
+    let Some(said) = file.clone().filter(|_| has_moved) else { return Ok(file) };
+    let length = app.world.with_hands(&view.run_dir, move |hands| hands.length(&said)).await;
+    match length.map_err(|silence| unavailable(&silence))? {
+        0 => Ok(log_file(view, query.attempt, LogSource::Training, None)),
+        _ => Ok(file),
+    }
 }
 
 async fn rank_log(app: &App, run: RunId, rank: u32) -> Result<RankLog, ApiError> {

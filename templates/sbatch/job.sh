@@ -5,8 +5,14 @@
 #
 # {{ name_comment }}: a training run, rendered by Trainyard. This file needs nothing of Trainyard where it runs.
 #
+{%- if is_sweep %}
+# It is the same for many points of a sweep. Which one it works for it reads from the job's name, which Trainyard sets to
+# SWEEP@OFFSET.ATTEMPT.TOKEN, and from the job's place in its array, which counts from OFFSET. What that point is given
+# stands in the sweep's table, {{ files.points }}.
+{%- else %}
 # It is the same for every run of its spec: which run it works for it reads from the job's name, which Trainyard sets to
 # RUN.ATTEMPT.TOKEN. Submitted by hand, without that name, it trains in a directory of its own under by-hand/.
+{%- endif %}
 #
 # The last line starts everything, so that half of this file does nothing. Names that begin with ty_ are the script's
 # own: they meet neither what the site's code sets nor what the training is given.
@@ -19,6 +25,10 @@
 {% include "sbatch/parts/events.sh" %}
 
 {% include "sbatch/parts/identity.sh" %}
+{%- if is_sweep %}
+
+{% include "sbatch/parts/point.sh" %}
+{%- endif %}
 {%- if let Some(resume) = resume %}
 
 {% include "sbatch/parts/resume.sh" %}
@@ -104,13 +114,21 @@ main() {
   ty_begin
   ty_settle
   ty_identify
+{%- if is_sweep %}
+  ty_claim
+  ty_end_as_before
+{%- else %}
   if [[ -n $ty_token ]]; then
     ty_claim
     ty_end_as_before
   fi
+{%- endif %}
   ty_emit started
 {%- if requeue.is_some() %}
   ty_check_restart
+{%- endif %}
+{%- if is_sweep %}
+  ty_read_point
 {%- endif %}
   ty_directories
 {%- if resume.is_some() %}

@@ -11,6 +11,7 @@ pub(crate) mod launchers;
 mod layouts;
 mod local;
 mod looks;
+mod points;
 mod probe;
 mod quoting;
 mod ranks;

@@ -25,6 +25,7 @@ use crate::domain::ids::RunId;
 use crate::domain::requirements::{CapturedRequirements, environment_name};
 use crate::domain::resolved::{BuildOn, Resolved};
 use crate::domain::run::{Preparation, State};
+use crate::domain::run_files::RunFiles;
 use crate::ports::{BuildFiles, HandOut, Hands, Silence};
 use crate::script::render_build;
 use crate::store::{BuildJob, LiveRuns, RunRow, StoreError};
@@ -253,11 +254,11 @@ struct Order {
 }
 
 fn directory(run_dir: &Path) -> PathBuf {
-    run_dir.join("environment/build")
+    RunFiles::of(run_dir).environment().join("build")
 }
 
 fn log(run_dir: &Path) -> PathBuf {
-    run_dir.join("logs/build.out")
+    RunFiles::of(run_dir).build_log()
 }
 
 impl Order {

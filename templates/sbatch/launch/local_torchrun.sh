@@ -9,7 +9,7 @@ ty_launch() {
     --rdzv-endpoint="$MASTER_ADDR:$MASTER_PORT"
   )
   export NODE_RANK=0
-  export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.0.json
+  export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR{{ files.logs }}/$TRAINYARD_ATTEMPT.error.0.json
   ty_start {% if container.is_some() %}"${ty_inside[@]}" {% endif %}torchrun "${ty_torchrun[@]}" "${ty_command[@]}"
 }
 

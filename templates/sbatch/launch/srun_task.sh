@@ -55,7 +55,7 @@
     export TMPDIR=$TRAINYARD_LOCAL_SCRATCH
 {%- if has_secrets %}
     # Read on each node, so that they travel with nothing. A line is NAME=VALUE as it is, and nothing in it is code.
-    ty_secrets=$TRAINYARD_RUN_DIR/secrets.env
+    ty_secrets={{ files.shared_in_task }}/secrets.env
     if [[ $TRAINYARD_RUN_ID == 0 ]]; then
       ty_secrets=/dev/null
     elif ! { : <"$ty_secrets"; } 2>/dev/null; then

@@ -4,7 +4,7 @@ ty_launch() {
   ty_task=$(ty_tasks_know)'
 {% include "sbatch/launch/srun_task.sh" %}
     export NODE_RANK=$SLURM_NODEID
-    export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
+    export TORCHELASTIC_ERROR_FILE=$TRAINYARD_RUN_DIR{{ files.logs }}/$TRAINYARD_ATTEMPT.error.$SLURM_NODEID.json
 {%- include "sbatch/launch/srun_task_end.sh" %}
 {% include "sbatch/launch/srun_options.sh" %}
   local ty_torchrun=(

@@ -4,9 +4,9 @@
 ty_find_code() {
   local ty_link
   ty_tree=''
-  [[ -L $ty_run_dir/code ]] || return 0 # submitted by hand
-  ty_link=$(readlink -- "$ty_run_dir/code")
-  ty_store=$ty_run_dir/${ty_link%/*}
+  [[ -L {{ files.shared }}/code ]] || return 0 # submitted by hand
+  ty_link=$(readlink -- "{{ files.shared }}/code")
+  ty_store={{ files.shared }}/${ty_link%/*}
   ty_tree=$ty_store/${ty_link##*/}
 }
 
@@ -65,6 +65,7 @@ ty_remove_tree() {
   rm -rf -- "$@"
 } 2>/dev/null
 
+{% if !is_sweep -%}
 # `work/` is made once, whole or not at all, and is there for all attempts.
 ty_make_work() {
   local ty_new=$ty_run_dir/.work-$ty_host-$$
@@ -87,4 +88,44 @@ ty_fill_work() (
   mkdir -- "$1" && cd -- "$1" &&
     find ../code/ -mindepth 1 -maxdepth 1 -print0 | xargs -0 -r ln -s -t . --
 )
+{%- endif %}
+{%- else -%}
+# `work/` is there as long as a point trains. What its training wrote there stays for the next attempt; the rest is put
+# there again.
+ty_make_work() {
+  local ty_is_new=''
+  [[ -d $ty_run_dir/work ]] || ty_is_new=1
+  mkdir -p -- "$ty_run_dir/work" && ty_fill_work || [[ -z $ty_is_new ]] ||
+    ty_fail "the captured code cannot be put into $ty_run_dir/work on $ty_host"
+}
+
+{% if code.is_copied -%}
+# Nothing is older than what was captured.
+ty_fill_work() {
+  cp -RP --update --preserve=timestamps -- "$ty_tree/." "$ty_run_dir/work/" && chmod -R u+w -- "$ty_run_dir/work"
+}
+
+# All captured files have one time, and so have copies that nobody changed.
+ty_empty_work() {
+  find "$ty_run_dir/work" -mindepth 1 -depth \( -type d -empty -o \( -type f -o -type l \) -newermt @{{ code.time - 1 }} \
+    ! -newermt @{{ code.time }} \) -delete
+}
+{%- else -%}
+# Links to what is at the top of the tree, through `code`, so that the sweep's directory can be moved.
+ty_fill_work() {
+  local ty_entry ty_missing=()
+  for ty_entry in "$ty_sweep_dir"/code/{,.[!.],..?}*; do
+    [[ -e $ty_entry || -L $ty_entry ]] || continue
+    ty_entry=${ty_entry##*/}
+    [[ -e $ty_run_dir/work/$ty_entry || -L $ty_run_dir/work/$ty_entry ]] || ty_missing+=("../../../code/$ty_entry")
+  done
+  ((${#ty_missing[@]} == 0)) || ln -s -t "$ty_run_dir/work" -- "${ty_missing[@]}"
+}
+
+# Python may have kept there what it compiled of them.
+ty_empty_work() {
+  find "$ty_run_dir/work" -mindepth 1 -maxdepth 1 -type l -lname '../../../code/*' -delete
+  rm -rf -- "$ty_run_dir/work/__pycache__"
+}
+{%- endif %}
 {%- endif %}

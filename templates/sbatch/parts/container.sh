@@ -45,7 +45,7 @@ ty_bind() {
 ty_find_binds() {
   local ty_variable
   ty_bound=()
-  ty_bind "$ty_run_dir" "$ty_run_root/.store"
+  ty_bind "{{ files.shared }}" "$ty_run_root/.store"
 {%- if code.is_directory %}
   [[ -n $ty_token ]] || ty_bind {{ code.path }}
 {%- endif %}
@@ -142,7 +142,7 @@ ty_find_container() {
 {%- endif %}
   ty_inside+=(/bin/sh -c "$ty_enter" trainyard)
 {%- if !launch.uses_srun() %}
-  export TRAINYARD_ENTERED=$ty_run_dir/logs/$ty_attempt.entered.$ty_job_id.$ty_restart
+  export TRAINYARD_ENTERED=$ty_run_dir{{ files.logs }}/$ty_attempt.entered.$ty_job_id.$ty_restart
   ty_entered=$TRAINYARD_ENTERED
 {%- endif %}
 }

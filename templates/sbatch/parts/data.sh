@@ -62,7 +62,7 @@ ty_check_data() {
   while IFS=$'\t' read -r ty_name ty_kind ty_fine ty_coarse {% if stages %}ty_bytes{% else %}_{% endif %}; do
     [[ $ty_name != "$1" ]] || break
     ty_kind=''{% if stages %} ty_bytes=-{% endif %}
-  done 2>/dev/null <"$ty_run_dir/datasets.tsv"
+  done 2>/dev/null <"{{ files.shared }}/datasets.tsv"
   case $ty_kind in
     root) ty_compare_root "$2" "$ty_coarse" ;;
     tree) ty_compare_tree "$2" "$ty_fine" "$ty_coarse" ;;

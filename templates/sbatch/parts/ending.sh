@@ -85,6 +85,9 @@ ty_finish() {
   [[ -z $ty_staged ]] || ty_unstage
 {%- endif %}
   [[ -z $ty_own_scratch ]] || ty_remove "$ty_own_scratch"
+{%- if is_sweep %}
+  [[ -z $ty_claimed ]] || ty_tidy
+{%- endif %}
 {%- if let Some(requeue) = requeue %}{% if requeue.by_script %}
   [[ $ty_state != ended ]] || ty_come_back
 {%- endif %}{% endif %}

@@ -77,9 +77,9 @@ ty_activate_built() {
   local ty_wanted ty_key ty_value ty_python ty_here
   [[ -n $ty_token ]] ||
     ty_fail "submitted by hand, this script has no environment: Trainyard builds it of the requirements for each of its runs"
-  ty_wanted=$(readlink -- "$ty_run_dir/environment/venv")
+  ty_wanted=$(readlink -- "{{ files.shared }}/environment/venv")
   [[ -n $ty_wanted && -r $ty_wanted/complete && -r $ty_wanted/bin/activate ]] ||
-    ty_fail "the environment that was built for this run is not whole on $ty_host: ${ty_wanted:-$ty_run_dir/environment/venv}"
+    ty_fail "the environment that was built for this run is not whole on $ty_host: ${ty_wanted:-{{ files.shared }}/environment/venv}"
   ty_outside "activating the environment" ty_source_built
   ty_python=$(type -P python)
   [[ -n $ty_python && ${ty_python%/*} -ef $ty_wanted/bin ]] ||
@@ -122,7 +122,9 @@ ty_environment() {
 # The spec's variables. Called only in subshells, so that the training gets them and this script does not.
 ty_variables() {
 {%- if variables.is_empty() %}
+{%- if !is_sweep %}
   :
+{%- endif %}
 {%- else %}
   # An array of the same name would not be exported.
   unset -v{% for (variable, _) in variables %} {{ variable }}{% endfor %}
@@ -130,6 +132,9 @@ ty_variables() {
 {%- for (variable, value) in variables %}
   export {{ variable }}={{ value }}
 {%- endfor %}
+{%- if is_sweep %}
+  eval "$ty_exports"
+{%- endif %}
 }
 {%- if has_secrets %}
 
@@ -141,14 +146,14 @@ ty_secrets() {
   { set +xv; } 2>/dev/null
   while IFS= read -r ty_line; do
     export "${ty_line?}"
-  done <"$ty_run_dir/secrets.env"
+  done <"{{ files.shared }}/secrets.env"
 }
 
 ty_find_secrets() {
   if [[ -z $ty_token ]]; then
     ty_say "submitted by hand: the secrets are not read; the training gets what sbatch was given"
-  elif ! { : <"$ty_run_dir/secrets.env"; } 2>/dev/null; then
-    ty_fail "the secrets cannot be read on $ty_host: $ty_run_dir/secrets.env"
+  elif ! { : <"{{ files.shared }}/secrets.env"; } 2>/dev/null; then
+    ty_fail "the secrets cannot be read on $ty_host: {{ files.shared }}/secrets.env"
   fi
 }
 {%- endif %}

@@ -1,4 +1,4 @@
-# --- Telling: events for the inbox and events.jsonl, the exit marker for exits/
+# --- Telling: events for the inbox{% if !is_sweep %} and events.jsonl{% endif %}, the exit marker for {% if is_sweep %}the point's directory{% else %}exits/{% endif %}
 
 # ty_json TEXT: puts the inside of a JSON string into ty_escaped: at most 1000 characters, and valid UTF-8 whatever the
 # bytes are. Neither this nor its callers substitute commands: bash 5.2 fails when a trap runs while it reads one.
@@ -53,7 +53,9 @@ ty_drop() {
 
 # ty_tell NAME LINE: what cannot be told never stops the training.
 ty_tell() {
+{%- if !is_sweep %}
   { printf '%s\n' "$2" >>"$ty_run_dir/events.jsonl"; } 2>/dev/null
+{%- endif %}
   ty_drop "$ty_run_root/.inbox" "$ty_token.$ty_index.$ty_restart.$1.json" "$2"
   return 0
 }
@@ -68,7 +70,7 @@ ty_emit() {
 
 # The last event, and the exit marker that says the same where nobody else remembers the job.
 ty_emit_end() {
-  local ty_line ty_exits=$ty_run_dir/exits ty_marker=$ty_run_dir/exits/$ty_attempt.json
+  local ty_line ty_exits=$ty_run_dir{{ files.exits }} ty_marker=$ty_run_dir{{ files.exits }}/$ty_attempt.json
   ty_event ended "$ty_code" "$ty_reason" "$ty_message"
   if [[ $ty_reason == superseded ]]; then
     # The owner of the claim has the same token: its marker and its file in the inbox are left alone.

@@ -1,7 +1,7 @@
 # --- Which run this is, and whether it is ours
 
 ty_identify() {
-  local ty_name ty_pattern='(^|[^0-9])([0-9]+-[a-z0-9][a-z0-9._-]*)\.([0-9]{1,9})\.(ty[a-z2-7]{20})'
+  local ty_name ty_pattern='(^|[^0-9])([0-9]+-[a-z0-9][a-z0-9._-]*){% if is_sweep %}@([0-9]{1,9}){% endif %}\.([0-9]{1,9})\.(ty[a-z2-7]{20})'
   ty_run_root={{ run_root }}
   ty_host=$(uname -n)
   ty_index=0
@@ -25,12 +25,29 @@ ty_identify() {
   unset TRAINYARD_STOP_FILE # that of a run in which this one was submitted
   # Plugins of the site may have added words before and after.
   if ! [[ $ty_name =~ $ty_pattern ]]; then
+{%- if is_sweep %}
+    ty_fail "this script is for the points of a sweep, and only Trainyard says for which one: submit the sweep's spec, or what \`trainyard render SPEC --point N\` gives"
+{%- else %}
     ty_by_hand
     return
+{%- endif %}
   fi
 {%- if !on_slurm %}
   [[ -n $ty_job_id && $ty_job_id != *[!0-9]* ]] || ty_fail "TRAINYARD_JOB_ID is no number: '$ty_job_id'"
 {%- endif %}
+{%- if is_sweep %}
+{%- if on_slurm %}
+  ty_index=${SLURM_ARRAY_TASK_ID:-}
+  [[ -n $ty_index && $ty_index != *[!0-9]* ]] || ty_fail "this job is of no array: SLURM_ARRAY_TASK_ID is '$ty_index'"
+{%- endif %}
+  ty_token=${BASH_REMATCH[5]}_$ty_index
+  ty_attempt=$((10#${BASH_REMATCH[4]} + ty_restart))
+  ty_point=$((10#${BASH_REMATCH[3]} + ty_index))
+  ty_sweep_id=${BASH_REMATCH[2]%%-*}
+  ty_sweep_dir=$ty_run_root/${BASH_REMATCH[2]}
+  ty_run_dir=$ty_sweep_dir/{{ files.points_folder }}/$ty_point
+}
+{%- else %}
   ty_token=${BASH_REMATCH[4]}
   ty_attempt=$((10#${BASH_REMATCH[3]} + ty_restart))
   ty_run_id=${BASH_REMATCH[2]%%-*}
@@ -60,13 +77,19 @@ ty_by_hand() {
   ty_fail "the code of this script is an archive, which only Trainyard unpacks: submit its spec"
 {%- endif %}
 }
+{%- endif %}
 
 # One job per submission may train: the one whose key the claim's link holds. Judged by what the link says, not by
 # whether `ln` succeeded: NFS may report an existing file to the very client that made it.
 ty_claim() {
-  local ty_link=$ty_run_dir/claims/$ty_token ty_owner
+  local ty_link=$ty_run_dir{{ files.claims }}/$ty_token ty_owner
+{%- if is_sweep %}
+  [[ -d $ty_sweep_dir ]] || ty_fail "there is no directory of the sweep $ty_sweep_dir on $ty_host"
+  mkdir -p -- "$ty_run_dir"
+{%- else %}
   [[ -d $ty_run_dir ]] || ty_fail "there is no run directory $ty_run_dir on $ty_host"
   mkdir -p -- "$ty_run_dir/claims"
+{%- endif %}
   ln -sn -- "$ty_job" "$ty_link" 2>/dev/null
   ty_owner=$(readlink -- "$ty_link") # nothing when it cannot be read
   [[ -n $ty_owner ]] || ty_fail "the claim $ty_link can be neither made nor read on $ty_host"
@@ -82,7 +105,7 @@ ty_claim() {
 # A slurmctld that was killed may have forgotten that it started this job, and start it as if nothing had been: with the
 # same number, and no restart counted. One whose end is told does not train once more; it only ends as it did.
 ty_end_as_before() {
-  local ty_marker=$ty_run_dir/exits/$ty_attempt.json ty_line ty_escaped ty_pattern='"exit_code":([0-9]{1,3}),'
+  local ty_marker=$ty_run_dir{{ files.exits }}/$ty_attempt.json ty_line ty_escaped ty_pattern='"exit_code":([0-9]{1,3}),'
   { read -r ty_line <"$ty_marker"; } 2>/dev/null || return 0
   ty_json "$ty_job"
   [[ $ty_line == *"\"token\":\"$ty_token\",\"job\":\"$ty_escaped\",\"index\":$ty_index,"* ]] || return 0
@@ -94,6 +117,6 @@ ty_end_as_before() {
 }
 
 ty_directories() {
-  mkdir -p -- "$ty_run_dir/"{logs,output,checkpoints} || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
+  mkdir -p -- "$ty_run_dir/"{% if is_sweep %}{output,checkpoints}{% else %}{logs,output,checkpoints}{% endif %} || ty_fail "cannot make directories in $ty_run_dir on $ty_host"
   rm -f -- "$ty_run_dir"/stop.[0-9]*
 }

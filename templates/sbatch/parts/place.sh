@@ -72,6 +72,10 @@ ty_make_scratch() {
 ty_export() {
   export TRAINYARD_RUN_ID=$ty_run_id
   export TRAINYARD_RUN_NAME={{ name }}
+{%- if is_sweep %}
+  export TRAINYARD_SWEEP_ID=$ty_sweep_id
+  export TRAINYARD_SWEEP_POINT=$ty_point
+{%- endif %}
   export TRAINYARD_ATTEMPT=$ty_attempt
   export TRAINYARD_RUN_DIR=$ty_run_dir
   export TRAINYARD_WORK_DIR=$ty_run_dir/work

@@ -42,6 +42,9 @@ ty_program() {
     {{ arg }}
 {%- endfor %}
   )
+{%- if is_sweep %}
+  eval "ty_command+=$ty_args"
+{%- endif %}
 {%- if let Some(resume) = resume %}{% if !resume.args.is_empty() %}
   [[ -z $TRAINYARD_RESUME_FROM ]] || ty_command+=(
 {%- for arg in resume.args %}

@@ -5,7 +5,7 @@
 ty_rank_log='
   ty_rank=${RANK:-0}
   ty_pipe=${TRAINYARD_LOCAL_SCRATCH:-/tmp}/.rank.$ty_rank.$$
-  ty_own=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.rank$ty_rank.out
+  ty_own=$TRAINYARD_RUN_DIR{{ files.logs }}/$TRAINYARD_ATTEMPT.rank$ty_rank.out
   if command -v tee >/dev/null && : >>"$ty_own" && mkfifo -m 600 "$ty_pipe"; then
     (
       trap "" HUP INT QUIT TERM USR1 USR2

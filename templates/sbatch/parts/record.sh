@@ -1,4 +1,4 @@
-# --- What it really got: host, modules, Python, packages and GPUs, in environment/ATTEMPT.txt of the run directory
+# --- What it really got: host, modules, Python, packages and GPUs, in environment/{% if is_sweep %}POINT.{% endif %}ATTEMPT.txt of the {% if is_sweep %}sweep's{% else %}run{% endif %} directory
 
 # Written beside the training's start, on the first node. Nothing that matters waits for it, and whatever becomes of it,
 # the training goes on.
@@ -6,7 +6,7 @@ ty_begin_record() {
   printf -v ty_record_since '%(%s)T' -1
 {%- if launch.uses_srun() && !is_alone %}
   # For the other nodes: that of all of them is made once.
-  ((ty_node_count == 1)) || mkdir -p -- "$ty_run_dir/environment/$ty_attempt.nodes" 2>/dev/null
+  ((ty_node_count == 1)) ||{% if is_sweep %} ! ty_is_first ||{% endif %} mkdir -p -- "{{ files.shared }}/environment/{{ files.record }}.nodes" 2>/dev/null
 {%- endif %}
   (ty_record) </dev/null >/dev/null 2>&1 &
   ty_recorder=$!
@@ -25,13 +25,24 @@ ty_end_record() {
   done
   ((ty_now - ty_record_since > 120)) || kill -TERM "$ty_recorder" 2>/dev/null
 }
+{%- if is_sweep %}
+
+# Points are many, and many are alike: the first {% if on_slurm %}of each array{% else %}one{% endif %} tells.
+ty_is_first() { ((ty_{% if on_slurm %}index{% else %}point{% endif %} == 0 && ty_attempt == 1)); }
+{%- endif %}
 
 # Called only in a subshell of its own. What may hang comes last, and what is known by then can be read already.
 ty_record() {
-  local ty_new=$ty_run_dir/environment/.$ty_attempt ty_told=$ty_run_dir/environment/$ty_attempt.txt ty_child=''
+  local ty_new={{ files.shared }}/environment/.{{ files.record }} ty_told={{ files.shared }}/environment/{{ files.record }}.txt ty_child=''
   trap '[[ -z $ty_child ]] || kill "$ty_child"; rm -f -- "$ty_new".{new,part,said}; exit' TERM
   ty_let_go
-  mkdir -p -- "$ty_run_dir/environment" || return 0
+{%- if is_sweep %}
+  if ! ty_is_first; then
+    ty_clear_left
+    return
+  fi
+{%- endif %}
+  mkdir -p -- "{{ files.shared }}/environment" || return 0
   ty_variables
   {
     ty_record_machine
@@ -60,13 +71,16 @@ ty_record() {
 # ty_record_node: of another node than the first, by one of its tasks. A file for each, which is written at once.
 ty_record_node() {
   local ty_new=$TRAINYARD_LOCAL_SCRATCH/.record.$SLURM_JOB_ID ty_text
+{%- if is_sweep %}
+  [[ -d {{ files.shared_in_task }}/environment/{{ files.record_in_task }}.nodes ]] || return 0
+{%- endif %}
   ty_text=$(
     ty_record_machine
     ! type -P nvidia-smi >/dev/null || ty_record_gpus
     ty_note end
   )
   rm -f -- "$ty_new.said"
-  printf '%s\n' "$ty_text" >"$TRAINYARD_RUN_DIR/environment/$TRAINYARD_ATTEMPT.nodes/$SLURM_NODEID.txt"
+  printf '%s\n' "$ty_text" >"{{ files.shared_in_task }}/environment/{{ files.record_in_task }}.nodes/$SLURM_NODEID.txt"
 }
 {%- endif %}
 

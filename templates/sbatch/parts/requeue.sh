@@ -5,7 +5,7 @@
 ty_check_restart() {
   local ty_line=''
   ((ty_restart > 0)) || return 0
-  { read -r ty_line <"$ty_run_dir/exits/$((ty_attempt - 1)).json"; } 2>/dev/null
+  { read -r ty_line <"$ty_run_dir{{ files.exits }}/$((ty_attempt - 1)).json"; } 2>/dev/null
   if [[ $ty_line == *"\"token\":\"$ty_token\","*',"event":"ended",'*',"exit_code":0,"reason":null,'* ]]; then
     ty_code=0 ty_message='the training was done before Slurm started the job again'
     ty_say "$ty_message"

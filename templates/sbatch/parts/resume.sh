@@ -22,7 +22,7 @@ ty_resume() {
 # An earlier start that came to its training has left a log.
 ty_has_begun() {
   local ty_log
-  for ty_log in "$ty_run_dir/logs/"[0-9]*.out; do
+  for ty_log in "$ty_run_dir{{ files.logs }}/"[0-9]*.out; do
     [[ ! -e $ty_log ]] || return 0
   done
   return 1

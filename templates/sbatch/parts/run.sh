@@ -1,10 +1,10 @@
 # --- The training, from its start to its end
 
 ty_run() {
-  local ty_log=$ty_run_dir/logs/$ty_attempt.out
+  local ty_log=$ty_run_dir{{ files.logs }}/$ty_attempt.out
   { : >>"$ty_log"; } 2>/dev/null || ty_fail "cannot write the training's log $ty_log on $ty_host"
 {%- if launch.uses_srun() %}
-  ty_failure=$ty_run_dir/logs/$ty_attempt.failed.$ty_job_id.$ty_restart
+  ty_failure=$ty_run_dir{{ files.logs }}/$ty_attempt.failed.$ty_job_id.$ty_restart
 {%- endif %}
   ty_end_if_signalled
   ty_state=launching
@@ -56,7 +56,9 @@ ty_wait() {
   ty_judge_hang
 {%- endif %}
   ty_settle
+{%- if !is_sweep %}
   ty_say "the training ended with exit code $ty_code"
+{%- endif %}
 }
 
 ty_open_clock() { exec {ty_clock}<> <(:); }

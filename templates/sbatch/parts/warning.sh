@@ -106,7 +106,7 @@ ty_watch() {
   [[ ! -e $TRAINYARD_STOP_FILE ]] || ty_warning=1
 {%- if watchdog.is_some() %}
   while :; do
-    if [[ -n $ty_warning && -d $TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.stacks ]]; then
+    if [[ -n $ty_warning && -d $TRAINYARD_RUN_DIR{{ files.logs }}/$TRAINYARD_ATTEMPT.stacks ]]; then
       ty_stacks_below "$$"
       return
     elif [[ -n $ty_warning ]]; then

@@ -9,7 +9,7 @@ ty_watch_progress() {
   while :; do
     # Of the checkpoints only the directories are looked at: there may be a million files in them.
     ty_now=$(
-      stat -c '%n %s %y' -- "$ty_run_dir/logs/$ty_attempt".* "$TRAINYARD_METRICS_PATH" 2>/dev/null
+      stat -c '%n %s %y' -- "$ty_run_dir{{ files.logs }}/$ty_attempt".* "$TRAINYARD_METRICS_PATH" 2>/dev/null
       find "$TRAINYARD_CHECKPOINT_DIR" -maxdepth {{ watchdog.depth_max }} -type d -printf '%T@ %p\n' 2>/dev/null | cksum
     )
     # A look that failed has not seen that nothing changed.
@@ -35,7 +35,7 @@ ty_tell_hang() {
     ty_message="no line of its log, no metric and no checkpoint for {{ watchdog.words }}"
     ty_say "$ty_message: the training is ended"
     ty_hang=looked_at ty_hang_until=$((SECONDS + {{ watchdog.look_seconds }}))
-    mkdir -p -- "$ty_run_dir/logs/$ty_attempt.stacks" 2>/dev/null
+    mkdir -p -- "$ty_run_dir{{ files.logs }}/$ty_attempt.stacks" 2>/dev/null
     ty_take_stacks
   elif [[ -n $ty_hang ]] && ((SECONDS >= ty_hang_until)); then
     if [[ $ty_hang == looked_at ]]; then
@@ -72,7 +72,7 @@ ty_find_below() {
 
 # ty_stacks_below PID: what each process from PID on waits for, into files of its own.
 ty_stacks_below() {
-  local ty_tree=() ty_pid ty_stacks=$TRAINYARD_RUN_DIR/logs/$TRAINYARD_ATTEMPT.stacks
+  local ty_tree=() ty_pid ty_stacks=$TRAINYARD_RUN_DIR{{ files.logs }}/$TRAINYARD_ATTEMPT.stacks
   mkdir -p -- "$ty_stacks"
   ty_find_below "$1"
   for ty_pid in "${ty_tree[@]:0:200}"; do

@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 use trainyard::domain::dataset::Dataset;
 use trainyard::domain::resolved::{Container, Gpus, Program, Resolved};
 use trainyard::domain::site::ContainerRuntime;
-use trainyard::domain::spec::{Launcher, OnDrift, Stage};
-use trainyard::script::render;
+use trainyard::domain::spec::{Launcher, OnDrift, Stage, WorkStyle};
+use trainyard::script::{render, render_points};
 
 use super::world::{launched, on_slurm, spec, word};
 
@@ -158,10 +158,18 @@ fn every_kind() -> Vec<(String, String)> {
                     Program::EntryPoint("train.py".into())
                 };
                 let made = if slurm { on_slurm(made, 2) } else { made };
-                let made = launched(made, launcher, 2);
+                let mut made = launched(made, launcher, 2);
                 let target = made.compute.target.kind();
                 let name = format!("{target}-{launcher}-{environment}-{bits}.sh");
                 scripts.push((name, render(&made)));
+                let matters = ["bare", "venv", "apptainer", "pyxis"].contains(&environment);
+                if site && !as_command && !further && matters {
+                    if launcher == Launcher::Srun {
+                        made.code.work = WorkStyle::Copy;
+                    }
+                    let name = format!("points-{target}-{launcher}-{environment}-{bits}.sh");
+                    scripts.push((name, render_points(&made, &["CACHE".to_owned()].into())));
+                }
             }
         }
     }
@@ -173,7 +181,8 @@ fn bash_and_shellcheck_find_no_fault() {
     let directory = tempfile::tempdir().unwrap();
     let scripts = every_kind();
     let (full, further) = (LAUNCHERS.len() * 2 * 2 * (2 * ENVIRONMENTS.len() - 1), FURTHER.len());
-    assert_eq!(scripts.len(), full + further * 2 * (2 * 3 - 1));
+    let points = LAUNCHERS.len() * (2 * 4 - 1);
+    assert_eq!(scripts.len(), full + further * 2 * (2 * 3 - 1) + points);
     for (name, script) in &scripts {
         let path = directory.path().join(name);
         fs::write(&path, script).unwrap();

@@ -12,7 +12,7 @@ use trainyard::script::shell::{Comment, ShellText, ShellWord};
 use super::world::World;
 
 /// Any text without NUL, with what shells care about made likely.
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     let special = prop::sample::select(vec![
         "'",
         "\"",

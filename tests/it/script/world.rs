@@ -1,6 +1,6 @@
 //! A directory with code, a run root and everything else that a script finds around it, and a way to run scripts there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use trainyard::domain::site::Mode;
 use trainyard::domain::spec::{Launcher, WorkStyle};
 use trainyard::domain::units::Seconds;
 use trainyard::domain::word::Word;
-use trainyard::script::render;
+use trainyard::script::{render, render_points};
 
 pub(super) const TOKEN: &str = "tyabcdefghijklmnopqrst";
 pub(super) const JOB_NAME: &str = "42-demo.1.tyabcdefghijklmnopqrst";
@@ -110,6 +110,8 @@ pub(super) fn word(text: &str) -> Word {
 pub(super) struct World {
     directory: tempfile::TempDir,
     pub(super) spec: Resolved,
+    /// For the points of a sweep: which of their variables vary.
+    pub(super) varying: Option<BTreeSet<String>>,
     pub(super) job_name: String,
     pub(super) environment: BTreeMap<String, String>,
 }
@@ -127,6 +129,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let mut world = Self {
             spec: spec(),
+            varying: None,
             job_name: JOB_NAME.into(),
             environment: BTreeMap::new(),
             directory,
@@ -176,7 +179,11 @@ impl World {
 
     pub(super) fn start(&self) -> Child {
         let script = self.path("job.sh");
-        fs::write(&script, render(&self.spec)).unwrap();
+        let text = match &self.varying {
+            Some(varying) => render_points(&self.spec, varying),
+            None => render(&self.spec),
+        };
+        fs::write(&script, text).unwrap();
         Command::new("/bin/bash")
             .arg(script)
             .env_clear()
