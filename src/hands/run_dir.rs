@@ -162,6 +162,7 @@ mod tests {
             spec: text("spec"),
             resolved: text("{}"),
             script: text("true"),
+            sweep: None,
             datasets: String::new(),
             code: PathBuf::from("../.store/code/DIGEST"),
             patch: None,

@@ -16,6 +16,9 @@ pub struct Order {
     pub token: Token,
     pub job_name: String,
     pub run_dir: PathBuf,
+    /// Which of a sweep's scripts; 0 for a run of its own.
+    #[serde(default)]
+    pub set: u32,
     pub time_limit: Option<Seconds>,
     /// How long before that the script is warned; 0: not at all.
     #[serde(default)]
@@ -28,7 +31,7 @@ pub struct Order {
 
 impl Order {
     pub(super) fn script(&self) -> PathBuf {
-        RunFiles::of(&self.run_dir).script(0)
+        RunFiles::of(&self.run_dir).script(self.set)
     }
 
     pub(super) fn log(&self) -> PathBuf {

@@ -159,6 +159,7 @@ mod tests {
             token: Token::from_bits(1),
             job_name: "1-x.1.tybaaaaaaaaaaaaaaaaaaa".to_owned(),
             run_dir: PathBuf::from("/runs/1-x"),
+            set: 0,
             time_limit: Some(Seconds(60)),
             warn_before_end: Seconds(0),
             kill_wait: Seconds(30),

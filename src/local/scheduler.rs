@@ -219,9 +219,14 @@ impl Inner {
         let spool = Spool::of(&self.state_dir, order.submission);
         let order = Order {
             submission: order.submission,
-            token: order.job_name.token.clone(),
+            token: match order.job_name.offset {
+                // There are no arrays here: a point is the only element of its submission.
+                Some(_) => order.job_name.token.element(0),
+                None => order.job_name.token.clone(),
+            },
             job_name: order.job_name.to_string(),
             run_dir: order.run_dir,
+            set: order.set,
             time_limit: order.time_limit,
             warn_before_end: order.warn_before_end,
             kill_wait: order.kill_wait,

@@ -10,6 +10,7 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{User, getuid, setsid};
 
+use crate::domain::run_files::RunFiles;
 use crate::files::process::ProcessId;
 use crate::hands::{ScriptStart, start_script};
 use crate::local::children::pid_of;
@@ -108,7 +109,8 @@ fn run(order: &Order, spool: &Spool, signals: &mut Signals) -> Outcome {
     }
     let start = ScriptStart {
         script: &order.script(),
-        directory: &order.run_dir,
+        // That of a point is made by its script.
+        directory: RunFiles::of(&order.run_dir).shared(),
         environment: &environment(order),
         log: &order.log(),
     };

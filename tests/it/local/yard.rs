@@ -127,6 +127,7 @@ impl Yard {
             spec: String::new(),
             resolved: String::new(),
             script: script.to_owned(),
+            sweep: None,
             code: PathBuf::from("../code"),
             patch: None,
             secrets: None,

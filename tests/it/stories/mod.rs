@@ -11,6 +11,7 @@ pub(crate) mod requirements;
 mod retention;
 pub(crate) mod secrets;
 mod site;
+mod sweeps;
 mod torch;
 mod usage;
 mod warnings;
