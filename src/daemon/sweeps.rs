@@ -66,7 +66,7 @@ async fn feed_one(
     let limits = match scheduler.arrays().await {
         Ok(limits) => limits,
         Err(silence) => {
-            debug!("cannot tell what arrays cluster `{cluster}` takes: {silence}");
+            wait(world, first, format!("waits for Slurm: {silence}")).await?;
             return Ok(0);
         }
     };

@@ -84,6 +84,8 @@ impl<'t> Named<'t> {
                 let of_row = self.elements.iter_mut().filter(|(task, _)| tasks.contains(**task));
                 of_row.for_each(|(_, element)| element.rows.push(shown));
             }
+            // Accounting tells which were cancelled.
+            Tasks::None => {}
             Tasks::Unknown => self.is_broken(),
         }
     }
@@ -274,7 +276,8 @@ impl<'a> Queue<'a> {
 #[derive(Default)]
 struct Records<'r> {
     by_token: HashMap<(&'r str, Option<u32>), Vec<&'r Record>>,
-    together: Vec<&'r Record>,
+    /// Of tasks that share one.
+    together: HashMap<&'r str, Vec<&'r Record>>,
     nameless: HashMap<(u64, Option<u32>), Vec<&'r Record>>,
 }
 
@@ -286,11 +289,10 @@ impl<'r> Records<'r> {
                 let job = (record.job, record.array_task);
                 records.nameless.entry(job).or_default().push(record);
             }
-            if record.tasks.is_some() {
-                records.together.push(record);
-                continue;
-            }
             for token in Token::all_in(&record.name) {
+                if record.is_shared() {
+                    records.together.entry(token).or_default().push(record);
+                }
                 // A job of a submission that is no array is whatever has its token.
                 records.by_token.entry((token, None)).or_default().push(record);
                 if record.array_task.is_some() {
@@ -307,13 +309,15 @@ impl<'r> Records<'r> {
         let named = self.by_token.get(&(asked.token.whole(), index));
         let job = asked.job.as_ref().map(|job| (job.job, job.array_task));
         let nameless = job.and_then(|job| self.nameless.get(&job));
-        let told = named.into_iter().chain(nameless).flatten().map(|record| Cow::Borrowed(*record));
+        let mut told: Vec<_> =
+            named.into_iter().chain(nameless).flatten().map(|it| Cow::Borrowed(*it)).collect();
         // Tasks that ended together before they started have one record together.
-        let together = self.together.iter().filter_map(|record| {
-            let is_named = Token::all_in(&record.name).any(|token| token == asked.token.whole());
-            record.of_task(index.filter(|_| is_named)?).map(Cow::Owned)
-        });
-        told.chain(together).collect()
+        if let Some(index) = index.filter(|_| told.is_empty()) {
+            let together = self.together.get(asked.token.whole());
+            let of_task = together.into_iter().flatten().filter_map(|it| it.of_task(index));
+            told.extend(of_task.map(Cow::Owned));
+        }
+        told
     }
 }
 

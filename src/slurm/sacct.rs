@@ -4,13 +4,13 @@
 //! the order of Submit. The delimiter is a nonce, since job names may hold anything. [`args`] and [`parse`] must change
 //! together.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use crate::domain::ids::JobKey;
 use crate::domain::run::Phase;
-use crate::domain::slurm_state::SlurmState;
+use crate::domain::slurm_state::{JobWord, SlurmState};
 use crate::domain::tres::Tres;
 use crate::domain::usage::Start;
 use crate::slurm::fields;
@@ -167,25 +167,24 @@ fn record(line: &str, mark: &str) -> Option<Record> {
     (!ghost && !waits).then_some(record)
 }
 
-/// The jobs, and instead of many tasks of one array the array: to be asked about in few words.
+/// The jobs, and instead of tasks their array: what tasks share is told of the array alone.
 pub fn in_short(jobs: impl Iterator<Item = JobKey>) -> Vec<JobKey> {
-    /// More tasks than these are asked about as their array, whose other tasks are then told as well.
-    const TASKS_MAX: usize = 8;
-    let mut by_array: BTreeMap<JobKey, Vec<JobKey>> = BTreeMap::new();
-    for job in jobs {
-        let array = JobKey { array_task: None, ..job.clone() };
-        by_array.entry(array).or_default().push(job);
-    }
-    let short = |(array, jobs): (JobKey, Vec<JobKey>)| {
-        if jobs.len() > TASKS_MAX { vec![array] } else { jobs }
-    };
-    by_array.into_iter().flat_map(short).collect()
+    let whole: BTreeSet<JobKey> = jobs.map(|job| JobKey { array_task: None, ..job }).collect();
+    whole.into_iter().collect()
 }
 
 impl Record {
-    /// The same of one of the tasks that it is of.
+    /// Whether it is of tasks of an array that were cancelled while they waited. Which those were it says for a while; later
+    /// only that it is of all that have no record of their own.
+    pub fn is_shared(&self) -> bool {
+        let is_cancelled = self.state.word == Some(JobWord::Cancelled);
+        self.tasks.is_some()
+            || (self.array_task.is_none() && is_cancelled && self.nodes.contains(' '))
+    }
+
+    /// The same of one of the tasks that share it.
     pub fn of_task(&self, task: u32) -> Option<Self> {
-        let is_of_task = self.tasks.as_ref()?.contains(task);
+        let is_of_task = self.tasks.as_ref().is_none_or(|tasks| tasks.contains(task));
         is_of_task.then(|| Self { array_task: Some(task), tasks: None, ..self.clone() })
     }
 

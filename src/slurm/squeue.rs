@@ -98,7 +98,9 @@ pub enum Tasks {
     One(u32),
     /// Those that wait.
     Several(TaskSet),
-    /// It is no array's, or does not say.
+    /// Of none: it is no array's, or what is left of an array all of whose tasks that waited were cancelled.
+    None,
+    /// It does not say.
     Unknown,
 }
 
@@ -218,6 +220,7 @@ impl Printed<'_> {
         let text = self.columns.split('|').nth(TASK).unwrap_or("");
         match text.parse() {
             Ok(task) => Tasks::One(task),
+            Err(_) if text == "N/A" => Tasks::None,
             Err(_) => TaskSet::parse(text).map_or(Tasks::Unknown, Tasks::Several),
         }
     }

@@ -72,7 +72,11 @@ impl Witnesses {
         (now, clock): (Instant, Timestamp),
     ) {
         for sighting in shown {
-            if matches!(sighting.phase, Phase::Waiting { .. } | Phase::Running) {
+            // A task that waits with others leaves no trace when it is cancelled.
+            let may_vanish = sighting.token.index().is_some() && sighting.phase != Phase::Running;
+            if may_vanish {
+                self.seen.remove(&sighting.token);
+            } else if matches!(sighting.phase, Phase::Waiting { .. } | Phase::Running) {
                 let is_saved = is_settled(sighting.submitted_at, clock);
                 self.seen.insert(sighting.token.clone(), Seen { at: now, is_saved });
             } else {

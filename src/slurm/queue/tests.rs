@@ -159,6 +159,8 @@ fn each_element_of_an_array_has_its_own_row_or_its_place_in_that_of_those_that_w
     assert_eq!(told(&elements(2, None), &text), "----");
     assert_eq!(told(&asked, &text.replace("|debug|normal|lab|", "|debug|lab|")), "?-??");
     assert_eq!(told(&asked, &task(1, "2,...", "PENDING")), "????");
+    // What is left of it once those that waited were cancelled says nothing of which those were.
+    assert_eq!(told(&asked, &(task(1, "N/A", "CANCELLED") + &task(12, "0", "RUNNING"))), "+---");
 }
 
 #[test]
@@ -179,8 +181,9 @@ fn tasks_that_never_started_are_found_in_the_record_that_they_share() {
     let name = format!("42-lr@0.1.{}", Token::from_bits(1));
     let line = |shown: &str, state: &str, end: &str| {
         let columns = ["1", shown, state, "0:0"].join("|n|");
+        let nodes = if shown == "1_0" { "n1" } else { "None assigned" };
         format!(
-            "{columns}|n|{at}|n|{at}|n|{at}|n|{end}|n|0|n||n|n1|n|debug|n|normal|n|lab|n|priv|n|anna|n|10|n|{name}\n"
+            "{columns}|n|{at}|n|{at}|n|{at}|n|{end}|n|0|n||n|{nodes}|n|debug|n|normal|n|lab|n|priv|n|anna|n|10|n|{name}\n"
         )
     };
     let over = at.to_string();
@@ -189,26 +192,28 @@ fn tasks_that_never_started_are_found_in_the_record_that_they_share() {
         line("1_[1,3-9%2]", "CANCELLED by 7", &over),
         line("1_[2]", "PENDING", "Unknown"),
     ];
-    let (records, _) = crate::slurm::sacct::parse(text.concat().as_bytes(), "n");
     let asked = elements(1, None);
-    let answer = Queue::of(&asked, &SEER, "", "n0nce").with(&records, &SEER, t(9));
-    let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
-    let found: Vec<(String, &str)> =
-        sightings.iter().map(|shown| (shown.job.to_string(), shown.word.as_str())).collect();
-    let expected = [("main:1_0", "FAILED"), ("main:1_1", "CANCELLED"), ("main:1_3", "CANCELLED")];
-    let short = |word: &str| word.split(' ').next().unwrap_or_default().to_owned();
-    let found: Vec<(String, String)> =
-        found.into_iter().map(|(job, word)| (job, short(word))).collect();
-    assert_eq!(found, expected.map(|(job, word)| (job.to_owned(), word.to_owned())));
+    let told = |text: &str| -> Vec<String> {
+        let (records, _) = crate::slurm::sacct::parse(text.as_bytes(), "n");
+        let answer = Queue::of(&asked, &SEER, "", "n0nce").with(&records, &SEER, t(9));
+        let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
+        let short = |word: &str| word.split(' ').next().unwrap_or_default().to_owned();
+        sightings.iter().map(|shown| format!("{} {}", shown.job, short(&shown.word))).collect()
+    };
+    let some = ["main:1_0 FAILED", "main:1_1 CANCELLED", "main:1_3 CANCELLED"];
+    assert_eq!(told(&text.concat()), some);
+    // Later it does not say any more which they were.
+    let rest = line("1_0", "FAILED", &over) + &line("1", "CANCELLED by 7", &over);
+    let all = ["main:1_0 FAILED", "main:1_1 CANCELLED", "main:1_2 CANCELLED", "main:1_3 CANCELLED"];
+    assert_eq!(told(&rest), all);
 }
 
 #[test]
-fn many_tasks_are_asked_about_as_their_array() {
+fn tasks_are_asked_about_as_their_array() {
     let tasks = |max: u32| -> Vec<JobKey> {
         (0..max)
             .map(|task| JobKey { cluster: "main".into(), job: 1, array_task: Some(task) })
             .collect()
     };
-    assert_eq!(sacct::in_short(tasks(3).into_iter()), tasks(3));
     assert_eq!(sacct::in_short(tasks(30).into_iter()), ["main:1".parse().unwrap()]);
 }

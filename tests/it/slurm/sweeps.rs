@@ -126,11 +126,11 @@ fn one_point_is_cancelled_and_one_that_failed_is_started_again() {
             && state(2) == "running"
             && state(3) == "running"
     });
-    cluster.env.line(&format!("cancel {sweep}:2")).success();
+    drop(cluster.env.line(&format!("cancel {sweep}:2")).success());
     wait_until("point 2 is cancelled", || state(2) == "cancelled");
     assert_eq!(state(3), "running", "the others go on");
     std::fs::write(cluster.env.home().join("mended"), "").unwrap();
-    cluster.env.line(&format!("resume {sweep}:1")).success();
+    drop(cluster.env.line(&format!("resume {sweep}:1")).success());
     wait_until("point 1 has completed", || state(1) == "completed");
     let again = show(&cluster, &format!("{sweep}:1"));
     let attempts: Vec<(&Value, &Value)> = again["attempts"]

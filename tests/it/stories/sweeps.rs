@@ -67,12 +67,12 @@ fn a_key_gives_the_same_sweep_and_an_active_one_is_skipped() {
     let again = submit("--key nightly").success();
     assert_eq!(again.stdout, "1\n");
     assert!(again.stderr.contains("sweep 1 `lr` has this key already"), "{again}");
-    submit("--key nightly --set sweep.max_parallel=1").ended(11);
+    drop(submit("--key nightly --set sweep.max_parallel=1").ended(11));
     let skipped = submit("--if-active skip").success();
     assert_eq!(skipped.stdout, "1\n");
     assert!(skipped.stderr.contains("sweep 1 `lr` is active"), "{skipped}");
     let listed = env.line("sweep list --json").success().json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
-    env.line("sweep cancel lr").success();
+    drop(env.line("sweep cancel lr").success());
     until_over(&env, 1);
 }
