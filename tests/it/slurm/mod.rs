@@ -20,6 +20,7 @@ mod lives;
 mod names;
 mod once;
 mod phases;
+mod points;
 mod poison;
 mod quotas;
 mod records;
