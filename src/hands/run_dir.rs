@@ -166,6 +166,7 @@ mod tests {
             datasets: String::new(),
             code: PathBuf::from("../.store/code/DIGEST"),
             patch: None,
+            sweep: None,
             secrets: None,
         }
     }

@@ -1,6 +1,6 @@
 //! What a local job's supervisor is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +16,7 @@ pub struct Order {
     pub token: Token,
     pub job_name: String,
     pub run_dir: PathBuf,
-    /// Which of a sweep's scripts; 0 for a run of its own.
+    /// Which of a sweep's scripts it is.
     #[serde(default)]
     pub set: u32,
     pub time_limit: Option<Seconds>,
@@ -32,6 +32,11 @@ pub struct Order {
 impl Order {
     pub(super) fn script(&self) -> PathBuf {
         RunFiles::of(&self.run_dir).script(self.set)
+    }
+
+    /// Where the script is started: a point's own directory is not there yet.
+    pub(super) fn directory(&self) -> &Path {
+        RunFiles::of(&self.run_dir).shared()
     }
 
     pub(super) fn log(&self) -> PathBuf {

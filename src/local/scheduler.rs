@@ -217,13 +217,11 @@ impl Inner {
     /// Writes the order, then launches the supervisor. `false` when this very submission was handed over before.
     fn hand_over(&self, order: SubmitOrder) -> Result<bool, NotSubmitted> {
         let spool = Spool::of(&self.state_dir, order.submission);
+        let token = &order.job_name.token;
         let order = Order {
             submission: order.submission,
-            token: match order.job_name.offset {
-                // There are no arrays here: a point is the only element of its submission.
-                Some(_) => order.job_name.token.element(0),
-                None => order.job_name.token.clone(),
-            },
+            // There are no arrays here: a point is the only element of its submission.
+            token: order.job_name.offset.map_or_else(|| token.clone(), |_| token.element(0)),
             job_name: order.job_name.to_string(),
             run_dir: order.run_dir,
             set: order.set,

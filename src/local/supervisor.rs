@@ -10,7 +10,6 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{User, getuid, setsid};
 
-use crate::domain::run_files::RunFiles;
 use crate::files::process::ProcessId;
 use crate::hands::{ScriptStart, start_script};
 use crate::local::children::pid_of;
@@ -109,8 +108,7 @@ fn run(order: &Order, spool: &Spool, signals: &mut Signals) -> Outcome {
     }
     let start = ScriptStart {
         script: &order.script(),
-        // That of a point is made by its script.
-        directory: RunFiles::of(&order.run_dir).shared(),
+        directory: order.directory(),
         environment: &environment(order),
         log: &order.log(),
     };

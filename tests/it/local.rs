@@ -5,6 +5,7 @@ mod yard;
 use nix::sys::signal::Signal;
 use trainyard::domain::ids::Token;
 use trainyard::domain::run::{Answer, JobEnd, Phase};
+use trainyard::domain::run_files::RunFiles;
 use trainyard::domain::units::Seconds;
 use trainyard::local::{JobState, Record};
 use trainyard::ports::Scheduler;
@@ -42,6 +43,21 @@ fn a_job_completes_in_its_own_environment() {
     yard.runtime.block_on(yard.scheduler.forget(&job.key));
     assert!(!job.spool.directory().exists());
     assert_eq!(yard.look(&job), None);
+}
+
+#[test]
+fn a_point_of_a_sweep_is_started_where_its_sweep_is() {
+    let yard = Yard::new();
+    let (mut order, mut job) = yard.order(7, HOUR, "exit 3");
+    fs_err::write(job.run_dir.join("job.2.sh"), "pwd; echo $TRAINYARD_JOB_NAME").unwrap();
+    order.run_dir = RunFiles::point_dir(&job.run_dir, 5);
+    (order.set, order.job_name.offset) = (2, Some(5));
+    job.asked.token = job.asked.token.element(0);
+    assert!(matches!(yard.answer(order), Answer::Acknowledged { .. }));
+    yard.ends(&job, "COMPLETED", (JobEnd::Completed, Some(0), None));
+    assert_eq!(yard.look(&job).unwrap().token, job.asked.token);
+    let expected = format!("{}\n7-x@5.1.tyhaaaaaaaaaaaaaaaaaaa\n", job.run_dir.display());
+    assert_eq!(job.log(), expected);
 }
 
 #[test]
