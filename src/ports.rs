@@ -325,6 +325,9 @@ pub trait Hands: Send + Sync {
     /// Removes a run directory that was made for a run which was not recorded.
     fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;
 
+    /// Takes away what the killed script of a sweep's point left, but not what its training wrote.
+    fn tidy_point(&self, run_dir: &Path) -> std::io::Result<()>;
+
     /// Reads the events that a run root's inbox has for these submissions, oldest first, at most `max`. Others are not
     /// opened: they may belong to another state directory.
     fn read_inbox(

@@ -67,11 +67,15 @@ fn is_awaited(attempt: &Attempt, now: Timestamp) -> bool {
 /// What cannot be read is read later, or never: a record holds up nothing.
 async fn collect(world: &World, row: &RunRow, attempt: &Attempt, is_last: bool) {
     let (id, n) = (row.run.id, attempt.n);
+    let files = RunFiles::of(&row.run_dir);
+    if !files.tells_environment(n, attempt.job.array_task) {
+        return;
+    }
     let progress = world.environments.lock().get(&id).cloned().unwrap_or_default();
     if progress.attempt >= n {
         return;
     }
-    let file = RunFiles::of(&row.run_dir).environment_record(n);
+    let file = files.environment_record(n);
     let read = world
         .with_hands(&row.resolved.run_root, move |hands| hands.read(&file, 0, RECORD_BYTES_MAX))
         .await;

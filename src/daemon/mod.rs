@@ -29,6 +29,7 @@ mod looks;
 mod markers;
 mod nodes;
 mod observe;
+mod points;
 mod reconcile;
 mod record;
 mod retention;

@@ -16,6 +16,7 @@ use crate::daemon::environments::{collect_environment, collect_last};
 use crate::daemon::inboxes;
 use crate::daemon::nodes::keep_away;
 use crate::daemon::observe::{Observed, observe};
+use crate::daemon::points::tidy_last;
 use crate::daemon::retention;
 use crate::daemon::secrets::remove_secrets;
 use crate::daemon::watch;
@@ -174,6 +175,7 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
         collect_metrics(world, row, true).await;
     }
     collect_last(world, row, &decision).await;
+    tidy_last(world, row, &decision).await;
     if decision == Decision::stay(&row.run) && wishes.is_empty() {
         deliver_again(world, &row.run, (seen, &policy)).await;
         return None;

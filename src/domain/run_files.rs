@@ -10,6 +10,8 @@ use crate::domain::ids::Token;
 
 /// The folder of a sweep that its points work in.
 pub const POINTS_FOLDER: &str = "points";
+/// The captured code, from the `work/` of a point.
+pub const CODE_OF_POINT: &str = "../../../code";
 /// The table of a sweep's points.
 pub const POINTS_FILE: &str = "points.tsv";
 /// The folder of logs in the directory of a run or a sweep.
@@ -90,7 +92,7 @@ impl<'a> RunFiles<'a> {
         self.shared().join("environment")
     }
 
-    /// What an attempt got where it started. Of points, only the first of an array tells.
+    /// What an attempt got where it started.
     pub fn environment_record(&self, attempt: u32) -> PathBuf {
         self.environment().join(format!("{}.txt", self.record(attempt)))
     }
@@ -98,6 +100,13 @@ impl<'a> RunFiles<'a> {
     /// The folder of what its nodes but the first got.
     pub fn environment_nodes(&self, attempt: u32) -> PathBuf {
         self.environment().join(format!("{}.nodes", self.record(attempt)))
+    }
+
+    /// Whether an attempt records what it got. Points are many, and many are alike: the first of an array tells, and of those
+    /// on a machine without arrays the first.
+    pub fn tells_environment(&self, attempt: u32, array_task: Option<u32>) -> bool {
+        let is_first = |point: u32| attempt == 1 && array_task.unwrap_or(point) == 0;
+        self.point().is_none_or(is_first)
     }
 
     fn record(&self, attempt: u32) -> String {
@@ -222,6 +231,19 @@ mod tests {
         /r%%/42-lr/logs/slurm-%A_%a.out
         /r%/42-lr/logs/build.out
         ");
+    }
+
+    #[test]
+    fn of_points_the_first_of_an_array_tells_what_it_got() {
+        let tells = |path: &str, attempt, task| {
+            RunFiles::of(Path::new(path)).tells_environment(attempt, task)
+        };
+        assert!(tells("/r/42-lr", 7, None));
+        assert!(tells("/r/42-lr/points/17", 1, Some(0)));
+        assert!(!tells("/r/42-lr/points/17", 1, Some(17)));
+        assert!(!tells("/r/42-lr/points/17", 2, Some(0)));
+        assert!(tells("/r/42-lr/points/0", 1, None));
+        assert!(!tells("/r/42-lr/points/17", 1, None));
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{
-    archive, build, checkpoints, claim, code, dataset, inbox, program, regular, removal, retire,
-    run_dir, secrets, stored,
+    archive, build, checkpoints, claim, code, dataset, inbox, point, program, regular, removal,
+    retire, run_dir, secrets, stored,
 };
 use crate::ports::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, CopiedUpTo, DataOrder, Doomed, HandOut, Hands,
@@ -140,6 +140,10 @@ impl Hands for InProcess {
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
         removal::remove_tree(run_dir)
+    }
+
+    fn tidy_point(&self, run_dir: &Path) -> io::Result<()> {
+        point::tidy(run_dir)
     }
 
     fn read_inbox(

@@ -14,6 +14,7 @@ mod code;
 mod dataset;
 mod in_process;
 mod inbox;
+mod point;
 mod program;
 mod regular;
 mod removal;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::ids::RunId;
-use crate::domain::run_files::{Folders, POINTS_FILE, POINTS_FOLDER};
+use crate::domain::run_files::{CODE_OF_POINT, Folders, POINTS_FILE, POINTS_FOLDER};
 use crate::domain::word::Word;
 use crate::script::shell::{ShellText, VariableName};
 
@@ -45,6 +45,8 @@ pub(super) struct Files {
     /// What the record of an attempt's environment is called.
     pub(super) record: &'static str,
     pub(super) record_in_task: &'static str,
+    /// The code, from the `work/` of a point.
+    pub(super) code: &'static str,
     pub(super) points: &'static str,
     pub(super) points_folder: &'static str,
 }
@@ -62,6 +64,7 @@ impl Files {
             logs: Folder(logs),
             record: pick("$ty_point.$ty_attempt", "$ty_attempt"),
             record_in_task: pick("$TRAINYARD_SWEEP_POINT.$TRAINYARD_ATTEMPT", "$TRAINYARD_ATTEMPT"),
+            code: CODE_OF_POINT,
             points: POINTS_FILE,
             points_folder: POINTS_FOLDER,
         }

@@ -117,14 +117,14 @@ ty_fill_work() {
   for ty_entry in "$ty_sweep_dir"/code/{,.[!.],..?}*; do
     [[ -e $ty_entry || -L $ty_entry ]] || continue
     ty_entry=${ty_entry##*/}
-    [[ -e $ty_run_dir/work/$ty_entry || -L $ty_run_dir/work/$ty_entry ]] || ty_missing+=("../../../code/$ty_entry")
+    [[ -e $ty_run_dir/work/$ty_entry || -L $ty_run_dir/work/$ty_entry ]] || ty_missing+=("{{ files.code }}/$ty_entry")
   done
   ((${#ty_missing[@]} == 0)) || ln -s -t "$ty_run_dir/work" -- "${ty_missing[@]}"
 }
 
 # Python may have kept there what it compiled of them.
 ty_empty_work() {
-  find "$ty_run_dir/work" -mindepth 1 -maxdepth 1 -type l -lname '../../../code/*' -delete
+  find "$ty_run_dir/work" -mindepth 1 -maxdepth 1 -type l -lname '{{ files.code }}/*' -delete
   rm -rf -- "$ty_run_dir/work/__pycache__"
 }
 {%- endif %}

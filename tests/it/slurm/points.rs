@@ -144,3 +144,22 @@ fn the_elements_of_an_array_train_a_point_each_and_leave_four_files() {
     assert_eq!(fs::read_dir(dir.join("environment")).unwrap().count(), 1);
     assert_eq!(fs::read_dir(dir.join("logs")).unwrap().count(), 0, "and nowhere else");
 }
+
+#[test]
+fn a_point_whose_script_is_killed_leaves_four_files_too() {
+    let cluster = Cluster::new();
+    let training = "touch \"$TRAINYARD_STOP_FILE\"; kill -KILL $PPID; sleep 1";
+    let spec = cluster.spec("killed", training, "");
+    let text = fs::read_to_string(&spec).unwrap();
+    fs::write(&spec, format!("{text}[sweep.parameters]\n'args.n' = [0]\n")).unwrap();
+    let sweep = cluster.env.submit(&spec);
+    cluster.env.until(sweep + 1, &["failed"]);
+    let shown = cluster.env.show(sweep + 1);
+    let job = shown["attempts"][0]["job_id"].to_string();
+    let dir = cluster.env.run_root().join(format!("{sweep}-killed"));
+    let point = RunFiles::point_dir(&dir, 0);
+    let left: Vec<_> = walkdir::WalkDir::new(&point).into_iter().map(Result::unwrap).collect();
+    let log = dir.join(format!("logs/slurm-{job}_0.out"));
+    assert_eq!(left.len() + usize::from(log.exists()), 4, "{left:?}");
+    assert!(RunFiles::of(&point).training_log(1).exists() && log.exists(), "{left:?}");
+}

@@ -339,6 +339,10 @@ impl Hands for Ports {
         Err(ErrorKind::Unsupported.into())
     }
 
+    fn tidy_point(&self, _run_dir: &Path) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
     fn read_inbox(
         &self,
         run_root: &Path,
