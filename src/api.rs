@@ -11,6 +11,7 @@ use crate::domain::ledger::{Account, Amount, Balance, Budget, Kind, OnExhausted,
 use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
+use crate::domain::schedule::ScheduleView;
 use crate::domain::sweep::SweepView;
 use crate::domain::view::{CHARGE_UNIT, RunView};
 use crate::domain::waits::Waits;
@@ -145,6 +146,14 @@ pub enum SubmitOutcome {
     OfKey,
     /// It was active, and `--if-active skip` was asked.
     Skipped,
+}
+
+/// What became of a schedule that was added.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ScheduleAnswer {
+    pub schedule: ScheduleView,
+    /// The one of the same name that was there before.
+    pub replaced: Option<ScheduleView>,
 }
 
 /// A run, and how many changes had been recorded when it was read.

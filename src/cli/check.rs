@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use crate::cli::context::{Context, slurm_is_silent};
 use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit, plural};
+use crate::cli::schedule::{own_timezone, time};
 use crate::cli::spec_args::{dataset_changes, read_file};
 use crate::cli::text::TerminalText;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Change, SpecRequest};
 use crate::domain::resolve::{Choice, Expectation, Outcome};
 use crate::domain::resolved::Resolved;
+use crate::domain::schedule::Plan;
 use crate::domain::sweep::{Cost, Family, FamilyOutcome, Point};
 use crate::files::{LoadedSite, verify};
 
@@ -131,17 +133,30 @@ impl<T> Found<T> {
     }
 }
 
-/// What a spec comes to that is fine: a sweep to what it costs at most.
-fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict<Option<Cost>> {
+/// What a spec comes to that is fine.
+#[derive(Debug, Clone, Default)]
+struct Fine {
+    /// What a sweep costs at most.
+    sweep: Option<Cost>,
+    schedule: Option<Plan>,
+}
+
+fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict<Fine> {
+    let schedule = request.plan(&own_timezone());
     let asker = &context.surroundings.asker;
     let Some(family) = Family::read(request) else {
         let checked = request.check(&site.site, asker);
         let Verdict { came_to, warnings, sources } =
             run_verdict(checked.outcome, checked.sources, site);
-        return Verdict { came_to: came_to.map(|_| None), warnings, sources };
+        return Verdict {
+            came_to: came_to.map(|_| Fine { sweep: None, schedule }),
+            warnings,
+            sources,
+        };
     };
     let Verdict { came_to, warnings, sources } = sweep_verdict(context, request, &family, site);
-    Verdict { came_to: came_to.map(Some), warnings, sources }
+    let came_to = came_to.map(|cost| Fine { sweep: Some(cost), schedule });
+    Verdict { came_to, warnings, sources }
 }
 
 fn sweep_verdict(
@@ -179,7 +194,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let file = spec.display().to_string();
         let Verdict { came_to, warnings, sources: texts } =
             check_file(context, spec, changes.clone(), &site);
-        let sweep = came_to.as_ref().ok().copied().flatten();
+        let Fine { sweep, schedule } = came_to.as_ref().ok().cloned().unwrap_or_default();
+        let now = context.surroundings.clock.now();
+        let next = schedule.as_ref().map(|plan| plan.next_after(now));
         let mut faults = came_to.err().unwrap_or_default();
         count += faults.problems.len();
         hints.extend(faults.hint);
@@ -191,7 +208,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         if context.global.json {
             let problems = diagnostic::to_json(&problems, &sources);
             let warnings = diagnostic::to_json(&warnings, &texts);
-            let document = serde_json::json!({ "spec": file, "problems": problems, "warnings": warnings, "sweep": sweep });
+            let document = serde_json::json!({ "spec": file, "problems": problems, "warnings": warnings, "sweep": sweep, "next": next });
             documents.push(document);
             continue;
         }
@@ -199,6 +216,11 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         if problems.is_empty() {
             let extent = sweep.map_or(String::new(), |cost| format!(": {}", extent(&cost)));
             context.output().line(&format!("{}: fine{extent}", TerminalText(&file)))?;
+            for (plan, at) in
+                schedule.iter().flat_map(|plan| next.iter().flatten().map(move |at| (plan, at)))
+            {
+                context.output().line(&format!("  next  {}", time(*at, plan)))?;
+            }
         } else {
             diagnostic::show(context, &problems, &sources);
         }
@@ -224,7 +246,7 @@ fn check_file(
     spec: &Path,
     changes: Vec<Change>,
     site: &LoadedSite,
-) -> Verdict<Option<Cost>> {
+) -> Verdict<Fine> {
     match read_file(context, spec, changes) {
         Ok(request) => judge(context, &request, site),
         Err(error) => {

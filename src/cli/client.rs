@@ -25,6 +25,8 @@ const ANSWER_BYTES_MAX: usize = 1 << 30;
 const HEAD_PATIENCE: Duration = Duration::from_secs(WAIT_SECONDS_MAX + 20);
 /// How long a daemon may take to start: a network file system and a large database included.
 const START_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a run may take to be accepted: capturing its code may take long.
+pub(super) const ACCEPTANCE_PATIENCE: Duration = Duration::from_mins(20);
 /// Before a daemon is started again that another one kept out.
 const START_PAUSE: Duration = Duration::from_millis(200);
 
@@ -175,13 +177,9 @@ impl<'a> Client<'a> {
         read(response).await
     }
 
-    /// Hands a run in. Capturing its code may take long.
+    /// Hands a run in.
     pub(super) async fn submit(&self, request: &SubmitRequest) -> Result<SubmitAnswer, CliError> {
-        const PATIENCE: Duration = Duration::from_mins(20);
-        let body = serde_json::to_vec(request).map_err(|error| CliError::internal(&error))?;
-        let body = body.into();
-        let response = self.send_patiently(Method::POST, "/runs", body, PATIENCE).await?;
-        read(response).await
+        self.post_within("/runs", request, ACCEPTANCE_PATIENCE).await
     }
 
     /// An answer that is read as it comes.

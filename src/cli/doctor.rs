@@ -10,13 +10,15 @@ use crate::cli::client::Client;
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::found::{FOUND_FRESH, found_slurm};
+use crate::cli::schedule::{NEEDS_A_DAEMON, became};
 use crate::cli::site_check::{findings, word};
-use crate::cli::text::TerminalText;
+use crate::cli::text::{TerminalText, moment};
 use crate::domain::keys::Named;
 use crate::domain::problem::SourceId;
+use crate::domain::schedule::{Outcome, ScheduleView, is_late};
 use crate::domain::site_check::{Finding, Level};
 use crate::files::FoundLayer;
-use crate::store::network_name;
+use crate::store::{network_name, schedules_without_daemon};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {}
@@ -29,6 +31,7 @@ pub(super) fn run(context: &Context, _args: &Args) -> Result<Exit, CliError> {
         let client = Client::without_starting(context);
         let mut told = vec![daemon(&client).await];
         told.extend(budgets(&client).await);
+        told.extend(schedules(context, &client).await);
         Ok(told)
     })?);
     findings.extend([bash(), python(context), cpu_limit(), linger(context)]);
@@ -205,6 +208,40 @@ async fn budgets(client: &Client<'_>) -> Vec<Finding> {
         findings.push(Finding::fine(WHAT, "they add up; only your own runs are counted here"));
     }
     findings
+}
+
+/// Schedules, and whether somebody is there to submit their runs.
+async fn schedules(context: &Context, client: &Client<'_>) -> Vec<Finding> {
+    const WHAT: &str = "schedules";
+    if client.is_there() {
+        let all: Vec<ScheduleView> = client.get("/schedules").await.unwrap_or_default();
+        let failed = all.iter().filter_map(|schedule| {
+            let last = schedule.firings.first()?;
+            let told = format!("`{}`: {}", schedule.name, became(last));
+            let is_bad = matches!(last.outcome, Outcome::Failed | Outcome::Missed);
+            let mend =
+                "the next planned time is the next try; `trainyard schedule run-now` is one now";
+            is_bad.then(|| Finding::note(WHAT, told, mend))
+        });
+        let mut findings: Vec<Finding> = failed.collect();
+        if let Some(next) = all.iter().filter_map(|schedule| schedule.next.first()).min() {
+            let told = format!("the next run is submitted at {}", moment(*next));
+            findings.push(Finding::fine(WHAT, told));
+        }
+        return findings;
+    }
+    let Some((count, next)) = schedules_without_daemon(&context.state_dir().database()) else {
+        return Vec::new();
+    };
+    let s = plural(count);
+    let told = format!("{count} schedule{s}, and no daemon runs that would submit their runs");
+    let finding = match next.filter(|next| is_late(*next, context.surroundings.clock.now())) {
+        None => Finding::note(WHAT, told, NEEDS_A_DAEMON),
+        Some(due) => {
+            Finding::bad(WHAT, format!("{told}; one was due at {}", moment(due)), NEEDS_A_DAEMON)
+        }
+    };
+    vec![finding]
 }
 
 fn bash() -> Finding {

@@ -36,6 +36,7 @@ mod rerun;
 mod resume;
 #[cfg(test)]
 mod sample;
+mod schedule;
 mod serve;
 mod show;
 mod site;
@@ -183,6 +184,9 @@ pub enum Verb {
     Budget(budget::Args),
     /// Show what was entered in the ledger of projects, newest first
     Ledger(ledger::Args),
+    /// Have runs submitted by themselves, at times that their spec names
+    #[command(subcommand)]
+    Schedule(schedule::Command),
     /// List hardware classes
     Classes(classes::Args),
     /// Look at data: the site's catalogue, and what data has been
@@ -247,6 +251,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Budget(args) => budget::run(context, &args),
         Verb::Ledger(args) => ledger::run(context, &args),
         Verb::Sweep(command) => sweep::run(context, &command),
+        Verb::Schedule(command) => schedule::run(context, &command),
         Verb::Classes(args) => classes::run(context, &args),
         Verb::Dataset(command) => dataset::run(context, &command),
         Verb::Site(command) => site::run(context, &command),

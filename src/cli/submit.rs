@@ -9,6 +9,7 @@ use crate::cli::context::Context;
 use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::first_run::ask_run_root;
+use crate::cli::schedule::own_timezone;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, one_line, path};
 use crate::cli::wait::{Patience, conclusion, wait_for};
@@ -69,6 +70,9 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;
+    if spec.plan(&own_timezone()).is_some() {
+        context.say("one run now: the spec's [schedule] is taken on by `trainyard schedule add`");
+    }
     let family = Family::read(&spec);
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
     let meant = if args.how.key.is_none() || args.dry_run {

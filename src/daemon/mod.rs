@@ -33,6 +33,7 @@ mod points;
 mod reconcile;
 mod record;
 mod retention;
+mod schedules;
 mod secrets;
 mod serve;
 mod state_dir;
@@ -57,6 +58,10 @@ pub use nodes::{bad_nodes, clear_bad_nodes};
 pub use reconcile::{PassReport, pass};
 pub use record::run_record;
 pub use retention::retention_plan;
+pub use schedules::{
+    ScheduleError, ScheduleRequest, add_schedule, delete_schedule, pause_schedule,
+    run_schedule_now, schedules,
+};
 pub use secrets::{SecretsError, take_secrets_again};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};
 pub use state_dir::{StateDir, StateDirError};

@@ -18,6 +18,7 @@ use crate::daemon::nodes::keep_away;
 use crate::daemon::observe::{Observed, observe};
 use crate::daemon::points::tidy_last;
 use crate::daemon::retention;
+use crate::daemon::schedules;
 use crate::daemon::secrets::remove_secrets;
 use crate::daemon::watch;
 use crate::daemon::world::World;
@@ -36,8 +37,12 @@ pub struct PassReport {
     /// Runs that are over and still have secrets or checkpoints to remove, or that accounting is asked about, and builds
     /// that are jobs.
     pub left: usize,
-    /// Until accounting is to be asked about runs that are over.
+    /// Until accounting is to be asked about runs that are over, or the next run is submitted by a schedule.
     pub again_in: Option<Duration>,
+    /// Schedules that are not paused.
+    pub schedules: usize,
+    /// Runs that are being submitted by schedules.
+    pub fired: usize,
 }
 
 /// Looks at everything once. Takes no input; what fails is left for the next pass.
@@ -50,8 +55,11 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let builds = world.store.build_jobs().await?;
     let to_account = accounts::Due::of(world).await?;
     laps.recall = laps.lap();
-    let again_in = to_account.next_in;
-    let mut report = PassReport { live: live.len(), again_in, ..PassReport::default() };
+    let scheduled = schedules::begin(world).await?;
+    let again_in = to_account.next_in.into_iter().chain(scheduled.next_in).min();
+    let (schedules, fired) = (scheduled.active, scheduled.begun);
+    let mut report =
+        PassReport { live: live.len(), again_in, schedules, fired, ..PassReport::default() };
     world.watch_roots_of(&live);
     if live.is_empty() && builds.is_empty() && to_account.accounts.is_empty() {
         report.left = remove_secrets(world).await? + retention::begin(world, &live).await?;

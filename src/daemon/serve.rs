@@ -115,14 +115,14 @@ pub async fn serve_once(config: ServeConfig) -> Result<PassReport, ServeError> {
     let mut report = PassReport::default();
     world.tasks.close();
     for _ in 0..PASSES_MAX {
-        let PassReport { live, decided, submitted, left, .. } = pass(&world).await?;
+        let PassReport { live, decided, submitted, left, fired, .. } = pass(&world).await?;
         let builds = world.builds.are_under_way();
         (report.live, report.left) = (live, left);
         report.decided += decided;
         report.submitted += submitted;
         // An sbatch that is under way when this process ends would be killed in the middle of it.
         world.tasks.wait().await;
-        if submitted == 0 && !builds {
+        if submitted == 0 && fired == 0 && !builds {
             break;
         }
     }

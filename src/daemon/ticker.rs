@@ -44,7 +44,8 @@ pub(super) async fn run(
         changes.mark_unchanged();
         in_force::take_up(world).await;
         let report = told(pass(world).await, &mut trouble);
-        let idle = idle_after.filter(|_| report.live == 0 && world.tasks.is_empty());
+        let is_needed = report.live > 0 || report.schedules > 0;
+        let idle = idle_after.filter(|_| !is_needed && world.tasks.is_empty());
         let due = match idle {
             _ if report.live > 0 => tokio::time::Instant::now() + INTERVAL,
             Some(idle_after) => *world.last_touched.borrow() + idle_after,

@@ -16,6 +16,7 @@ use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::nodes::Nodes;
 use crate::daemon::retention::Retaining;
+use crate::daemon::schedules::Firings;
 use crate::daemon::state_dir::StateDir;
 use crate::daemon::sweeps::Portions;
 use crate::daemon::watch::Watching;
@@ -98,6 +99,7 @@ pub struct World {
     pub(super) environments: Taken,
     pub(super) builds: Builds,
     pub(super) retaining: Retaining,
+    pub(super) firings: Firings,
     pub(super) watching: Watching,
     pub(super) nodes: Nodes,
     /// The day on which all entries of the ledger were added up last; they are when the database is opened, too.
@@ -169,6 +171,7 @@ impl World {
             environments: Taken::default(),
             builds: Builds::default(),
             retaining: Retaining::default(),
+            firings: Firings::default(),
             watching: Watching::default(),
             nodes: Nodes::default(),
             books_checked: AtomicI64::default(),

@@ -31,6 +31,7 @@ pub mod requirements;
 pub mod resolve;
 pub mod resolved;
 pub mod run_files;
+pub mod schedule;
 pub mod secrets;
 pub mod sweep;
 pub mod text;

@@ -7,10 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::domain::code::{Capture, CodeSource};
 use crate::domain::dataset::name_of;
 use crate::domain::document::{Node, Table, parse, parse_value};
-use crate::domain::keys::choice;
+use crate::domain::keys::{FromNode as _, choice};
 use crate::domain::problem::{At, Place, Problem, Source, SourceId, Sources};
 use crate::domain::resolve::{Asker, Context, Outcome, resolve};
+use crate::domain::schedule::Plan;
 use crate::domain::site::Site;
+use crate::domain::spec::Schedule;
 
 choice! {
     /// What `submit` does when a run of the same name is active.
@@ -119,6 +121,13 @@ impl SpecRequest {
             hasher.update(points.as_bytes());
         }
         hasher.finalize().to_hex().to_string()
+    }
+
+    /// What its `[schedule]` says, where nothing is wrong with that; `timezone` counts where it names none.
+    pub fn plan(&self, timezone: &str) -> Option<Plan> {
+        let Read { table, .. } = self.read();
+        let asked = At::<Schedule>::from_node(table.get("schedule")?, "schedule", &mut Vec::new());
+        Plan::read(&asked?, timezone).ok()
     }
 
     /// What it is resolved with.

@@ -5,11 +5,13 @@
 
 mod arg_value;
 mod checkpoint;
+mod schedule;
 mod sweep;
 mod sweep_schema;
 
 pub use arg_value::ArgValue;
 pub use checkpoint::{Checkpoint, CheckpointFormat, KeepBest, Resume};
+pub use schedule::Schedule;
 pub(crate) use sweep::TABLES;
 pub use sweep::{Domain, Dotted, Given, Objective, OneOf, Sweep, SweepMethod, Values};
 
@@ -40,9 +42,11 @@ keys! {
         checkpoint: Checkpoint,
         failure: Failure,
         metrics: Metrics,
+        /// When runs of it are submitted by themselves, once `trainyard schedule add` has been told.
+        schedule: At<Schedule>,
         sweep: At<Sweep>,
     }
-    later { "after", "evaluation", "schedule" }
+    later { "after", "evaluation" }
 }
 
 keys! {

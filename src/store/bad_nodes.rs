@@ -74,7 +74,11 @@ fn failure(row: &Row<'_>) -> rusqlite::Result<Failure> {
 }
 
 /// Reads a text that we wrote.
-fn word<T>(row: &Row<'_>, index: usize, read: impl Fn(&str) -> Option<T>) -> rusqlite::Result<T> {
+pub(super) fn word<T>(
+    row: &Row<'_>,
+    index: usize,
+    read: impl Fn(&str) -> Option<T>,
+) -> rusqlite::Result<T> {
     let text: String = row.get(index)?;
     read(&text).ok_or_else(|| {
         let why = NotAn::new("word of ours", &text);

@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/013-accounts.sql")),
     M::up(include_str!("migrations/014-ledger.sql")),
     M::up(include_str!("migrations/015-sweep.sql")),
+    M::up(include_str!("migrations/016-schedule.sql")),
 ];
 
 /// How changes reach the disk.

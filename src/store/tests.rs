@@ -5,4 +5,5 @@ mod bad_nodes;
 mod ledger;
 mod lives;
 mod opening;
+mod schedules;
 mod world;

@@ -14,6 +14,7 @@ mod nodes;
 mod reference;
 mod resume;
 mod runs;
+mod schedules;
 mod sweeps;
 mod usage;
 
@@ -63,6 +64,11 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{sweep}", get(sweeps::show))
         .route("/sweeps/{sweep}/cancel", post(sweeps::cancel))
+        .route("/schedules", get(schedules::list).post(schedules::add))
+        .route("/schedules/{name}/pause", post(schedules::pause))
+        .route("/schedules/{name}/resume", post(schedules::resume))
+        .route("/schedules/{name}/run-now", post(schedules::run_now))
+        .route("/schedules/{name}/delete", post(schedules::delete))
         .route("/classes", get(classes::list))
         .route("/usage", get(usage::report))
         .route("/usage/accounts", get(usage::compared))
@@ -84,8 +90,9 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
 /// Notes that somebody needs the daemon, and turns away a client that goes by another site file.
 async fn welcome(State(app): State<App>, request: Request, next: Next) -> Response {
     app.world.touched();
-    // Only a submission is decided by the site config.
-    let is_submission = request.method() == Method::POST && request.uri().path() == "/api/v1/runs";
+    // Only a submission, now or later, is decided by the site config.
+    let is_submission = request.method() == Method::POST
+        && ["/api/v1/runs", "/api/v1/schedules"].contains(&request.uri().path());
     let asked = request
         .headers()
         .get(SITE_HEADER)

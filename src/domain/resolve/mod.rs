@@ -25,6 +25,7 @@ use crate::domain::document::{Node, Table};
 use crate::domain::keys::{FromNode, not_supported};
 use crate::domain::problem::{At, Place, Problem, SourceId, limited};
 use crate::domain::resolved::{Resolved, Script, Target};
+use crate::domain::schedule::Plan;
 use crate::domain::site::{self, Mode, Site};
 use crate::domain::spec::Spec;
 use crate::domain::units::Seconds;
@@ -162,6 +163,11 @@ impl<'a> Resolver<'a> {
         if let Some(sweep) = &spec.sweep {
             // What comes here is one run: points are made of a sweep before.
             self.problems.push(not_supported(sweep, "sweep"));
+        }
+        if let Some(schedule) = &spec.schedule {
+            // Nothing of a run depends on it, but whoever wrote it is told at once.
+            let read = Plan::read(schedule, "UTC");
+            self.problems.extend(read.err().into_iter().flatten());
         }
         let name = self.name();
         let project = self.project();

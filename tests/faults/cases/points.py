@@ -27,6 +27,8 @@ exec {real} "$@"
 
 # Leaves more checkpoints than it wants to keep.
 SAVES = "for step in 1 2 3; do echo '{}' >$TRAINYARD_CHECKPOINT_DIR/step-$step.json; done"
+# Submits by itself on no day of this year: its runs are asked for.
+RARELY = "[schedule]\ncron = '0 0 29 2 *'\nif_active = 'submit'"
 KEEPS_ONE = "[checkpoint]\nkeep_last = 1\n[failure]\nmax_restarts = 0"
 
 
@@ -70,6 +72,20 @@ class Stage:
     def saved(self, run):
         return sorted(os.listdir(pathlib.Path(self.world.show(run)["run_dir"]) / "checkpoints"))
 
+    def firing(self):
+        """What became of the last planned time; None where there is none."""
+        said = self.world.run("schedule", "list", "scheduled", "--json")
+        firings = said.json()["firings"] if said.code == 0 else []
+        return firings[0] if firings else None
+
+    def schedule(self):
+        """One run of a schedule, whose daemon may end in the middle: the next one sees it through."""
+        spec = self.world.spec("scheduled", more=RARELY)
+        wait_until("the schedule is taken on", lambda: self.world.run("schedule", "add", spec).code == 0)
+        # Asked for again only where nobody has heard of it.
+        wait_until("a run is asked for", lambda: self.firing() or self.world.run("schedule", "run-now", "scheduled").code == 0)
+        wait_until("it has its run", lambda: (self.firing() or {}).get("outcome") == "submitted")
+
     def armed(self):
         """A daemon that will end at the place, and nobody else does."""
         child = self.world.serve(TRAINYARD_FAULT=self.point)
@@ -94,6 +110,7 @@ class Stage:
                 self.submit(name)
             keeps = self.submit("keeps", SAVES, KEEPS_ONE)
         self.submit("plain")
+        self.schedule()
         settled = world.settle(120)
         if keeps:
             wait_until("old checkpoints are gone, and nothing is left of them", lambda: self.saved(keeps) == ["step-3.json"])
@@ -102,6 +119,9 @@ class Stage:
         problems = check(world, once=True)
         if settled is None:
             problems.append("not all runs were over in time")
+        scheduled = [run["id"] for run in world.list("--name", "scheduled")]
+        if len(scheduled) != 1 or self.firing()["run"] != scheduled[0]:
+            problems.append(f"a planned time has the runs {scheduled}: {self.firing()}")
         wrong = {run["id"]: run["state"] for run in world.list() if run["state"] != "completed" and run["id"] not in cancelled}
         if wrong:
             problems.append(f"runs that did not complete: {wrong}; {fates(world)}")

@@ -126,6 +126,9 @@ pub(super) const LINES: &[Line] = &[
     line(S, "failure.warn_signal", Closed, "spacl", "failure/warn_signal", "USR2"),
     line(S, "failure.requeue", Closed, "s", "failure/requeue", "job"),
     line(S, "metrics.file", Text, "spacl", "metrics/file", "m%"),
+    line(S, "schedule.cron", Closed, "spacl", "schedule/cron", "0 2 * * mon-fri"),
+    line(S, "schedule.timezone", Closed, "spacl", "schedule/timezone", "Europe/Berlin"),
+    line(S, "schedule.if_active", Closed, "spacl", "schedule/if_active", "skip"),
     // A run has no sweep: a point's values are set where they belong, and tests of their own try what is hostile in them.
     line(S, "sweep.method", Kept, "", "", ""),
     line(S, "sweep.file", Kept, "", "", ""),

@@ -9,6 +9,7 @@ mod kills;
 mod lives;
 pub(crate) mod requirements;
 mod retention;
+mod schedules;
 pub(crate) mod secrets;
 mod site;
 mod sweeps;
