@@ -18,7 +18,7 @@ use crate::domain::ids::RunId;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::request::{Change, SpecRequest};
 use crate::domain::schedule::{
-    FiringView, NEXT_TOLD, Outcome, Plan, ScheduleView, due, is_late, key, was_set_back,
+    Due, FiringView, NEXT_TOLD, Outcome, Plan, ScheduleView, due, is_late, key, was_set_back,
 };
 use crate::fault::point;
 use crate::files::read_spec;
@@ -103,7 +103,7 @@ async fn take_up(world: &World, schedule: Schedule, now: Timestamp) -> Result<()
         }
         (calendar, _) => {
             let next = calendar.and_then(|calendar| calendar.next(now));
-            crate::domain::schedule::Due { fires: None, missed: None, next }
+            Due { fires: None, missed: None, next }
         }
     };
     if let Some(missed) = due.missed.filter(|_| !schedule.plan.catch_up) {
@@ -117,9 +117,12 @@ async fn take_up(world: &World, schedule: Schedule, now: Timestamp) -> Result<()
     Ok(())
 }
 
-/// Submits the run of a planned time, and records what came of it.
-async fn finish(world: &Arc<World>, firing: Firing) -> Result<FiringView, StoreError> {
+/// Submits the run of a planned time, and records what came of it; none where somebody has done so since it was found.
+async fn finish(world: &Arc<World>, firing: Firing) -> Result<Option<FiringView>, StoreError> {
     let Firing { id, planned, why, schedule } = firing;
+    if !world.store.is_begun(id).await? {
+        return Ok(None);
+    }
     point("firing_begun");
     let mut fired = fire(world, &schedule, planned).await?;
     point("firing_submitted");
@@ -140,7 +143,7 @@ async fn finish(world: &Arc<World>, firing: Firing) -> Result<FiringView, StoreE
     let Fired { outcome, run, why } = fired.clone();
     world.store.fired(id, fired, at).await?;
     world.changed();
-    Ok(FiringView { planned, outcome, at, run: run.map(|run| run.0), why })
+    Ok(Some(FiringView { planned, outcome, at, run: run.map(|run| run.0), why }))
 }
 
 async fn fire(
@@ -198,7 +201,8 @@ async fn fire(
 async fn read(world: &World, schedule: &Schedule) -> Result<SpecRequest, String> {
     let (spec, changes) = (schedule.spec.clone(), schedule.changes.clone());
     let look = move |_: &dyn Hands| Ok(read_spec(&spec, Path::new("/"), changes));
-    let read = world.with_hands(&schedule.spec, look).await;
+    let base = schedule.spec.parent().unwrap_or(&schedule.spec);
+    let read = world.with_hands(base, look).await;
     read.map_err(|silence| silence.to_string())?.map_err(|error| crate::chain(&error))
 }
 
@@ -260,8 +264,8 @@ pub async fn add_schedule(
     let (owner, next_at) = (world.asker.user.clone(), calendar.next(now));
     let new = NewSchedule { owner, name: name.clone(), spec, changes, plan, next_at };
     let old = world.store.add_schedule(new, now).await?.map_err(ScheduleError::TooMany)?;
-    told(world);
-    Ok((view(&find(world, &name).await?, Vec::new()), old.map(|old| view(&old, Vec::new()))))
+    changed(world);
+    Ok((shown(world, &name).await?, old.map(|old| view(&old, Vec::new()))))
 }
 
 /// All schedules of the asker.
@@ -284,16 +288,16 @@ pub async fn pause_schedule(
         let next_at = schedule.plan.calendar().and_then(|calendar| calendar.next(now));
         world.store.resume_schedule(schedule.id, next_at, now).await?;
     }
-    told(world);
-    Ok(view(&find(world, name).await?, Vec::new()))
+    changed(world);
+    shown(world, name).await
 }
 
 /// Forgets a schedule.
 pub async fn delete_schedule(world: &World, name: &str) -> Result<ScheduleView, ScheduleError> {
-    let schedule = find(world, name).await?;
+    let (schedule, view) = (find(world, name).await?, shown(world, name).await?);
     world.store.delete_schedule(schedule.id).await?;
-    told(world);
-    Ok(view(&schedule, Vec::new()))
+    changed(world);
+    Ok(view)
 }
 
 /// Submits a run of a schedule now, as at one of its times.
@@ -306,10 +310,11 @@ pub async fn run_schedule_now(world: &Arc<World>, name: &str) -> Result<FiringVi
     let fired = finish(world, firing).await?;
     drop(under_way);
     world.nudge.notify_one();
-    Ok(fired)
+    // It is gone where the schedule was deleted meanwhile.
+    fired.ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
 }
 
-fn told(world: &World) {
+fn changed(world: &World) {
     world.changed();
     // The ticker works out when it is needed next.
     world.nudge.notify_one();
@@ -318,6 +323,11 @@ fn told(world: &World) {
 async fn find(world: &World, name: &str) -> Result<Schedule, ScheduleError> {
     let known = world.store.schedule(world.asker.user.clone(), name.to_owned()).await?;
     known.ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
+}
+
+async fn shown(world: &World, name: &str) -> Result<ScheduleView, ScheduleError> {
+    let shown = schedules(world).await?.into_iter().find(|schedule| schedule.name == name);
+    shown.ok_or_else(|| ScheduleError::Unknown(name.to_owned()))
 }
 
 fn view(schedule: &Schedule, firings: Vec<FiringView>) -> ScheduleView {

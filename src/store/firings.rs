@@ -99,6 +99,15 @@ impl Store {
         .await
     }
 
+    /// Whether it is not known yet what became of a planned time.
+    pub async fn is_begun(&self, firing: i64) -> Result<bool, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM firing WHERE id = ?1 AND outcome = 'begun')";
+            connection.query_row(sql, [firing], |row| row.get(0)).during("find a planned time")
+        })
+        .await
+    }
+
     /// Records what became of a planned time.
     pub async fn fired(&self, firing: i64, fired: Fired, now: Timestamp) -> Result<(), StoreError> {
         const WHAT: &str = "record what became of a planned time";

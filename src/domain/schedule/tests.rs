@@ -167,6 +167,18 @@ proptest! {
     }
 
     #[test]
+    fn no_text_is_too_much(
+        cron in "([0-9a-zA-Z*/,#LW@?é-]{0,6} ){0,6}|[0-9*]{1,2}(/[0-9]{1,2})?( [0-9*/,-]{1,5}){4}|\\PC{0,40}",
+        zone in "[A-Za-z]{0,8}/?[A-Za-z./]{0,12}",
+    ) {
+        let at = t("2026-05-01T12:00:00Z");
+        for zone in [zone.as_str(), "Europe/Berlin"] {
+            let moment = Calendar::of(&cron, zone).ok().and_then(|calendar| calendar.next(at));
+            prop_assert!(moment.is_none_or(|moment| moment > at));
+        }
+    }
+
+    #[test]
     fn whenever_it_is_asked_the_next_moment_is_the_same(
         zone in prop::sample::select(ZONES),
         cron in prop::sample::select(&["30 2 * * *", "*/7 * * * *", "0 0 1 * *", "15 1-3 * * sun"][..]),
@@ -303,6 +315,10 @@ fn what_cannot_be_meant_is_told_at_its_place() {
     );
     check("", "`schedule.cron`: `` has 0 fields, not 5", None);
     check(&"0,".repeat(400), "`schedule.cron`: it has 800 bytes, more than 512", None);
+    let without = spec::Schedule { cron: None, ..spec::Schedule::default() };
+    let place = Place { source: SourceId(0), start: 7, end: 8 };
+    let problems = Plan::read(&At::new(without, place), "UTC").expect_err("is refused");
+    assert_eq!((problems.len(), problems[0].place), (1, Some(place)));
     let told = plan("x", Some("Europe/Berln")).expect_err("is refused");
     let places: Vec<usize> = told.iter().map(|(place, ..)| *place).collect();
     assert_eq!(places, [1, 2]);

@@ -54,7 +54,9 @@ async fn what_is_taken_up_is_begun_until_it_is_known_what_became_of_it() {
     let [begun] = now.begun.as_slice() else { panic!("{now:?}") };
     assert_eq!((begun.planned, begun.schedule.next_at), (t(100), Some(t(200))));
     let fired = Fired { outcome: Outcome::Failed, run: None, why: "no".into() };
+    assert!(yard.store.is_begun(begun.id).await.unwrap());
     yard.store.fired(begun.id, fired, t(251)).await.unwrap();
+    assert!(!yard.store.is_begun(begun.id).await.unwrap(), "whoever found it before leaves it");
     let after = yard.store.scheduled(t(251)).await.unwrap();
     assert_eq!((after.due.len(), after.begun.len()), (1, 0));
     let all = yard.store.schedules("ada".into(), 9).await.unwrap();

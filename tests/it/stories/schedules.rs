@@ -126,9 +126,13 @@ fn a_run_that_is_asked_for_is_one_as_at_any_other_time() {
     env.until(1, &["completed"]);
     // The spec and the code are read as they are then.
     env.write("asked-code/train.sh", "echo other\n");
+    let text = std::fs::read_to_string(&path).unwrap().replace("29 2", "28 2");
+    std::fs::write(&path, text).unwrap();
     assert_eq!(env.line("schedule run-now asked").success().stdout, "2\n");
     env.until(2, &["completed"]);
     assert_eq!(env.line("logs 2").success().stdout, "other\n");
+    let told = "the file says another [schedule] (cron: 0 0 29 2 * → 0 0 28 2 *)";
+    assert!(env.line("schedule list asked").success().stdout.contains(told));
     std::fs::rename(&path, env.home().join("moved.toml")).unwrap();
     let failed = env.line("schedule run-now asked").ended(1);
     assert!(failed.stderr.contains("cannot read"), "{failed}");
