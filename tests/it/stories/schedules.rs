@@ -176,13 +176,15 @@ fn a_daemon_stays_for_a_schedule_and_is_awake_in_time() {
 #[test]
 fn what_was_missed_is_told_or_made_up_for_with_one_run() {
     let env = TestEnv::new();
+    // Once an hour, the last time half an hour ago.
+    let last = Timestamp::from_millisecond(ago(1800) / 60_000 * 60_000).unwrap();
+    let minute = last.as_second() / 60 % 60;
+    let first = (last - SignedDuration::from_hours(3)).as_millisecond();
     for (name, catch_up) in [("lost", "false"), ("kept", "true")] {
-        let schedule = format!("cron = '@hourly'\ntimezone = 'UTC'\ncatch_up = {catch_up}");
+        let schedule =
+            format!("cron = '{minute} * * * *'\ntimezone = 'UTC'\ncatch_up = {catch_up}");
         spec(&env, name, &schedule);
         drop(env.line(&format!("schedule add {name}.toml")).success());
-        // Since three hours and something, so that the last was due long enough ago, whatever the hour.
-        let hour = 3_600_000;
-        let first = ago(3 * 3600 + 1200) / hour * hour;
         change(&env, &format!("UPDATE schedule SET next_at = {first} WHERE name = '{name}'"));
     }
     wait_until("all that was due is done with", || {
@@ -195,20 +197,16 @@ fn what_was_missed_is_told_or_made_up_for_with_one_run() {
         (1, &"submitted".into()),
         "{kept:#}"
     );
-    assert!(kept[0]["why"].as_str().unwrap().starts_with("makes up for "), "{kept:#}");
-    let run = kept[0]["run"].as_i64().unwrap();
-    env.until(run, &["completed"]);
+    assert!(kept[0]["why"].as_str().unwrap().starts_with("makes up for 3 times"), "{kept:#}");
+    assert_eq!(kept[0]["planned"].as_str().unwrap().parse::<Timestamp>().unwrap(), last);
+    env.until(kept[0]["run"].as_i64().unwrap(), &["completed"]);
     let lost = one(&env, "lost")["firings"].clone();
-    let missed = lost.as_array().unwrap().last().unwrap();
-    assert_eq!(missed["outcome"], "missed", "{lost:#}");
-    assert!(
-        missed["why"].as_str().unwrap().starts_with("no daemon was there in time: "),
-        "{lost:#}"
-    );
+    assert_eq!((lost.as_array().unwrap().len(), &lost[0]["outcome"]), (1, &"missed".into()));
+    let told = "no daemon was there in time: 4 times, the last ";
+    assert!(lost[0]["why"].as_str().unwrap().starts_with(told), "{lost:#}");
     // None more for the same hours, however often it starts.
-    let before = runs(&env).len();
     env.kill_daemon();
-    assert_eq!(runs(&env).len(), before);
+    assert_eq!((runs(&env).len(), outcomes(&env, "lost").len()), (1, 1));
 }
 
 #[test]
@@ -296,15 +294,9 @@ fn one_pass_from_cron_submits_what_is_due() {
     drop(env.line("schedule add once.toml").success());
     change(&env, &format!("UPDATE schedule SET next_at = {}", ago(600)));
     drop(env.line("serve --once").success());
+    assert_eq!(env.daemon_pid(), None);
+    wait_until("it trains without a daemon", || env.home().join("trace").exists());
     drop(env.line("serve --once").success());
-    assert_eq!(
-        std::fs::read_dir(env.run_root())
-            .unwrap()
-            .flatten()
-            .filter(|dir| { dir.file_name() == "1-once" })
-            .count(),
-        1
-    );
     env.until(1, &["completed"]);
     assert_eq!(runs(&env).len(), 1);
 }
