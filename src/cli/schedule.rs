@@ -6,15 +6,16 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::api::ScheduleAnswer;
-use crate::cli::check::check;
 use crate::cli::client::{ACCEPTANCE_PATIENCE, Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
 use crate::cli::spec_args::SpecArgs;
+use crate::cli::submit::checked;
 use crate::cli::text::{TerminalText, moment, one_line, path};
 use crate::daemon::ScheduleRequest;
 use crate::domain::schedule::{FiringView, Outcome, Plan, ScheduleView};
+use crate::domain::sweep::Family;
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -78,7 +79,8 @@ pub(super) const NEEDS_A_DAEMON: &str = "nothing starts the daemon after a reboo
 fn add(context: &Context, args: &SpecArgs) -> Result<Exit, CliError> {
     let site = context.site()?;
     let spec = args.read(context)?;
-    let name = check(context, &spec, &site).map_err(CliError::from)?.name;
+    let family = Family::read(&spec);
+    let name = checked(context, &spec, family.as_ref(), &site).map_err(CliError::from)?.name;
     let Some(plan) = spec.plan(&own_timezone()) else {
         let message = format!("{} has no [schedule]", args.spec.display());
         return Err(CliError::new(Exit::Invalid, message)

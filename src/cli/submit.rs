@@ -77,10 +77,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     // A key is looked up before anything else: its run may be older than the code that the spec still names.
     let meant = if args.how.key.is_none() || args.dry_run {
         let nothing = |faults| CliError::from(faults).nothing_submitted();
-        let resolved = match &family {
-            Some(family) => checked_sweep(context, &spec, family, &site).map_err(nothing)?,
-            None => check(context, &spec, &site).map_err(nothing)?,
-        };
+        let resolved = checked(context, &spec, family.as_ref(), &site).map_err(nothing)?;
         if args.dry_run {
             return dry_run(context, &resolved, family.as_ref());
         }
@@ -142,13 +139,14 @@ fn of_older_site(error: CliError, site: &LoadedSite) -> CliError {
     }
 }
 
-/// Checks all points of a sweep; what the first one means.
-fn checked_sweep(
+/// Checks a run, or all points of a sweep; what the first one means.
+pub(super) fn checked(
     context: &Context,
     spec: &SpecRequest,
-    family: &Family,
+    family: Option<&Family>,
     site: &LoadedSite,
 ) -> Result<Resolved, Faults> {
+    let Some(family) = family else { return check(context, spec, site) };
     check_sweep(context, spec, family, site)?;
     let Some(first) = family.points.points.first() else { return Err(Faults::default()) };
     check_point(context, spec, (family, first), site)
