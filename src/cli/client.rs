@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1::SendRequest;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
@@ -16,6 +17,7 @@ use tokio::net::UnixStream;
 use crate::api::{ProblemBody, SITE_HEADER, SubmitAnswer, WAIT_SECONDS_MAX};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::host::dial;
 use crate::daemon::{SubmitRequest, short_path};
 use crate::hands::{LastWords, StartedDaemon, start_daemon};
 
@@ -30,6 +32,12 @@ pub(super) const ACCEPTANCE_PATIENCE: Duration = Duration::from_mins(20);
 /// Before a daemon is started again that another one kept out.
 const START_PAUSE: Duration = Duration::from_millis(200);
 
+/// What requests are sent through: a connection.
+type Sender = SendRequest<Full<Bytes>>;
+
+/// An answer that begins, and the connection that it comes through.
+type Answer = (Response<Incoming>, Sender);
+
 /// A way to a daemon that answers.
 pub(super) struct Client<'a> {
     context: &'a Context,
@@ -37,8 +45,8 @@ pub(super) struct Client<'a> {
     site: Option<String>,
     /// A daemon that ends while it is needed is started again.
     starts: bool,
-    /// The connection that found the daemon, for the first request.
-    found: Mutex<Option<UnixStream>>,
+    /// A connection that nobody uses, for the next request.
+    idle: Mutex<Option<Sender>>,
 }
 
 impl<'a> Client<'a> {
@@ -52,18 +60,56 @@ impl<'a> Client<'a> {
     /// A client of a daemon that may not be there.
     pub(super) fn without_starting(context: &'a Context) -> Self {
         let site = context.site_asked().map(|site| site.display().to_string());
-        Self { context, socket: context.socket(), site, starts: false, found: Mutex::default() }
+        Self { context, socket: context.socket(), site, starts: false, idle: Mutex::default() }
+    }
+
+    /// A connection to the daemon of this machine, which is started if need be.
+    pub(super) async fn stream_here(context: &'a Context) -> Result<UnixStream, CliError> {
+        Self::without_starting(context).reach_or_start().await
     }
 
     async fn find(&self) -> Result<(), CliError> {
+        let stream = match &self.context.global.host {
+            Some(host) => dial(self.context, host).await?,
+            None => self.reach_or_start().await?,
+        };
+        self.keep(self.speak(stream).await?);
+        Ok(())
+    }
+
+    async fn reach_or_start(&self) -> Result<UnixStream, CliError> {
         match self.reach() {
-            Ok(stream) => {
-                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream);
-                Ok(())
-            }
+            Ok(stream) => Ok(stream),
             Err(error) if is_nobody(&error) => self.start().await,
             Err(error) => Err(self.unreachable(&error)),
         }
+    }
+
+    fn keep(&self, sender: Sender) {
+        *self.idle.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+    }
+
+    async fn speak(&self, stream: UnixStream) -> Result<Sender, CliError> {
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| self.lost(&error))?;
+        tokio::spawn(connection);
+        Ok(sender)
+    }
+
+    /// A connection that takes a request.
+    async fn sender(&self) -> Result<Sender, CliError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut sender) = idle
+            && sender.ready().await.is_ok()
+        {
+            return Ok(sender);
+        }
+        let stream = match &self.context.global.host {
+            Some(host) => dial(self.context, host).await?,
+            None => self.reach().map_err(|error| self.unreachable(&error))?,
+        };
+        self.speak(stream).await
     }
 
     fn reach(&self) -> io::Result<UnixStream> {
@@ -85,7 +131,7 @@ impl<'a> Client<'a> {
     }
 
     /// Starts a daemon and waits until it answers, or says why it does not.
-    async fn start(&self) -> Result<(), CliError> {
+    async fn start(&self) -> Result<UnixStream, CliError> {
         let context = self.context;
         if context.global.socket.is_some() {
             let message = format!("no daemon answers at {}", self.socket.display());
@@ -99,8 +145,8 @@ impl<'a> Client<'a> {
         let mut daemon = self.launch(&environment)?;
         let mut held_up = None;
         while started.elapsed() < START_PATIENCE {
-            if self.reach().is_ok() {
-                return Ok(());
+            if let Ok(stream) = self.reach() {
+                return Ok(stream);
             }
             match daemon.last_words() {
                 // Another one starts, drains or makes its one pass at this moment: then it is tried again.
@@ -153,8 +199,8 @@ impl<'a> Client<'a> {
     }
 
     async fn get_once<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {
-        let response = self.send(Method::GET, path, Bytes::new()).await?;
-        read(response).await
+        let answer = self.send(Method::GET, path, Bytes::new()).await?;
+        self.read(answer).await
     }
 
     pub(super) async fn post<T: DeserializeOwned>(
@@ -173,8 +219,8 @@ impl<'a> Client<'a> {
         patience: Duration,
     ) -> Result<T, CliError> {
         let body = serde_json::to_vec(body).map_err(|error| CliError::internal(&error))?;
-        let response = self.send_patiently(Method::POST, path, body.into(), patience).await?;
-        read(response).await
+        let answer = self.send_patiently(Method::POST, path, body.into(), patience).await?;
+        self.read(answer).await
     }
 
     /// Hands a run in.
@@ -184,19 +230,14 @@ impl<'a> Client<'a> {
 
     /// An answer that is read as it comes.
     pub(super) async fn stream(&self, path: &str) -> Result<Incoming, CliError> {
-        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        let (response, _) = self.send(Method::GET, path, Bytes::new()).await?;
         if response.status().is_success() {
             return Ok(response.into_body());
         }
         Err(problem(response).await)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Response<Incoming>, CliError> {
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, CliError> {
         self.send_patiently(method, path, body, HEAD_PATIENCE).await
     }
 
@@ -206,16 +247,8 @@ impl<'a> Client<'a> {
         path: &str,
         body: Bytes,
         patience: Duration,
-    ) -> Result<Response<Incoming>, CliError> {
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stream = match found {
-            Some(stream) => stream,
-            None => self.reach().map_err(|error| self.unreachable(&error))?,
-        };
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| lost(&error))?;
-        tokio::spawn(connection);
+    ) -> Result<Answer, CliError> {
+        let mut sender = self.sender().await?;
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1{path}"))
@@ -228,12 +261,43 @@ impl<'a> Client<'a> {
         }
         let request = request.body(Full::new(body)).map_err(|error| CliError::internal(&error))?;
         if let Ok(answered) = tokio::time::timeout(patience, sender.send_request(request)).await {
-            answered.map_err(|error| lost(&error))
+            answered.map(|response| (response, sender)).map_err(|error| self.lost(&error))
         } else {
             let message = format!("the daemon has not answered within {} s", patience.as_secs());
             Err(CliError::new(Exit::NoDaemon, message)
                 .hint("`trainyard daemon status` and daemon.log in the state directory"))
         }
+    }
+
+    async fn read<T: DeserializeOwned>(&self, answer: Answer) -> Result<T, CliError> {
+        let (response, sender) = answer;
+        if !response.status().is_success() {
+            return Err(problem(response).await);
+        }
+        let bytes = bytes(response).await?;
+        // Over ssh a further connection costs seconds, and perhaps a password. Here it costs nothing, and meets the daemon
+        // of now.
+        if self.context.global.host.is_some() {
+            self.keep(sender);
+        }
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let message = format!("the daemon's answer cannot be read: {error}");
+            CliError::new(Exit::Internal, message).hint(match &self.context.global.host {
+                Some(_) => "it may be of another version: use the same one on both machines",
+                None => "it may be of another version: `trainyard daemon stop`, and the next command starts this one",
+            })
+        })
+    }
+
+    /// The daemon, or the way to it, ended while it answered.
+    pub(super) fn lost(&self, error: &hyper::Error) -> CliError {
+        let what = match &self.context.global.host {
+            Some(host) => format!("the connection to {host}"),
+            None => "the daemon".to_owned(),
+        };
+        let message = format!("{what} ended in the middle of an answer: {}", crate::chain(error));
+        CliError::new(Exit::NoDaemon, message)
+            .hint("what was accepted is recorded: `trainyard list` shows it")
     }
 }
 
@@ -263,23 +327,6 @@ fn not_started(said: &str) -> CliError {
 fn is_nobody(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
     matches!(error.kind(), NotFound | ConnectionRefused | NotADirectory)
-}
-
-fn lost(error: &hyper::Error) -> CliError {
-    CliError::new(Exit::NoDaemon, format!("the daemon ended in the middle of its answer: {error}"))
-        .hint("what was accepted is recorded: `trainyard list` shows it")
-}
-
-async fn read<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, CliError> {
-    if !response.status().is_success() {
-        return Err(problem(response).await);
-    }
-    let bytes = bytes(response).await?;
-    serde_json::from_slice(&bytes).map_err(|error| {
-        let message = format!("the daemon's answer cannot be read: {error}");
-        CliError::new(Exit::Internal, message)
-            .hint("it may be of another version: `trainyard daemon stop`, and the next command starts this one")
-    })
 }
 
 async fn problem(response: Response<Incoming>) -> CliError {

@@ -58,7 +58,8 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         path.push_str(&format!("&tail={tail}"));
     }
     Context::block_on(async {
-        let mut body = Client::connect(context).await?.stream(&path).await?;
+        let client = Client::connect(context).await?;
+        let mut body = client.stream(&path).await?;
         let mut writer = LogWriter::new(if context.global.json {
             Form::Document { lines: 0 }
         } else if std::io::stdout().is_terminal() {
@@ -70,12 +71,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             return Ok(Exit::Done);
         }
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| {
-                CliError::new(
-                    Exit::NoDaemon,
-                    format!("the daemon ended in the middle of the log: {error}"),
-                )
-            })?;
+            let frame = frame.map_err(|error| client.lost(&error))?;
             if let Ok(bytes) = frame.into_data()
                 && !writer.write(&bytes)?
             {

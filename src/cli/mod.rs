@@ -24,6 +24,7 @@ mod export;
 mod first_run;
 mod found;
 mod gc;
+mod host;
 mod init;
 mod ledger;
 mod list;
@@ -61,6 +62,7 @@ pub use error::{CliError, Exit};
 pub use parse::{LATER, parse};
 
 use crate::cli::context::Context;
+use crate::cli::host::Host;
 
 /// The training-run control plane of a Slurm cluster.
 #[derive(Debug, Parser)]
@@ -104,9 +106,16 @@ pub struct Global {
         hide_env_values = true
     )]
     pub socket: Option<PathBuf>,
-    /// Another machine: `ssh://[USER@]HOST` (not supported by this version)
-    #[arg(long, global = true, value_name = "URL", env = "TRAINYARD_HOST", hide_env_values = true)]
-    pub host: Option<String>,
+    /// The daemon of another machine: `ssh://[USER@]HOST[:PORT]`
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "TRAINYARD_HOST",
+        hide_env_values = true,
+        value_parser = Host::parse
+    )]
+    pub host: Option<Host>,
     /// Colour; auto is on a terminal, unless `NO_COLOR` is set
     #[arg(
         long,
@@ -222,9 +231,70 @@ pub fn run(cli: Cli, surroundings: Surroundings) -> ExitCode {
     }
 }
 
+impl Verb {
+    /// Whether it only asks a daemon, wherever that is. Everything else is about the machine on which it is given.
+    fn may_be_elsewhere(&self) -> bool {
+        match self {
+            Self::Submit(_)
+            | Self::Rerun(_)
+            | Self::List(_)
+            | Self::Show(_)
+            | Self::Events(_)
+            | Self::Explain(_)
+            | Self::Export(_)
+            | Self::Logs(_)
+            | Self::Metrics(_)
+            | Self::Checkpoints(_)
+            | Self::Wait(_)
+            | Self::Cancel(_)
+            | Self::Resume(_)
+            | Self::Delete(_)
+            | Self::Diff(_)
+            | Self::Usage(_)
+            | Self::Budget(_)
+            | Self::Ledger(_)
+            | Self::Sweep(_) => true,
+            Self::Site(command) => command.asks_the_daemon(),
+            Self::Serve(_)
+            | Self::Daemon(_)
+            | Self::Init(_)
+            | Self::Check(_)
+            | Self::Render(_)
+            | Self::Classes(_)
+            | Self::Dataset(_)
+            | Self::Doctor(_)
+            | Self::Util(_)
+            | Self::LocalJob { .. } => false,
+        }
+    }
+}
+
+/// Refuses what `--host` cannot mean.
+fn allow_host(context: &Context, host: &Host, verb: &Verb) -> Result<(), CliError> {
+    // It is the far end itself, in an environment that may be that of every machine.
+    if matches!(verb, Verb::Util(util::Command::DialStdio)) {
+        return Ok(());
+    }
+    if !verb.may_be_elsewhere() {
+        return Err(CliError::usage("this command is about the machine on which it is given, and takes neither `--host` nor TRAINYARD_HOST")
+            .hint(format!("give it on {host} by ssh, or here without them")));
+    }
+    let Global { site, state_dir, socket, .. } = &context.global;
+    let own = [(site, "--site"), (state_dir, "--state-dir"), (socket, "--socket")];
+    match own.into_iter().find(|(said, _)| said.is_some()) {
+        Some((_, flag)) => Err(CliError::usage(format!(
+            "`{flag}`, or its variable, names a place on this machine, and the daemon is on {host}"
+        ))
+        .hint(
+            "what the other machine is to go by is said there, or with TRAINYARD_REMOTE_COMMAND",
+        )),
+        None => Ok(()),
+    }
+}
+
 fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
-    if context.global.host.is_some() {
-        return Err(CliError::usage("`--host` is not supported by this version"));
+    if let Some(host) = &context.global.host {
+        allow_host(context, host, &verb)?;
     }
     match verb {
         Verb::Serve(args) => serve::run(context, &args),

@@ -26,6 +26,16 @@ pub enum Command {
     Init(site_init::Args),
 }
 
+impl Command {
+    /// Whether the daemon does it.
+    pub(super) fn asks_the_daemon(&self) -> bool {
+        match self {
+            Self::Gc(_) | Self::BadNodes(_) => true,
+            Self::Show | Self::Check(_) | Self::Init(_) => false,
+        }
+    }
+}
+
 /// One value and where it was set: `file` without a line is who was asked.
 #[derive(Debug, serde::Serialize)]
 struct Setting {

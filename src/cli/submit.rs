@@ -10,6 +10,7 @@ use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::first_run::ask_run_root;
 use crate::cli::schedule::own_timezone;
+use crate::cli::host::Host;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, one_line, path};
 use crate::cli::wait::{Patience, conclusion, wait_for};
@@ -65,6 +66,9 @@ fn if_active(text: &str) -> Result<IfActive, String> {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    if let Some(host) = &context.global.host {
+        return run_there(context, host, args);
+    }
     let mut site = context.site()?;
     if !args.dry_run && ask_run_root(context, &site.site)? {
         site = context.site()?;
@@ -91,21 +95,49 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let is_known = site.silence.is_none() || checked.outcome.choice == Choice::Made;
         checked.outcome.resolved.filter(|_| is_known).as_ref().map(Destination::of)
     };
-    let (key, if_active) = (args.how.key.clone(), args.how.if_active);
-    let request = SubmitRequest {
-        spec,
-        key,
-        if_active,
-        meant,
-        code: None,
-        requirements: None,
-        rerun_of: None,
-    };
+    let request = request(spec, meant, &args.how);
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let handed_in = hand_in(context, &client, &request, &args.how).await;
         handed_in.map_err(|error| of_older_site(error, &site))
     })
+}
+
+/// Hands a spec of this machine in to another one's daemon. Its text is read here; everything that it names is there, and
+/// so is the site that it is checked against.
+fn run_there(context: &Context, host: &Host, args: &Args) -> Result<Exit, CliError> {
+    if args.dry_run {
+        return Err(CliError::usage("`--dry-run` checks against this machine's site config and files, and takes no `--host`")
+            .hint(format!("`trainyard check` does it on {host}")));
+    }
+    let spec = args.spec.read(context)?;
+    let base = path(&spec.base);
+    context.say(&format!(
+        "what the spec names is looked for on {host}, relative paths in {base} there"
+    ));
+    let request = request(spec, None, &args.how);
+    Context::block_on(async {
+        let client = Client::connect(context).await?;
+        let handed_in = hand_in(context, &client, &request, &args.how).await;
+        handed_in.map_err(|mut error| {
+            if error.exit == Exit::Invalid {
+                error.message.push_str(&format!(" (as seen on {host})"));
+            }
+            error
+        })
+    })
+}
+
+fn request(spec: SpecRequest, meant: Option<Destination>, how: &How) -> SubmitRequest {
+    SubmitRequest {
+        spec,
+        key: how.key.clone(),
+        if_active: how.if_active,
+        meant,
+        code: None,
+        requirements: None,
+        rerun_of: None,
+    }
 }
 
 /// Hands a run in, prints its number and follows it as far as was asked.

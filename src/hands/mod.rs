@@ -2,7 +2,8 @@
 //!
 //! [`InProcess`] does both as this process: personal mode. Files in a run directory are written by the training too, so
 //! nothing in them is trusted: symbolic links are not followed, pipes and devices not read, and every read has a limit.
-//! Programs get exactly the environment they are given, never this process's.
+//! Programs get exactly the environment they are given, never this process's; only ssh, which a command starts for its user,
+//! gets that.
 
 mod archive;
 mod background;
@@ -22,6 +23,7 @@ mod retire;
 mod run_dir;
 mod secrets;
 mod session;
+mod ssh;
 mod stored;
 
 pub use background::{LastWords, StartedDaemon, start_daemon};
@@ -29,3 +31,4 @@ pub use clock::SystemClock;
 pub use code::from_run_dir;
 pub use in_process::InProcess;
 pub use session::{ScriptStart, start_script};
+pub use ssh::{Ssh, has_terminal, start_ssh};

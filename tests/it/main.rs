@@ -9,6 +9,7 @@ mod environments;
 mod faults;
 mod hostile;
 mod local;
+mod remote;
 mod script;
 mod sim;
 mod slurm;
