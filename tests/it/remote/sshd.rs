@@ -115,20 +115,26 @@ impl Ssh {
         }
     }
 
-    /// The processes of all connections.
+    /// The processes of sshd that serve connections: what they started may be meant to stay.
     fn sessions(&self) -> Vec<Pid> {
-        let sshd = self.sshd.as_ref().map(|sshd| Pid::from_raw(sshd.id().cast_signed()));
-        let Some(sshd) = sshd else { return Vec::new() };
-        descendants(sshd)
+        let mut all = self.below("comm");
+        all.retain(|(_, name)| name.starts_with("sshd"));
+        all.into_iter().map(|(pid, _)| pid).collect()
     }
 
-    /// What carries a connection in the other world, sshd's own processes left out.
+    /// How many connections have come as far as the program of the other world.
     pub(crate) fn carriers(&self) -> usize {
-        let is_carrier = |pid: &Pid| {
-            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains("dial-stdio")
+        self.below("cmdline").iter().filter(|(_, line)| line.contains("dial-stdio")).count()
+    }
+
+    /// What is below sshd, with a file of each about itself.
+    fn below(&self, file: &str) -> Vec<(Pid, String)> {
+        let Some(sshd) = &self.sshd else { return Vec::new() };
+        let about = |pid: Pid| {
+            let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+            (pid, String::from_utf8_lossy(&bytes).into_owned())
         };
-        self.sessions().iter().filter(|pid| is_carrier(pid)).count()
+        descendants(Pid::from_raw(sshd.id().cast_signed())).into_iter().map(about).collect()
     }
 
     pub(crate) fn program(&self) -> PathBuf {
