@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 use crate::cli::error::CliError;
 use crate::cli::found::{FOUND_FRESH, WHICH, found_slurm};
 use crate::cli::output::Output;
-use crate::cli::text::TerminalLines;
+use crate::cli::text::{TerminalLines, one_line};
 use crate::cli::{Color, Global};
 use crate::daemon::StateDir;
 use crate::domain::keys::Named;
@@ -45,6 +45,8 @@ pub struct Surroundings {
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(super) global: Global,
+    /// Only what went wrong is told, in one line: for cron, which mails whatever is said.
+    pub(super) quiet: bool,
     pub(super) surroundings: Surroundings,
 }
 
@@ -78,8 +80,8 @@ const OF_BUILDS: &[&str] = &[
 ];
 
 impl Context {
-    pub(super) fn new(global: Global, surroundings: Surroundings) -> Self {
-        Self { global, surroundings }
+    pub(super) fn new(global: Global, quiet: bool, surroundings: Surroundings) -> Self {
+        Self { global, quiet, surroundings }
     }
 
     pub(super) fn state_dir(&self) -> StateDir {
@@ -186,6 +188,13 @@ impl Context {
 
     /// One line of talk; text of others in it must be neutralised already.
     pub(super) fn say(&self, line: &str) {
+        if !self.quiet {
+            self.say_anyway(line);
+        }
+    }
+
+    /// The same, of something that is told also to those who asked for quiet.
+    pub(super) fn say_anyway(&self, line: &str) {
         // Nobody listens: there is nobody to tell.
         drop(writeln!(self.stderr(), "{line}"));
     }
@@ -193,6 +202,10 @@ impl Context {
     pub(super) fn error(&self, message: &str, hints: &[String]) {
         let error = Style::new().bold().fg_color(Some(AnsiColor::Red.into()));
         let hint = Style::new().bold().fg_color(Some(AnsiColor::Cyan.into()));
+        if self.quiet {
+            self.say_anyway(&format!("{error}error:{error:#} {}", one_line(message)));
+            return;
+        }
         self.say(&format!("{error}error:{error:#} {}", TerminalLines(message)));
         for text in hints {
             self.say(&format!("{hint}hint:{hint:#} {}", TerminalLines(text)));

@@ -55,6 +55,18 @@ pub(super) fn show(context: &Context, problems: &[Problem], sources: &Sources) {
     context.say(&format!("{}\n", text.trim_end()));
 }
 
+/// The first problem with its place, and how many there are beside it.
+pub(super) fn in_one_line(problems: &[Problem], sources: &Sources) -> Option<String> {
+    let ordered = ordered(problems);
+    let first = ordered.first()?;
+    let place = first.place.map(|place| format!("{}: ", sources.locate(place))).unwrap_or_default();
+    let more = match ordered.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    Some(format!("{place}{}{more}", first.message))
+}
+
 /// Shows warnings on stderr, a line each with its place and another with what helps: not the text that they point into,
 /// which may be a secret.
 pub(super) fn warn(context: &Context, warnings: &[Problem], sources: &Sources) {

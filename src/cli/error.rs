@@ -94,6 +94,11 @@ impl CliError {
 
     /// Shows the error on stderr and gives its exit code.
     pub(super) fn report(&self, context: &Context) -> ExitCode {
+        let first = diagnostic::in_one_line(&self.problems, &self.sources);
+        if let Some(first) = first.filter(|_| context.quiet) {
+            context.error(&format!("{}: {first}", self.message), &[]);
+            return self.exit.into();
+        }
         if !self.problems.is_empty() {
             diagnostic::show(context, &self.problems, &self.sources);
         }

@@ -224,7 +224,7 @@ impl Cli {
 
 /// Does what was asked and gives the exit code.
 pub fn run(cli: Cli, surroundings: Surroundings) -> ExitCode {
-    let context = Context::new(cli.global, surroundings);
+    let context = Context::new(cli.global, cli.verb.is_quiet(), surroundings);
     match dispatch(&context, cli.verb) {
         Ok(exit) => exit.into(),
         Err(error) => error.report(&context),
@@ -232,6 +232,11 @@ pub fn run(cli: Cli, surroundings: Surroundings) -> ExitCode {
 }
 
 impl Verb {
+    fn is_quiet(&self) -> bool {
+        matches!(self, Self::Submit(args) if args.how.quiet)
+            || matches!(self, Self::Rerun(args) if args.how.quiet)
+    }
+
     /// Whether it only asks a daemon, wherever that is. Everything else is about the machine on which it is given.
     fn may_be_elsewhere(&self) -> bool {
         match self {

@@ -24,7 +24,7 @@ pub struct Args {
     #[command(flatten)]
     changes: ChangeArgs,
     #[command(flatten)]
-    how: How,
+    pub(super) how: How,
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {

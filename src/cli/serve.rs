@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::context::Context;
+use crate::cli::diagnostic;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::found::{FOUND_FRESH, FOUND_FRESH_AT_START};
 use crate::cli::submit::duration;
@@ -48,7 +49,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     // What the daemon makes is its owner's alone, from the moment it is there.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     let log = if args.detached { Some(detach(context)?) } else { None };
-    start_logging(context, log.as_ref())?;
+    start_logging(context, log.as_ref(), args.once)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -182,14 +183,10 @@ impl SiteFiles for Reader {
     fn read(&self) -> Result<LoadedSite, Unusable> {
         let loaded = self.0.site_with_problems(FOUND_FRESH_AT_START);
         let loaded = loaded.map_err(|error| Unusable::Unread(error.message))?;
-        let Some(first) = loaded.problems.first() else { return Ok(loaded) };
-        let more = match loaded.problems.len() {
-            1 => String::new(),
-            count => format!(" (and {} more)", count - 1),
-        };
-        let place = first.place.map(|place| format!("{}: ", loaded.sources.locate(place)));
-        let place = place.unwrap_or_default();
-        Err(Unusable::Faulty(format!("{place}{}{more}", first.message)))
+        match diagnostic::in_one_line(&loaded.problems, &loaded.sources) {
+            None => Ok(loaded),
+            Some(faults) => Err(Unusable::Faulty(faults)),
+        }
     }
 
     fn slurm_variables(&self, site: &Site) -> Vec<(String, String)> {
@@ -211,9 +208,12 @@ fn detach(context: &Context) -> Result<File, CliError> {
     Ok(log)
 }
 
-fn start_logging(context: &Context, log: Option<&File>) -> Result<(), CliError> {
-    const DEFAULT: &str = "info,notify=warn,rusqlite_migration=warn";
-    let filter = context.surroundings.log_filter.as_deref().unwrap_or(DEFAULT);
+fn start_logging(context: &Context, log: Option<&File>, is_once: bool) -> Result<(), CliError> {
+    const OF_DAEMON: &str = "info,notify=warn,rusqlite_migration=warn";
+    /// cron mails whatever is said.
+    const OF_PASS: &str = "warn";
+    let default = if is_once { OF_PASS } else { OF_DAEMON };
+    let filter = context.surroundings.log_filter.as_deref().unwrap_or(default);
     let filter = EnvFilter::try_new(filter)
         .map_err(|error| CliError::usage(format!("TRAINYARD_LOG cannot be understood: {error}")))?;
     // A line that cannot be written is lost. Told on stderr, which is the same full disk, it would be a panic.

@@ -28,7 +28,7 @@ pub struct Args {
     #[command(flatten)]
     spec: SpecArgs,
     #[command(flatten)]
-    how: How,
+    pub(super) how: How,
     /// Only check, and tell what would be submitted
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +52,9 @@ pub(crate) struct How {
     /// With --wait: how long
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     timeout: Option<Seconds>,
+    /// Print nothing but what goes wrong, and that in one line: for cron
+    #[arg(short, long)]
+    pub quiet: bool,
     /// With --wait: the longest time between looks
     #[arg(long, value_name = "DURATION", requires = "wait", value_parser = duration)]
     poll: Option<Seconds>,
@@ -148,7 +151,7 @@ pub(super) async fn hand_in(
     how: &How,
 ) -> Result<Exit, CliError> {
     let answer: SubmitAnswer = client.submit(request).await?;
-    if !context.global.json {
+    if !context.global.json && !context.quiet {
         context.output().line(&number(&answer).to_string())?;
     }
     announce(context, &answer);
@@ -321,7 +324,7 @@ fn told(context: &Context, run: &RunView) -> Exit {
         } else {
             format!(" ({})", one_line(&run.message))
         };
-        context.say(&format!(
+        context.say_anyway(&format!(
             "run {} is accepted, but not acknowledged yet{why}; the daemon sees it through",
             run.id
         ));

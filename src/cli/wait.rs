@@ -128,7 +128,7 @@ struct StatusLine<'a> {
 impl<'a> StatusLine<'a> {
     fn new(context: &'a Context) -> Self {
         const TICK: Duration = Duration::from_millis(120);
-        let bar = Context::is_terminal().then(|| {
+        let bar = (Context::is_terminal() && !context.quiet).then(|| {
             let bar = ProgressBar::new_spinner();
             if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
                 bar.set_style(style);

@@ -7,6 +7,7 @@ mod cluster;
 mod cluster_keys;
 mod code;
 mod containers;
+mod cron;
 mod crowd;
 mod data;
 mod found;

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod code;
+mod cron;
 mod data;
 mod first_run;
 mod from_script;
