@@ -1,5 +1,9 @@
 //! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
 
+mod estimate;
+
+pub use estimate::{EstimateView, LikelyStart};
+
 use std::path::PathBuf;
 
 use jiff::Timestamp;

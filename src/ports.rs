@@ -29,6 +29,7 @@ use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::nodelist::NodeName;
+use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
 use crate::domain::units::Seconds;
 use crate::domain::usage::Accounts;
@@ -144,6 +145,14 @@ pub struct Silence {
     pub why: String,
 }
 
+/// When a start would come, as a scheduler reckons.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reckoned {
+    At(Timestamp),
+    /// It would not take it, or does not say: in its own words.
+    Never(String),
+}
+
 /// A Slurm cluster, or the local target.
 pub trait Scheduler: Send + Sync {
     /// Submits once. Every doubt about the outcome is [`Answer::Lost`].
@@ -226,6 +235,14 @@ pub trait Scheduler: Send + Sync {
         _since: Timestamp,
     ) -> BoxFuture<'a, Result<Accounts, Silence>> {
         Box::pin(async { Ok(None) })
+    }
+
+    /// When a job with these options of sbatch would start if it were submitted now. Nothing is submitted. A person asked.
+    fn would_start<'a>(
+        &'a self,
+        _options: &'a [SbatchOption],
+    ) -> BoxFuture<'a, Result<Reckoned, Silence>> {
+        Box::pin(async { Ok(Reckoned::Never("it does not reckon".to_owned())) })
     }
 
     /// How long a job may be absent from good answers before that is news.

@@ -166,7 +166,7 @@ fn sweep_verdict(
     site: &LoadedSite,
 ) -> Verdict<Cost> {
     let (asker, clock) = (&context.surroundings.asker, &context.surroundings.clock);
-    let FamilyOutcome { cost, choice, expectations, problems, warnings } =
+    let FamilyOutcome { cost, sets: _, choice, expectations, problems, warnings } =
         family.check(request.context(&site.site, asker), clock.now());
     let found = Found { fine: cost, choice, expectations, problems, warnings };
     found.verdict(family.sources.clone(), site)

@@ -30,7 +30,7 @@ exits! {
     Refused = 6, "the scheduler refused the run";
     NoSlurm = 7, "Slurm cannot be reached, and without its answer the command cannot know what is meant; nothing was submitted";
     NotAcknowledged = 8, "the run is accepted, but the scheduler has not acknowledged it yet: its number is printed, and the daemon sees it through";
-    OverBudget = 9, "the project's budget does not allow it; nothing was submitted";
+    OverBudget = 9, "the project's budget does not allow it, or would not, as `estimate` tells; nothing was submitted";
     Conflict = 11, "a conflict with what is recorded: the key belongs to another spec, a run that is over was to be cancelled, a file that is there was to be written, or the daemon goes by another site";
     TimedOut = 12, "waiting timed out: the run goes on, and a probe's job is cancelled";
     Internal = 70, "Trainyard itself failed, or the machine it runs on: a full disk, a directory that cannot be written";

@@ -18,6 +18,7 @@ mod diagnostic;
 mod diff;
 mod doctor;
 mod error;
+mod estimate;
 mod events;
 mod explain;
 mod export;
@@ -153,6 +154,8 @@ pub enum Verb {
     Check(check::Args),
     /// Print the exact script of a spec; nothing is submitted
     Render(render::Args),
+    /// Tell what a spec would cost, whether that is left, and when it may start
+    Estimate(estimate::Args),
     /// Submit a run or a sweep and print its number
     Submit(submit::Args),
     /// Submit a run again, from its record alone
@@ -307,6 +310,7 @@ fn dispatch(context: &Context, verb: Verb) -> Result<Exit, CliError> {
         Verb::Init(args) => init::run(context, &args),
         Verb::Check(args) => check::run(context, &args),
         Verb::Render(args) => render::run(context, &args),
+        Verb::Estimate(args) => estimate::run(context, &args),
         Verb::Submit(args) => submit::run(context, &args),
         Verb::Rerun(args) => rerun::run(context, &args),
         Verb::List(args) => list::run(context, &args),

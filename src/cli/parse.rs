@@ -8,7 +8,7 @@ use clap::{ColorChoice, CommandFactory as _, FromArgMatches as _};
 use crate::cli::Cli;
 
 /// Verbs of later versions.
-pub const LATER: &[&str] = &["estimate", "hold", "release"];
+pub const LATER: &[&str] = &["hold", "release"];
 
 /// Parses the command line; the error prints itself and knows its exit code.
 ///

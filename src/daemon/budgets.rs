@@ -9,6 +9,7 @@ use tracing::{error, warn};
 use crate::api::BudgetView;
 use crate::daemon::reconcile::{perform, tell};
 use crate::daemon::world::World;
+use crate::domain::admit::Ledger;
 use crate::domain::charge::of_start;
 use crate::domain::ledger::{Account, Amount, Asked, Balance, Budget, StartId, wrong};
 use crate::domain::resolved::Resolved;
@@ -17,24 +18,35 @@ use crate::domain::site::Site;
 use crate::domain::units::{SECONDS_MAX, Seconds};
 use crate::store::{LedgerEntry, RunRow, StoreError};
 
-/// What a start of the run has to set aside now: its time limit, and what the scheduler may let it run beyond that. None
-/// where its project has no budget, or what it runs on costs nothing.
-pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Asked> {
+/// What a start of the run may cost at most, where it begins now, and how long it may last then: its time limit, and what the
+/// scheduler may let it run beyond that. None where what it runs on costs nothing.
+pub(super) fn at_most(
+    world: &World,
+    resolved: &Resolved,
+    now: Timestamp,
+) -> Option<(Amount, Seconds)> {
     /// Until a job that is killed is over in the scheduler's eyes.
     const CLEARED: Seconds = Seconds(60);
-    let in_force = world.in_force();
-    let budget = in_force.site().budget(resolved.project.as_deref()?)?;
     let compute = &resolved.compute;
-    let limit = compute.time_limit.map(|limit| limit.0);
     let scheduler = world.scheduler(compute.target.cluster());
     let beyond = scheduler.map_or(Seconds(0), |scheduler| scheduler.ends_late_by());
-    let longest = limit.map_or(SECONDS_MAX, |limit| limit.0.saturating_add(beyond.0 + CLEARED.0));
-    let amount = Amount::clamped(of_start(resolved, longest, now)?);
+    let longest = compute
+        .time_limit
+        .map_or(SECONDS_MAX, |limit| limit.0.0.saturating_add(beyond.0 + CLEARED.0));
+    Some((Amount::clamped(of_start(resolved, longest, now)?), Seconds(longest)))
+}
+
+/// What a start of the run has to set aside now. None where its project has no budget, or what it runs on costs nothing.
+pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Asked> {
+    let in_force = world.in_force();
+    let budget = in_force.site().budget(resolved.project.as_deref()?)?;
+    let (amount, longest) = at_most(world, resolved, now)?;
+    let compute = &resolved.compute;
     let nodes =
         if compute.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", compute.nodes) };
     let class = &compute.class;
-    let what = match limit {
-        Some(_) => format!("{nodes} of class `{class}` for up to {}", Seconds(longest)),
+    let what = match compute.time_limit {
+        Some(_) => format!("{nodes} of class `{class}` for up to {longest}"),
         None => format!("{nodes} of class `{class}` without a time limit"),
     };
     let account = budget.account(now);
@@ -129,18 +141,22 @@ pub async fn budgets(
     let site = in_force.site();
     let ledger = world.store.ledger().await?;
     let now = world.clock.now();
-    let view = |budget: &Budget| {
-        let account = budget.account(now);
-        let standing = ledger.get(&account).cloned().unwrap_or_default();
-        let balance = Balance { budget: budget.amount, ..standing.balance };
-        BudgetView::of(budget, (&account, balance), standing.is_wrong)
+    let Some(name) = project else {
+        return Ok(Some(site.budgets().map(|budget| view(&ledger, &budget, now)).collect()));
     };
-    let Some(name) = project else { return Ok(Some(site.budgets().map(|it| view(&it)).collect())) };
     if let Some(budget) = site.budget(name) {
-        return Ok(Some(vec![view(&budget)]));
+        return Ok(Some(vec![view(&ledger, &budget, now)]));
     }
     let is_known = site.project.as_ref().is_some_and(|projects| projects.get(name).is_some());
     Ok(is_known.then(Vec::new))
+}
+
+/// How a budget stands.
+pub(super) fn view(ledger: &Ledger, budget: &Budget, now: Timestamp) -> BudgetView {
+    let account = budget.account(now);
+    let standing = ledger.get(&account).cloned().unwrap_or_default();
+    let balance = Balance { budget: budget.amount, ..standing.balance };
+    BudgetView::of(budget, (&account, balance), standing.is_wrong)
 }
 
 /// The newest entries, of one project when given. `None` for a project that neither the site nor the ledger knows.

@@ -11,7 +11,7 @@ use crate::domain::waits::{Waited, Waits};
 use crate::store::StoreError;
 
 /// The newest starts are what is told by: at 20,000 a few weeks of a busy site, read in some tens of milliseconds.
-const STARTS_MAX: u32 = 20_000;
+pub(super) const STARTS_MAX: u32 = 20_000;
 
 /// Every class of the site, in its order.
 pub async fn class_standings(world: &World) -> Result<Vec<ClassStanding>, StoreError> {

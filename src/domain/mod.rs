@@ -43,6 +43,7 @@ pub mod build_job;
 pub mod charge;
 pub mod checkpoint;
 pub mod diagnosis;
+pub mod estimate;
 pub mod ledger;
 pub mod metrics;
 pub mod run;

@@ -85,6 +85,11 @@ const NOT_SENT: &[&str] = &[
 const OPTION_ERROR: i32 = 255;
 const OWN_WORDS: &str = "sbatch: ";
 
+/// Whether what sbatch said means that slurmctld gave no answer that can be believed.
+pub(super) fn is_no_answer(message: &str) -> bool {
+    DOUBT.iter().chain(UNREACHABLE).any(|sign| message.contains(sign))
+}
+
 /// Judges how an sbatch ended. `cluster` is what the site calls the cluster.
 pub fn judge(cluster: &str, ended: &Result<Output, ProgramError>) -> Answer {
     let lost = |message: String| Answer::Lost { message };

@@ -146,7 +146,7 @@ pub(super) fn first_on(search: &str, name: &str) -> Option<PathBuf> {
 /// A query, as its command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Query {
-    /// For its version; submissions are made by [`Commands::sbatch`].
+    /// For its version, and for when a job would start; submissions are made by [`Commands::sbatch`].
     Sbatch,
     Squeue,
     Sacct,
@@ -219,6 +219,16 @@ impl Commands {
 
     /// Runs a query and gives what it printed. Anything but a whole, good answer is silence.
     pub(super) async fn ask(&self, query: Query, args: Vec<String>) -> Result<Vec<u8>, Silence> {
+        let who = self.tools.path(query).display().to_string();
+        good(self.output(query, args).await).map_err(|why| Silence { who, why })
+    }
+
+    /// Runs a query, whatever it says.
+    pub(super) async fn output(
+        &self,
+        query: Query,
+        args: Vec<String>,
+    ) -> Result<Output, ProgramError> {
         let path = self.tools.path(query);
         let mut environment = self.tools.environment.clone();
         let fixed = [
@@ -244,8 +254,7 @@ impl Commands {
             },
         };
         let _turn = self.asking.lock().await;
-        let ended = self.hands.run(&program).await;
-        good(ended).map_err(|why| Silence { who: path.display().to_string(), why })
+        self.hands.run(&program).await
     }
 }
 

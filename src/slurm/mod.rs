@@ -27,6 +27,7 @@ pub mod squeue;
 pub mod survey;
 mod tasks;
 mod witnesses;
+mod would_start;
 
 pub use commands::{Account, Tools};
 pub use scheduler::SlurmScheduler;

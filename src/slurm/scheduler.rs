@@ -16,6 +16,7 @@ use tracing::{info, warn};
 use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::nodelist::NodeName;
+use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Sighting};
 use crate::domain::run_files::RunFiles;
 use crate::domain::site::Cluster;
@@ -23,7 +24,7 @@ use crate::domain::units::Seconds;
 use crate::domain::usage::Accounts;
 use crate::fault::point;
 use crate::ports::{
-    ArrayLimits, Asked, Clock, Hands, LookAnswer, Orphan, Scheduler, Silence, SubmitOrder,
+    ArrayLimits, Asked, Clock, Hands, LookAnswer, Orphan, Reckoned, Scheduler, Silence, SubmitOrder,
 };
 use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, Query, Tools};
@@ -33,7 +34,7 @@ use crate::slurm::sacct::{self, JOBS_PER_CALL, Which};
 use crate::slurm::scheduler::args::{is_still_of, sbatch_args};
 use crate::slurm::sighting::Seer;
 use crate::slurm::witnesses::Witnesses;
-use crate::slurm::{nodes, squeue, tasks};
+use crate::slurm::{nodes, squeue, tasks, would_start};
 
 /// Submits to, looks at and cancels on one cluster. What it keeps in memory is a cache and the bucket of polls; a
 /// restarted daemon needs none of it.
@@ -324,6 +325,16 @@ impl Scheduler for SlurmScheduler {
             let records = self.records(of_jobs.chain([of_user]).collect()).await?;
             let starts = records.iter().filter_map(|record| record.start(&self.name));
             Ok(Some(starts.collect()))
+        })
+    }
+
+    fn would_start<'a>(
+        &'a self,
+        options: &'a [SbatchOption],
+    ) -> BoxFuture<'a, Result<Reckoned, Silence>> {
+        Box::pin(async move {
+            let args = would_start::args(options);
+            would_start::reckoned(self.commands.output(Query::Sbatch, args).await)
         })
     }
 

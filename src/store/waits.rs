@@ -12,7 +12,7 @@ impl Store {
     pub async fn waits(&self, count_max: u32) -> Result<Vec<Waited>, StoreError> {
         self.call(move |connection| {
             let class = format!("json_extract({RESOLVED}, '$.compute.class')");
-            let sql = format!("SELECT {class}, \
+            let sql = format!("SELECT {class}, json_extract({RESOLVED}, '$.compute.nodes'), \
                        coalesce(json_extract(attempt.record, '$.eligible_at'), json_extract(attempt.record, '$.submitted_at')), \
                        json_extract(attempt.record, '$.started_at') \
                        FROM attempt JOIN run ON run.id = attempt.run \
@@ -33,7 +33,7 @@ fn waited(row: &Row<'_>) -> rusqlite::Result<Option<Waited>> {
     let time = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, String>(index)?.parse().ok())
     };
-    let Some((since, started)) = time(1)?.zip(time(2)?) else { return Ok(None) };
+    let Some((since, started)) = time(2)?.zip(time(3)?) else { return Ok(None) };
     let seconds = started.duration_since(since).as_secs_f64().max(0.0);
-    Ok(Some(Waited { class: row.get(0)?, seconds }))
+    Ok(Some(Waited { class: row.get(0)?, nodes: row.get(1)?, since, seconds }))
 }

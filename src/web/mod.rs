@@ -8,6 +8,7 @@ mod classes;
 mod daemon;
 mod datasets;
 mod error;
+mod estimate;
 mod kept;
 mod logs;
 mod nodes;
@@ -70,6 +71,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/schedules/{name}/run-now", post(schedules::run_now))
         .route("/schedules/{name}/delete", post(schedules::delete))
         .route("/classes", get(classes::list))
+        .route("/estimate", post(estimate::estimate))
         .route("/usage", get(usage::report))
         .route("/usage/accounts", get(usage::compared))
         .route("/store/gc", post(kept::gc))
@@ -92,7 +94,8 @@ async fn welcome(State(app): State<App>, request: Request, next: Next) -> Respon
     app.world.touched();
     // Only a submission, now or later, is decided by the site config.
     let is_submission = request.method() == Method::POST
-        && ["/api/v1/runs", "/api/v1/schedules"].contains(&request.uri().path());
+        && ["/api/v1/runs", "/api/v1/schedules", "/api/v1/estimate"]
+            .contains(&request.uri().path());
     let asked = request
         .headers()
         .get(SITE_HEADER)

@@ -46,6 +46,12 @@ impl Amount {
         self.0.checked_add(more.0).map(Self)
     }
 
+    /// So many of it, within all bounds.
+    #[must_use]
+    pub fn times(self, count: usize) -> Self {
+        Self(self.0.saturating_mul(i64::try_from(count).unwrap_or(i64::MAX)))
+    }
+
     /// The difference, within all bounds.
     #[must_use]
     pub fn less(self, other: Self) -> Self {

@@ -121,14 +121,14 @@ pub fn may_start(standing: &Standing, asked: &Asked) -> Result<Option<String>, R
         return Ok(None);
     }
     let told = format!(
-        "{} has {} of {} charge units left ({} spent, {} held), and this start may take {}: {}",
+        "{} has {} of {} charge units left ({} spent, {} held), and {} may take {}",
         asked.account,
         balance.available(),
         asked.budget,
         balance.captured,
         balance.held,
-        asked.amount,
-        asked.what
+        asked.what,
+        asked.amount
     );
     match asked.on_exhausted {
         OnExhausted::Reject => Err(Refusal::Short(told)),

@@ -84,6 +84,7 @@ impl<'a> Check<'a> {
     ) -> FamilyOutcome {
         let outcome = FamilyOutcome {
             cost: None,
+            sets: Vec::new(),
             choice: Choice::Made,
             expectations: Vec::new(),
             problems: Vec::new(),
@@ -185,7 +186,8 @@ impl<'a> Check<'a> {
         let told = |(problem, told): (Problem, Told)| self.told(problem, &told, all);
         let problems = limited(faults.into_values().map(told).collect());
         let cost = problems.is_empty().then(|| cost(&sets, now));
-        FamilyOutcome { cost, problems, ..self.outcome }
+        let sets = sets.into_iter().filter_map(|set| Some((set.resolved?, set.points.count)));
+        FamilyOutcome { cost, sets: sets.collect(), problems, ..self.outcome }
     }
 
     /// A problem, and at which points it is.

@@ -7,6 +7,7 @@ use crate::domain::keys::FromNode as _;
 use crate::domain::problem::{At, Place, Problem, SourceId, Sources};
 use crate::domain::request::SpecRequest;
 use crate::domain::resolve::{Choice, Context, Expectation, Outcome, resolve};
+use crate::domain::resolved::Resolved;
 use crate::domain::spec::Sweep;
 use crate::domain::sweep::check::{Check, Cost};
 use crate::domain::sweep::condition::shown;
@@ -27,6 +28,8 @@ pub struct Family {
 pub struct FamilyOutcome {
     /// None when there are problems.
     pub cost: Option<Cost>,
+    /// Points that ask for the same: what the first of them means, and how many there are.
+    pub sets: Vec<(Resolved, usize)>,
     pub choice: Choice,
     pub expectations: Vec<Expectation>,
     pub problems: Vec<Problem>,
@@ -79,7 +82,7 @@ impl Family {
         let Outcome { choice, expectations, mut problems, warnings, .. } =
             resolve(&self.table, self.problems.clone(), context);
         problems.retain(|problem| problem.place.is_some());
-        FamilyOutcome { cost: None, choice, expectations, problems, warnings }
+        FamilyOutcome { cost: None, sets: Vec::new(), choice, expectations, problems, warnings }
     }
 
     /// A point's parameters, in short.

@@ -1,6 +1,7 @@
 //! The command line as people and scripts meet it: every text, every exit code, every key.
 
 mod bad_nodes;
+mod estimate;
 mod help;
 mod json;
 mod mistakes;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::env::wait_until;
-use crate::slurm::cluster::Cluster;
+use crate::slurm::cluster::{Cluster, seconds};
 use crate::slurm::requeue::{RESTARTABLE, runs_on_nodes};
 
 const TWICE: &str = "[[ ${SLURM_RESTART_COUNT:-0} -gt 0 ]] || sleep 600";
@@ -65,6 +65,47 @@ fn our_record_is_that_of_accounting_and_each_difference_is_told() {
     let table = cluster.env.line("usage --reconcile").success().stdout;
     assert!(table.contains("48.0000"), "{table}");
     assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+}
+
+#[test]
+fn an_estimate_tells_when_slurm_would_start_it_and_how_long_starts_have_waited() {
+    let cluster = Cluster::alone(&[], "");
+    let probe = cluster.spec("probe", "true", "class = 'whole'\nnodes = 4");
+    let told = |more: &str| -> Value {
+        let mut line = vec!["estimate", probe.to_str().unwrap(), "--json"];
+        line.extend(more.split_whitespace());
+        cluster.env.run(line).success().json()
+    };
+    // Nobody has waited yet, and all nodes are free.
+    let before = told("");
+    assert_eq!(before["start"]["history"], Value::Null, "{before:#}");
+    let busy = cluster.spec("busy", "sleep 600", "class = 'whole'\nnodes = 4\ntime_limit = '10m'");
+    let busy = cluster.env.submit(&busy);
+    runs_on_nodes(&cluster, busy, 0);
+    let started = seconds(&cluster.env.show(busy)["started_at"]);
+    assert!((seconds(&before["start"]["slurm_at"]) - started).abs() <= 60, "{before:#}");
+    // Behind it, at the end of its ten minutes; Slurm may round to its own interval.
+    wait_until("Slurm reckons with the job that runs", || {
+        let told = told("");
+        told["start"]["slurm_at"].is_string()
+            && (seconds(&told["start"]["slurm_at"]) - started - 600).abs() <= 120
+    });
+    let after = told("");
+    let history = &after["start"]["history"];
+    assert_eq!((&history["waits"]["count"], &history["alike"]), (&1.into(), &"class".into()));
+    assert_eq!(history["waits"]["median_seconds"], history["waits"]["p90_seconds"]);
+    let text = cluster.env.run(["estimate", probe.to_str().unwrap()]).success().stdout;
+    assert!(text.contains("as 1 start of yours did"), "{text}");
+    assert!(text.contains("starts it at ") && text.contains("as its queue is now"), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    // What Slurm would not take is said in its words, and nothing was submitted meanwhile.
+    let refused = told("--class nowhere --nodes 1");
+    assert_eq!(refused["start"]["slurm_at"], Value::Null);
+    let words = refused["start"]["slurm_says"].as_str().unwrap();
+    assert!(words.contains("nvalid partition"), "{refused:#}");
+    assert_eq!(cluster.ask("squeue", &["-h", "-t", "all", "-o", "%A"]).lines().count(), 1);
+    drop(cluster.env.line(&format!("cancel {busy}")).success());
+    cluster.env.until(busy, &["cancelled"]);
 }
 
 #[test]
