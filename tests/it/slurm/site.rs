@@ -19,7 +19,7 @@ fn command(cluster: &Cluster, words: &[&str]) -> Command {
     command
 }
 
-fn said(cluster: &Cluster, words: &[&str]) -> Said {
+pub(super) fn said(cluster: &Cluster, words: &[&str]) -> Said {
     Said::of(&mut command(cluster, words))
 }
 
@@ -41,14 +41,36 @@ fn the_file_that_slurm_made_passes_the_check_and_runs_the_examples() {
     assert!(judged.stdout.contains("class.main-a100"), "{judged}");
     let judged = said(&cluster, &["doctor"]).success();
     assert!(judged.stdout.contains("things fine; `trainyard site check`"), "{judged}");
-    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
-    for name in ["quickstart", "two-ranks"] {
-        let spec = examples.join(name).join("run.toml");
-        let spec = spec.to_str().unwrap();
-        drop(said(&cluster, &["submit", spec, "--wait"]).success());
+    for name in PLAIN_EXAMPLES {
+        drop(said(&cluster, &["submit", &example(name), "--wait"]).success());
     }
     let run = cluster.env.show(1);
     assert_eq!((&run["state"], &run["class"]), (&"completed".into(), &"main-a100".into()));
+    // Whoever adds an example says in which story it runs.
+    let all = std::fs::read_dir(Path::new(EXAMPLES)).unwrap();
+    let mut all: Vec<String> =
+        all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    all.sort_unstable();
+    let mut run: Vec<&str> = TORCH_EXAMPLES.iter().map(|(name, _)| *name).collect();
+    run.extend(PLAIN_EXAMPLES);
+    run.sort_unstable();
+    assert_eq!(all, run);
+}
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+/// Examples that need nothing but Python.
+const PLAIN_EXAMPLES: &[&str] = &["quickstart", "two-ranks"];
+
+/// Examples that torchrun starts on a node with several GPUs, with what is said of this cluster where theirs is another one.
+pub(super) const TORCH_EXAMPLES: &[(&str, &[&str])] = &[
+    ("template", &[]),
+    ("exact-resume", &[]),
+    ("torchrun", &["--class=main-a100", "--set=distributed.processes_per_node=2"]),
+];
+
+pub(super) fn example(name: &str) -> String {
+    format!("{EXAMPLES}/{name}/run.toml")
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! They need the environment of `tests/launchers/environment torch`, which `tests/run --torch` makes.
 
+mod examples;
 mod failures;
 mod kills;
 mod ranks;
@@ -11,6 +12,17 @@ use std::path::PathBuf;
 
 use crate::environments::made_environment;
 use crate::slurm::cluster::Cluster;
+
+/// Where `PyTorch` is. None where there is none, which the story says.
+fn environment(cluster: &Cluster) -> Option<String> {
+    if !cluster.has_machines_python() {
+        return None;
+    }
+    let environment = made_environment("torch");
+    let why_not = "there is no PyTorch: `tests/launchers/environment torch` installs it";
+    cluster.applies(environment.is_some(), why_not);
+    environment
+}
 
 /// A cluster whose runs find `PyTorch`.
 struct Torch {
@@ -23,16 +35,11 @@ impl Torch {
     /// None where there is no `PyTorch`, which the story says.
     fn new() -> Option<Self> {
         let cluster = Cluster::new();
-        if !cluster.has_machines_python() {
-            return None;
-        }
-        let environment = made_environment("torch");
-        let why_not = "there is no PyTorch: `tests/launchers/environment torch` installs it";
-        cluster.applies(environment.is_some(), why_not);
+        let environment = environment(&cluster)?;
         let keys = format!(
             "[environment]\nvenv = '{}'\n[compute]\nclass = 'cpu'\nnodes = 2\n\
              [distributed]\nlauncher = 'torchrun'\nprocesses_per_node = 2\n",
-            environment?
+            environment
         );
         Some(Self { cluster, keys })
     }
