@@ -1,7 +1,7 @@
 //! A project never spends what it does not have.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -60,7 +60,8 @@ fn a_hundred_submissions_at_once_never_take_a_budget_over() {
     let env = world("[project.nlp]\nbudget = 10.0\nperiod = 'year'\n");
     let spec = spec(&env, "racing", "exit 0\n");
     drop(env.line("daemon start").success());
-    let racing = AtomicBool::new(true);
+    let (racing, refusals) = (AtomicBool::new(true), AtomicUsize::new(0));
+    let mut kills = 0;
     let said: Vec<Said> = std::thread::scope(|scope| {
         let watching = scope.spawn(|| {
             let mut looks = 0;
@@ -74,27 +75,42 @@ fn a_hundred_submissions_at_once_never_take_a_budget_over() {
             }
             looks
         });
-        let submit = |n: usize| {
+        let (env, spec, refusals) = (&env, &spec, &refusals);
+        let submit = move |n: usize| {
             let mut last = None;
             wait_until("it is taken in or refused", || {
                 let key = format!("key-{n}");
-                let line = ["submit", path(&spec), "--key", &key, "--ack-timeout", "0s"];
+                let line = ["submit", path(spec), "--key", &key, "--ack-timeout", "0s"];
                 let said = env.run(line);
                 // The daemon may die before it has answered.
                 let is_answered = said.code != 5;
                 last = Some(said);
                 is_answered
             });
-            last.unwrap()
+            let said = last.unwrap();
+            refusals.fetch_add(usize::from(said.code == 9), Ordering::Relaxed);
+            said
         };
         let racers: Vec<_> = (0..SUBMISSIONS).map(|n| scope.spawn(move || submit(n))).collect();
-        wait_until("some are taken in", || entries(&env, "hold").len() >= 3);
-        env.kill_daemon();
+        // Before any is taken in, between them, and while the others are refused.
+        let mut kill = || {
+            env.kill_daemon();
+            kills += usize::from(racers.iter().any(|racer| !racer.is_finished()));
+        };
+        for taken_in in [0, 1, 3, 5, 7, 9] {
+            wait_until("so many are taken in", || holds(env) >= Some(taken_in));
+            kill();
+        }
+        for refused in [1, 30] {
+            wait_until("so many are refused", || refusals.load(Ordering::Relaxed) >= refused);
+            kill();
+        }
         let said = racers.into_iter().map(|racer| racer.join().unwrap()).collect();
         racing.store(false, Ordering::Relaxed);
         assert!(watching.join().unwrap() > 0, "it was looked at meanwhile");
         said
     });
+    assert!(kills >= 5, "the daemon was killed {kills} times while they raced");
     let taken: Vec<&Said> = said.iter().filter(|said| said.code == 8).collect();
     let refused = said.iter().filter(|said| said.code == 9).count();
     assert_eq!((taken.len(), refused), (9, SUBMISSIONS - 9), "{:?}", codes(&said));
@@ -102,8 +118,28 @@ fn a_hundred_submissions_at_once_never_take_a_budget_over() {
     assert_eq!(entries(&env, "hold").len(), 9);
     let (captured, held) = within(&budget(&env));
     assert_eq!((captured, held), (0.0, 9.225));
+    // Whoever had looked after any of the entries: never more than the budget.
+    let all = env.line("ledger nlp --json --limit 1000").success().json();
+    let mut taken = 0.0;
+    for entry in all.as_array().unwrap().iter().rev() {
+        taken += match entry["kind"].as_str().unwrap() {
+            "hold" => entry["amount"].as_f64().unwrap(),
+            "release" => -entry["amount"].as_f64().unwrap(),
+            _ => 0.0,
+        };
+        assert!(taken <= 10.0 + 1e-9, "{all:#}");
+    }
     let runs = env.line("list --json").success().json();
     assert_eq!(runs.as_array().unwrap().len(), 9, "what was refused left nothing behind");
+}
+
+/// How many holds are on the disk, whether or not a daemon lives; none at a moment at which that cannot be read.
+fn holds(env: &TestEnv) -> Option<u32> {
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let database = env.state_dir().join("trainyard.db");
+    let database = rusqlite::Connection::open_with_flags(database, flags).ok()?;
+    let sql = "SELECT count(*) FROM ledger WHERE kind = 'hold'";
+    database.query_row(sql, [], |row| row.get(0)).ok()
 }
 
 fn codes(said: &[Said]) -> Vec<i32> {
