@@ -245,6 +245,19 @@ fn a_daemon_that_is_killed_in_the_middle_leaves_one_run_for_each_time() {
 }
 
 #[test]
+fn a_sweep_is_submitted_once_for_each_time() {
+    let env = TestEnv::new();
+    let schedule = format!("{NEVER_TODAY}\n[sweep.parameters]\n'args.seed' = [1, 2]");
+    spec(&env, "swept", &schedule);
+    drop(env.line("schedule add swept.toml").success());
+    drop(env.line("schedule run-now swept").success());
+    assert_eq!(runs(&env).len(), 2);
+    change(&env, "UPDATE firing SET outcome = 'begun', run = NULL");
+    wait_until("it knows again", || outcomes(&env, "swept") == ["submitted"]);
+    assert_eq!(runs(&env).len(), 2);
+}
+
+#[test]
 fn a_clock_that_is_set_back_brings_no_time_twice_unless_it_was_wrong() {
     let env = TestEnv::new();
     spec(&env, "clocked", "cron = '* * * * *'\ntimezone = 'UTC'");
