@@ -268,6 +268,8 @@ impl Verb {
             | Self::Init(_)
             | Self::Check(_)
             | Self::Render(_)
+            | Self::Estimate(_)
+            | Self::Schedule(_)
             | Self::Classes(_)
             | Self::Dataset(_)
             | Self::Doctor(_)

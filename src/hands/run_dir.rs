@@ -166,7 +166,6 @@ mod tests {
             datasets: String::new(),
             code: PathBuf::from("../.store/code/DIGEST"),
             patch: None,
-            sweep: None,
             secrets: None,
         }
     }

@@ -213,12 +213,7 @@ mod tests {
         check(&[array(1, 900, 8, 7)], &ready(3..4, 2), BOUNDS, &[]);
         check(&[array(1, 900, 7, 7)], &ready(3..4, 2), BOUNDS, &["submit 1 from 3 %1"]);
         check(&[array(1, 900, 7, 7), array(2, 1, 1, 1)], &[], BOUNDS, &[]);
-        check(
-            &[array(1, 900, 7, 7)],
-            &ready(910..911, 1),
-            BOUNDS,
-            &["raise 1 to 8"].map(|it| it).as_slice(),
-        );
+        check(&[array(1, 900, 7, 7)], &ready(910..911, 1), BOUNDS, &["raise 1 to 8"]);
         // One that may run one alone keeps it.
         let one = Bounds { max_parallel: Some(1), ..BOUNDS };
         check(&[array(1, 9, 1, 1)], &ready(3..4, 2), one, &[]);
@@ -268,8 +263,8 @@ mod tests {
                         waiting.retain(|it| !(chunk.points.contains(&it.point) && it.attempt == chunk.attempt));
                         prop_assert!(chunk.points.iter().all(|it| it - chunk.first_point < array_size));
                         arrays.push(Real {
-                            id: arrays.len() as i64 + 1,
-                            waiting: chunk.points.len() as u32,
+                            id: i64::try_from(arrays.len()).unwrap() + 1,
+                            waiting: count(&chunk.points),
                             running: 0,
                             at_once: chunk.at_once.unwrap(),
                         });

@@ -130,7 +130,6 @@ impl Yard {
             sweep: None,
             code: PathBuf::from("../code"),
             patch: None,
-            sweep: None,
             secrets: None,
         };
         self.hands().make_run_dir(&new).unwrap();

@@ -37,9 +37,8 @@ impl Torch {
         let cluster = Cluster::new();
         let environment = environment(&cluster)?;
         let keys = format!(
-            "[environment]\nvenv = '{}'\n[compute]\nclass = 'cpu'\nnodes = 2\n\
-             [distributed]\nlauncher = 'torchrun'\nprocesses_per_node = 2\n",
-            environment
+            "[environment]\nvenv = '{environment}'\n[compute]\nclass = 'cpu'\nnodes = 2\n\
+             [distributed]\nlauncher = 'torchrun'\nprocesses_per_node = 2\n"
         );
         Some(Self { cluster, keys })
     }
