@@ -10,10 +10,12 @@ use crate::api::BudgetView;
 use crate::daemon::reconcile::{perform, tell};
 use crate::daemon::world::World;
 use crate::domain::admit::Ledger;
-use crate::domain::charge::of_start;
-use crate::domain::ledger::{Account, Amount, Asked, Balance, Budget, StartId, wrong};
+use crate::domain::charge::{of_start, used};
+use crate::domain::ledger::{
+    Account, Amount, Asked, Balance, Budget, GoesOn, OnOverrun, Stage, StartId, to_stop, wrong,
+};
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Run, State};
+use crate::domain::run::{Event, Reason, Run, State, step};
 use crate::domain::site::Site;
 use crate::domain::units::{SECONDS_MAX, Seconds};
 use crate::store::{LedgerEntry, RunRow, StoreError};
@@ -123,6 +125,81 @@ pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> 
         }
     }
     Ok(())
+}
+
+/// Stops starts of the projects that want it so when more is spent and held than they have.
+pub(super) async fn stop_overrun(world: &Arc<World>) -> Result<(), StoreError> {
+    let (now, in_force) = (world.clock.now(), world.in_force());
+    let strict = in_force.site().budgets().filter(|budget| budget.on_overrun == OnOverrun::Stop);
+    let strict: Vec<Budget> = strict.collect();
+    if strict.is_empty() {
+        return Ok(());
+    }
+    let (ledger, rows) = (world.store.ledger().await?, world.store.live().await?);
+    for budget in strict {
+        let account = budget.account(now);
+        // What runs is not stopped for a fault of the ledger's.
+        let Some(standing) = ledger.get(&account).filter(|standing| !standing.is_wrong) else {
+            continue;
+        };
+        let balance = Balance { budget: budget.amount, ..standing.balance };
+        let of_project =
+            rows.values().filter(|row| row.resolved.project.as_ref() == Some(&account.project));
+        let staged: Vec<(&Arc<RunRow>, Stage)> =
+            of_project.filter_map(|row| Some((row, stage(&row.run.state)?))).collect();
+        let runs = staged.iter().map(|(row, _)| row.run.id).collect();
+        let held = world.store.held(account.clone(), runs).await?;
+        let starts = staged.iter().zip(held).filter(|(_, held)| *held > Amount::ZERO);
+        let starts = starts.map(|((row, stage), held)| {
+            let attempt = row.run.open_attempt();
+            let charge = attempt.and_then(|attempt| used(attempt, &row.resolved, now).charge);
+            let used = Amount::clamped(charge.unwrap_or_default());
+            GoesOn { run: row.run.id, stage: *stage, held, used }
+        });
+        let Balance { captured, held, .. } = balance;
+        let message = format!(
+            "{account} is overrun: {captured} of {} charge units are spent, and {held} held",
+            budget.amount
+        );
+        for run in to_stop(balance.available(), &starts.collect::<Vec<_>>()) {
+            if let Some(row) = rows.get(&run) {
+                stop(world, row, message.clone(), now).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn stop(
+    world: &Arc<World>,
+    row: &RunRow,
+    message: String,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let event = Event::OwnStop { reason: Reason::BudgetExhausted, message: message.clone() };
+    let decision =
+        step(&row.run, &event, &world.policy(&row.resolved), now).note("budget", message);
+    world.store.record(decision.clone(), Vec::new(), now).await?;
+    world.changed();
+    tell(row.run.id, &row.name, &decision);
+    for act in decision.acts {
+        perform(world, &decision.run, act).await;
+    }
+    Ok(())
+}
+
+/// How far a run is that something may be held for; none where the scheduler does not have it, or may not have it yet.
+fn stage(state: &State) -> Option<Stage> {
+    match state {
+        State::Queued { .. } => Some(Stage::Queued),
+        State::Running => Some(Stage::Running),
+        State::Finishing | State::Evaluating | State::Stopping { .. } => Some(Stage::Ending),
+        State::Preparing
+        | State::Pending { .. }
+        | State::Submitting { .. }
+        | State::Backoff { .. }
+        | State::Final { .. } => None,
+    }
 }
 
 /// The start under way, where it is none of ours: the scheduler has started the job again.

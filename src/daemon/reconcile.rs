@@ -85,6 +85,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     inboxes::clear(world, observed.taken).await;
     laps.settle = laps.lap();
     budgets::hold_restarts(world).await?;
+    budgets::stop_overrun(world).await?;
     report.submitted = admit_waiting(world, &live).await?;
     keep_away(world).await?;
     inboxes::sweep(world, &live).await?;

@@ -137,6 +137,18 @@ impl Store {
         .await
     }
 
+    /// What is held in an account for each of these runs.
+    pub async fn held(
+        &self,
+        account: Account,
+        runs: Vec<RunId>,
+    ) -> Result<Vec<Amount>, StoreError> {
+        self.call(move |connection| {
+            runs.iter().map(|run| held_for(connection, &account, &[*run])).collect()
+        })
+        .await
+    }
+
     /// Which of these starts nothing was ever held for.
     pub async fn unheld(&self, starts: Vec<StartId>) -> Result<BTreeSet<StartId>, StoreError> {
         self.call(move |connection| {

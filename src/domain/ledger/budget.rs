@@ -31,6 +31,17 @@ choice! {
     later {}
 }
 
+choice! {
+    /// What becomes of starts that go on when more is spent and held than there is.
+    pub enum OnOverrun {
+        /// They go on to their end.
+        Finish = "finish",
+        /// As many as it takes are warned, so that they save, and stopped.
+        Stop = "stop",
+    }
+    later {}
+}
+
 impl Period {
     /// The period that a moment is in: `2026-11`, `2026-Q4`, `2026`, `none`.
     pub fn label(self, at: Timestamp) -> String {
@@ -52,6 +63,7 @@ pub struct Budget {
     pub amount: Amount,
     pub period: Period,
     pub on_exhausted: OnExhausted,
+    pub on_overrun: OnOverrun,
 }
 
 impl Budget {

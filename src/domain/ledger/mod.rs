@@ -6,12 +6,16 @@
 
 mod amount;
 mod budget;
+mod overrun;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 pub use amount::{Amount, UNITS_MAX};
-pub use budget::{Asked, Budget, OnExhausted, Period, Refusal, Standing, may_start, wrong};
+pub use budget::{
+    Asked, Budget, OnExhausted, OnOverrun, Period, Refusal, Standing, may_start, wrong,
+};
+pub use overrun::{GoesOn, Stage, to_stop};
 pub use settle::{Known, given_back, settle};
 
 use std::fmt;

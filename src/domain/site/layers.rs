@@ -69,6 +69,7 @@ const PROTECTED: &[&str] = &[
     "budget",
     "period",
     "on_exhausted",
+    "on_overrun",
     "max_running",
     "max_running_nodes",
     "max_nodes",

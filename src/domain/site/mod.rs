@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 
 use crate::domain::bad_nodes;
 use crate::domain::keys::{Named, choice, keys};
-use crate::domain::ledger::{Amount, Budget, OnExhausted, Period};
+use crate::domain::ledger::{Amount, Budget, OnExhausted, OnOverrun, Period};
 use crate::domain::problem::At;
 use crate::domain::resolve::Asker;
 use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
@@ -236,6 +236,9 @@ keys! {
         period: At<Period>,
         /// What becomes of a run that the budget has no room for: `reject` (default) or `warn`.
         on_exhausted: At<OnExhausted>,
+        /// What becomes of its runs that go on when more is spent and held than it has: `finish` (default), or `stop`: as many
+        /// as it takes are warned, so that they save, and stopped.
+        on_overrun: At<OnOverrun>,
     }
     later {}
 }
@@ -368,6 +371,7 @@ impl Site {
                 .on_exhausted
                 .as_ref()
                 .map_or(OnExhausted::Reject, |said| said.value),
+            on_overrun: project.on_overrun.as_ref().map_or(OnOverrun::Finish, |said| said.value),
         })
     }
 

@@ -294,6 +294,7 @@ pub(super) const LINES: &[Line] = &[
     line(I, "project.*.run_group", Kept, "spacl", "project/p@project/run_group", "%"),
     line(I, "project.*.period", Closed, "spacl", "project/p@project/period", "year"),
     line(I, "project.*.on_exhausted", Closed, "spacl", "project/p@project/on_exhausted", "warn"),
+    line(I, "project.*.on_overrun", Closed, "spacl", "project/p@project/on_overrun", "stop"),
     line(I, "script.prologue", Code, "spacl", "script/prologue", "true"),
     line(I, "script.epilogue", Code, "spacl", "script/epilogue", "true"),
     line(I, "script.directives[]", Text, "p", "script/directives", "[--mcs-label=%]"),

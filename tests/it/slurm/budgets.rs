@@ -131,6 +131,67 @@ fn a_start_of_slurms_own_that_the_budget_has_no_room_for_ends_the_run() {
     });
 }
 
+/// Saves when it is warned, and says so.
+const SAVES: &str = "save() { touch ../output/saved; exit 75; }\ntrap save USR1\n\
+                     while :; do sleep 0.1; done";
+
+/// Lowers the budget until a run that runs has outgrown it.
+fn lowered(on_overrun: &str) -> (Cluster, i64) {
+    let mut cluster = world(100.0);
+    let site = std::fs::read_to_string(cluster.env.home().join("site.toml")).unwrap();
+    let compute = "class = 'paid'\ntime_limit = '5m'";
+    let run = cluster.env.submit(&spec(&cluster, "saves", SAVES, compute));
+    runs_on_nodes(&cluster, run, 0);
+    wait_until("it has used more than there will be", || {
+        cluster.env.show(run)["charge"].as_f64().unwrap() > 0.02
+    });
+    let budget = format!("budget = 0.02\n{on_overrun}");
+    cluster.env.use_site(&site.replace("budget = 100.0", &budget));
+    (cluster, run)
+}
+
+#[test]
+fn a_run_that_outgrows_its_project_saves_and_is_stopped_where_the_site_says_so() {
+    let (cluster, run) = lowered("on_overrun = 'stop'");
+    let free = cluster.env.submit(&cluster.spec("free", "sleep 3", "class = 'cpu'"));
+    let shown = cluster.env.until(run, &["completed", "failed", "cancelled"]);
+    assert_eq!((&shown["state"], &shown["reason"]), (&json!("failed"), &json!("budget_exhausted")));
+    let message = shown["message"].as_str().unwrap();
+    assert!(
+        message.starts_with("project `nlp` in ") && message.contains(" is overrun: 0 of 0.02"),
+        "{message}"
+    );
+    assert!(
+        cluster.env.run_dir(run).join("output/saved").exists(),
+        "{}",
+        cluster.env.line(&format!("events {run}"))
+    );
+    wait_until("what it used is captured, and nothing is held", || {
+        let shown = cluster.env.line("budget nlp --json").success().json();
+        shown[0]["held"] == 0.0 && shown[0]["captured"].as_f64().unwrap() > 0.02
+    });
+    // Whoever pays nothing goes on.
+    assert_eq!(cluster.env.until(free, &["completed", "failed"])["state"], "completed");
+}
+
+#[test]
+fn a_run_that_outgrows_its_project_goes_on_to_its_end_otherwise() {
+    let (cluster, run) = lowered("");
+    wait_until("the overrun is told", || {
+        let shown = cluster.env.line("budget nlp --json").success().json();
+        shown[0]["overrun"].as_f64().unwrap() > 1.0
+    });
+    let before = cluster.env.show(run)["charge"].as_f64().unwrap();
+    wait_until("it goes on for several looks of the daemon", || {
+        let shown = cluster.env.show(run);
+        assert_eq!(shown["state"], "running", "{shown:#}");
+        shown["charge"].as_f64().unwrap() > before + 0.05
+    });
+    assert!(!cluster.env.run_dir(run).join("output/saved").exists());
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    cluster.env.until(run, &["cancelled"]);
+}
+
 #[test]
 fn a_hundred_submissions_at_once_never_take_a_budget_over() {
     // At least ten fit, whether or not the daemon knows yet how long Slurm takes to end a job.

@@ -277,6 +277,7 @@ fn budgets_that_cannot_be_meant_are_told_at_their_place() {
         ("budget = 'slurm'", "is not supported by this version"),
         ("budget = 1\nperiod = 'week'", "`project.nlp.period`"),
         ("budget = 1\non_exhausted = 'ask'", "`project.nlp.on_exhausted`"),
+        ("budget = 1\non_overrun = 'warn'", "`project.nlp.on_overrun` cannot be `warn`"),
     ] {
         let env = world(&format!("[project.nlp]\n{keys}\n"));
         let said = env.line("site show").ended(3);
