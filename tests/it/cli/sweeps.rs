@@ -112,21 +112,9 @@ fn a_list_is_read_from_beside_the_spec() {
 }
 
 #[test]
-fn a_sweep_is_not_submitted_as_a_run() {
+fn a_dry_run_of_a_sweep_counts_its_points_and_submits_nothing() {
     let env = env();
-    for line in [
-        "submit sweep.toml",
-        "submit sweep.toml --dry-run",
-        "submit sweep.toml --key k",
-        "submit sweep.toml --wait",
-    ] {
-        let said = env.line(line).ended(2);
-        assert!(
-            said.stderr.contains("submitting a sweep is not supported by this version"),
-            "{said}"
-        );
-        assert_eq!(said.stdout, "", "{said}");
-    }
-    assert_told!(env, env.line("submit sweep.toml"));
-    assert_eq!(env.line("list --json").success().json(), serde_json::json!([]));
+    let said = env.line("submit sweep.toml --dry-run").success();
+    assert!(said.stderr.contains("would submit `sweep` with 12 points to"), "{said}");
+    assert_eq!(env.line("sweep list --json").success().json(), serde_json::json!([]));
 }

@@ -13,6 +13,9 @@ use crate::sim::files::Files;
 use crate::sim::jobs::Job;
 use crate::sim::truth::{Rule, Violation};
 
+/// How long after its call an orphan is waited for when it was called on another machine.
+pub(super) const ELSEWHERE_SECONDS: i64 = 180;
+
 /// When nothing is going to happen.
 pub(super) const NEVER: i64 = i64::MAX;
 

@@ -26,11 +26,8 @@ use trainyard::ports::{
 use trainyard::store::Store;
 
 use crate::sim::chance::{Draw, Fault};
-use crate::sim::model::{Claim, Model, Submitted};
+use crate::sim::model::{Claim, ELSEWHERE_SECONDS, Model, Submitted};
 use crate::sim::truth::Rule;
-
-/// How long after its call an orphan is waited for when it was called on another machine.
-const ELSEWHERE_SECONDS: i64 = 180;
 
 /// What one process of the daemon and the model have in common.
 pub(super) struct Shared {
