@@ -263,13 +263,13 @@ impl Verb {
             | Self::Ledger(_)
             | Self::Sweep(_) => true,
             Self::Site(command) => command.asks_the_daemon(),
+            Self::Schedule(command) => command.asks_the_daemon(),
             Self::Serve(_)
             | Self::Daemon(_)
             | Self::Init(_)
             | Self::Check(_)
             | Self::Render(_)
             | Self::Estimate(_)
-            | Self::Schedule(_)
             | Self::Classes(_)
             | Self::Dataset(_)
             | Self::Doctor(_)

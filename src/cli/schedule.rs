@@ -36,6 +36,20 @@ pub enum Command {
     Delete(One),
 }
 
+impl Command {
+    /// Whether the daemon does it. It reads the spec of a schedule again at each time, so that is named where it lies.
+    pub(super) fn asks_the_daemon(&self) -> bool {
+        match self {
+            Self::Add(_) => false,
+            Self::List { .. }
+            | Self::Pause(_)
+            | Self::Resume(_)
+            | Self::RunNow(_)
+            | Self::Delete(_) => true,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 pub struct Added {
     #[command(flatten)]

@@ -305,6 +305,8 @@ fn what_is_about_one_machine_takes_no_host() {
         "daemon stop",
         "daemon status",
         "init",
+        "estimate run.toml",
+        "schedule add run.toml",
         "check run.toml",
         "render run.toml",
         "classes",
