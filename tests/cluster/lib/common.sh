@@ -52,7 +52,8 @@ read_description() {
 }
 
 write_description() {
-  printf '%s=%q\n' release "$release" accounting "$accounting" reject "$reject" jobs "$jobs" slot "$slot" root "$root" \
+  printf '%s=%q\n' release "$release" accounting "$accounting" reject "$reject" jobs "$jobs" \
+    array_size "$array_size" slot "$slot" root "$root" \
     >"$description"
 }
 

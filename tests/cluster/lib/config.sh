@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables come from and go to the other parts
 # Writes the configuration of a cluster below DIR/etc, and DIR/site.toml. Sourced after common.sh and install.sh.
 
-# write_config: from the description ($release, $accounting, $reject, $jobs, $slot, $root).
+# write_config: from the description ($release, $accounting, $reject, $jobs, $array_size, $slot, $root).
 write_config() {
   local port=$((10000 + 20 * slot)) host
   host=$(hostname -s)
@@ -62,6 +62,7 @@ PreemptMode=REQUEUE
 MinJobAge=20
 FirstJobId=$((1 + 100000 * slot))
 MaxJobCount=$jobs
+MaxArraySize=$array_size
 KillWait=5
 SlurmdTimeout=60
 Licenses=seat:2

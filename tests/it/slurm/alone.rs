@@ -1,5 +1,6 @@
 //! What a Slurm does in bad times: each story has one of its own to freeze, kill and start again.
 
+mod arrays;
 mod bad_nodes;
 mod charges;
 mod plain;
