@@ -8,6 +8,7 @@ mod first_run;
 mod from_script;
 mod kills;
 mod lives;
+mod points;
 pub(crate) mod requirements;
 mod retention;
 mod schedules;
