@@ -8,7 +8,7 @@ use tracing::{debug, warn};
 use crate::daemon::world::World;
 use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
-use crate::domain::run_files::SECRETS_FILE;
+use crate::domain::run_files::RunFiles;
 use crate::ports::Silence;
 use crate::store::StoreError;
 
@@ -58,8 +58,10 @@ pub(super) async fn remove_secrets(world: &World) -> Result<usize, StoreError> {
     let count = due.len();
     for (run, run_dir) in due {
         // As with every other call for it, the run root is what may be silent.
-        let root = run_dir.parent().map_or_else(|| run_dir.clone(), Path::to_owned);
-        let files: Vec<PathBuf> = vec![run_dir.join(SECRETS_FILE)];
+        let of_run = RunFiles::of(&run_dir);
+        let shared = of_run.shared();
+        let root = shared.parent().unwrap_or(shared).to_owned();
+        let files: Vec<PathBuf> = vec![of_run.secrets()];
         match world.with_hands(&root, move |hands| hands.remove(&files)).await {
             Ok(()) => removed.push(run),
             Err(silence) => {

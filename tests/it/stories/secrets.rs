@@ -149,3 +149,24 @@ fn secrets_that_cannot_be_removed_at_once_are_removed_later() {
     drop(env.line("list").success());
     wait_until("they are removed", || !kept.exists());
 }
+
+#[test]
+fn the_points_of_a_sweep_share_the_secrets_until_the_last_is_over() {
+    let env = TestEnv::new();
+    let go = env.home().join("go").display().to_string();
+    let wait = format!("[[ $2 != 2 ]] || until [[ -e '{go}' ]]; do sleep 0.1; done\n");
+    let spec = spec(&env, &(wait + TRAINING), "[sweep.parameters]\n'args.n' = [1, 2]\n");
+    assert_eq!(env.submit(&spec), 1);
+    let state = |point: &str| env.line(&format!("show {point} --json")).success().json();
+    wait_until("the first point is over", || state("1:0")["state"] == "completed");
+    let own = env.home().join("secrets.env");
+    let kept = env.run_root().join("1-secretive/secrets.env");
+    assert_eq!(holders(&env.run_root(), &own), [kept], "the second point has yet to need them");
+    fs::write(env.home().join("go"), "").unwrap();
+    wait_until("the second point is over", || state("1:1")["state"] == "completed");
+    wait_until("they are gone", || holders(&env.run_root(), &own).is_empty());
+    for point in ["1:0", "1:1"] {
+        let log = env.line(&format!("logs {point} --source training")).success().stdout;
+        assert!(log.contains(&format!("secret={} plain=abc", sum())), "{log}");
+    }
+}

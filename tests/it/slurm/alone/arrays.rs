@@ -10,11 +10,11 @@ use crate::slurm::cluster::Cluster;
 use crate::slurm::sweeps::{each_once, most_at_once, states, sweep, trained};
 
 /// What a machine that builds does in a minute or two.
-const POINTS: u32 = 150;
-const KILLS: u32 = 8;
-const ARRAY_SIZE: u32 = 21;
+const POINTS: u32 = 500;
+const KILLS: u32 = 10;
+const ARRAY_SIZE: u32 = 51;
 /// The most that Slurm takes of one user at once.
-const SUBMITTED: u32 = 60;
+const SUBMITTED: u32 = 150;
 const AT_ONCE: usize = 10;
 
 #[expect(clippy::disallowed_methods, reason = "a campaign is told how large it is")]
