@@ -36,6 +36,8 @@ pub(super) struct Queue<'a> {
     /// Found under a restart count that is not known yet.
     grown: Vec<(&'a Asked, Vec<Sighting>)>,
     shown: Vec<Sighting>,
+    /// Of those that are missing: cancelled while they waited, as far as squeue can tell.
+    cancelled: Vec<Sighting>,
     /// What was shown last is shown again.
     unchanged: BTreeSet<Token>,
     /// Nothing can be concluded about them yet.
@@ -51,6 +53,8 @@ struct Shown<'t> {
     rows: Vec<(Printed<'t>, Digest)>,
     /// A row of its job's cannot be read, of which nothing is known then.
     is_broken: bool,
+    /// What is left of its array, all of whose tasks that waited were cancelled.
+    cancelled: Option<(Printed<'t>, Digest)>,
 }
 
 /// What squeue printed of the jobs that have one token in their names.
@@ -84,8 +88,11 @@ impl<'t> Named<'t> {
                 let of_row = self.elements.iter_mut().filter(|(task, _)| tasks.contains(**task));
                 of_row.for_each(|(_, element)| element.rows.push(shown));
             }
-            // Accounting tells which were cancelled.
-            Tasks::None => {}
+            Tasks::None => {
+                // Which those were, accounting tells, if there is any: else all that are not shown otherwise.
+                let others = self.elements.values_mut();
+                others.for_each(|element| element.cancelled = Some(shown));
+            }
             Tasks::Unknown => self.is_broken(),
         }
     }
@@ -162,6 +169,11 @@ impl<'a> Queue<'a> {
         let grown = || found.iter().filter(|sighting| sighting.restart > asked.restart);
         if found.is_empty() {
             self.missing.push(asked);
+            let rest = shown.cancelled.and_then(|(printed, digest)| Some((printed.row()?, digest)));
+            let of_task =
+                rest.map(|(row, digest)| (Row { task: asked.token.index(), ..row }, digest));
+            let told = of_task.and_then(|(row, digest)| seer.in_row(asked, &row, digest));
+            self.cancelled.extend(told);
         } else if grown().any(|sighting| sighting.word == COMPLETING) {
             self.unsure.push(asked.token.clone());
         } else if grown().next().is_some() {
@@ -211,6 +223,7 @@ impl<'a> Queue<'a> {
     pub(super) fn alone(mut self) -> LookAnswer {
         let grown = std::mem::take(&mut self.grown);
         self.shown.extend(grown.into_iter().flat_map(|(_, found)| found));
+        self.shown.append(&mut self.cancelled);
         if self.doubt.is_some() {
             self.unsure.extend(self.missing.iter().map(|asked| asked.token.clone()));
         }

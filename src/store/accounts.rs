@@ -119,7 +119,7 @@ impl Store {
 const WHAT: &str = "list runs that accounting is to be asked about";
 
 fn due(connection: &Connection, max: u32, now: Timestamp) -> Result<Vec<Account>, StoreError> {
-    let sql = "SELECT due.run, due.tries, submission.id, cluster, token, intent_at FROM \
+    let sql = "SELECT due.run, due.tries, submission.id, cluster, token, intent_at, kind, idx FROM \
                (SELECT account_due.run, tries FROM account_due JOIN run ON run.id = account_due.run \
                AND state IN ('completed', 'failed', 'cancelled') WHERE due_at <= ?1 ORDER BY due_at LIMIT ?2) AS due \
                JOIN element ON element.run = due.run JOIN submission ON submission.id = element.submission";
@@ -129,7 +129,9 @@ fn due(connection: &Connection, max: u32, now: Timestamp) -> Result<Vec<Account>
     while let Some(row) = rows.next().during(WHAT)? {
         let run = RunId(row.get(0).during(WHAT)?);
         let submission = SubmissionId(row.get(2).during(WHAT)?);
-        let Ok(token) = row.get::<_, String>(4).during(WHAT)?.parse() else { continue };
+        let Ok(token) = row.get::<_, String>(4).during(WHAT)?.parse::<Token>() else { continue };
+        let is_array = row.get_ref(6).during(WHAT)?.as_str().is_ok_and(|kind| kind == "array");
+        let token = if is_array { token.element(row.get(7).during(WHAT)?) } else { token };
         let mut of_submission = attempts(connection, run)?;
         of_submission.retain(|attempt| attempt.submission == submission);
         accounts.push(Account {

@@ -159,8 +159,15 @@ fn each_element_of_an_array_has_its_own_row_or_its_place_in_that_of_those_that_w
     assert_eq!(told(&elements(2, None), &text), "----");
     assert_eq!(told(&asked, &text.replace("|debug|normal|lab|", "|debug|lab|")), "?-??");
     assert_eq!(told(&asked, &task(1, "2,...", "PENDING")), "????");
-    // What is left of it once those that waited were cancelled says nothing of which those were.
-    assert_eq!(told(&asked, &(task(1, "N/A", "CANCELLED") + &task(12, "0", "RUNNING"))), "+---");
+    // What is left of it once those that waited were cancelled says nothing of which those were: accounting does.
+    let rest = task(1, "N/A", "CANCELLED") + &task(12, "0", "RUNNING");
+    assert_eq!(told(&asked, &rest), "++++");
+    let answer = Queue::of(&asked, &SEER, &rest, "n0nce").with(&[], &SEER, t(9));
+    let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
+    assert_eq!(sightings.len(), 1);
+    let answer = Queue::of(&asked, &SEER, &rest, "n0nce").alone();
+    let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
+    assert_eq!(sightings[3].job.to_string(), "main:1_3");
 }
 
 #[test]

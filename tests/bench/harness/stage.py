@@ -31,10 +31,11 @@ class Sizes:
     checkpoint_files: int = 10_000
     cold_looks: int = 5
     steady_seconds: float = 15
+    points: int = 1_000
 
     @staticmethod
     def quick() -> "Sizes":
-        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4, 200, 30, 1_000, 3, 20, 200, 2, 5)
+        return Sizes(20, 2_000, 200, (50, 200), 2_000, 20, 0.7, 4, 200, 30, 1_000, 3, 20, 200, 2, 5, 100)
 
 
 class Stage:

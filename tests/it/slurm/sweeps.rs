@@ -108,6 +108,29 @@ fn a_sweep_is_one_array_and_each_point_is_a_run() {
     let log = cluster.env.line(&format!("logs {sweep}:7 --source training")).success();
     assert_eq!(log.stdout, "");
     assert_eq!(points(&cluster, sweep).len(), 12);
+    if cluster.has_accounting() {
+        elapsed_is_what_slurm_counts(&cluster, sweep, jobs.first().unwrap());
+    }
+}
+
+/// What each point took is what accounting has of its task.
+#[track_caller]
+fn elapsed_is_what_slurm_counts(cluster: &Cluster, sweep: i64, job: &i64) {
+    let told = |point: &Value| {
+        let shown = show(cluster, &format!("{sweep}:{}", point["point"]));
+        let attempt = &shown["attempts"][0];
+        (format!("{job}_{}", attempt["array_task_id"]), attempt["node_hours"].as_f64().unwrap())
+    };
+    let words = ["-D", "-X", "-n", "-P", "-j", &job.to_string(), "--format=JobID,ElapsedRaw"];
+    wait_until("accounting has told all of it", || {
+        let counted = cluster.ask("sacct", &words);
+        points(cluster, sweep).iter().map(told).all(|(task, node_hours)| {
+            let line = counted.lines().find(|line| line.starts_with(&format!("{task}|")));
+            let seconds = line.and_then(|line| line.split('|').nth(1)?.parse::<f64>().ok());
+            // A point has one of a node's eight CPUs.
+            seconds.is_some_and(|seconds| (node_hours * 3600.0 - seconds / 8.0).abs() < 1e-6)
+        })
+    });
 }
 
 #[test]
