@@ -187,8 +187,10 @@ fn is_restartable(run: &Run, reason: Option<Reason>, policy: &Policy) -> bool {
     run.restarts < policy.max_restarts && (by_reason || asks_back(run, reason, policy))
 }
 
-fn ending_of(reason: Reason) -> Ending {
-    let cancelled = matches!(reason, Reason::CancelledByUser | Reason::CancelledByAdmin);
+/// How a run ends that was stopped for this reason. One that fell behind others of its sweep did nothing wrong.
+pub(super) fn ending_of(reason: Reason) -> Ending {
+    let cancelled =
+        matches!(reason, Reason::CancelledByUser | Reason::CancelledByAdmin | Reason::StoppedEarly);
     if cancelled { Ending::Cancelled } else { Ending::Failed }
 }
 

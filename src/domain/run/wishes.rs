@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use crate::domain::checkpoint::Branch;
 use crate::domain::run::decide::after;
 use crate::domain::run::decision::Decision;
+use crate::domain::run::finish::ending_of;
 use crate::domain::run::policy::Policy;
 use crate::domain::run::state::{End, Ending, Reason, Run, State, Stop};
-use crate::domain::run::step::{become_state, failed, impossible};
+use crate::domain::run::step::{become_state, impossible};
 
 pub(super) fn cancel(run: &Run, by: &str, policy: &Policy, now: Timestamp) -> Decision {
     let message = format!("cancelled by {by}");
@@ -95,7 +96,9 @@ pub(super) fn own_stop(
         }
         State::Stopping { .. } => Decision::stay(run),
         State::Backoff { .. } => {
-            become_state(run, State::Final { end: failed(reason, message, now) })
+            let (ending, message) = (ending_of(reason), message.to_owned());
+            let end = End { ending, reason: Some(reason), message, at: now };
+            become_state(run, State::Final { end })
         }
         State::Preparing | State::Pending { .. } | State::Final { .. } => {
             impossible(run, "a stop of our own")

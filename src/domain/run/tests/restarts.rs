@@ -296,6 +296,18 @@ fn a_hung_run_comes_back_unless_a_person_cancels_it() {
 }
 
 #[test]
+fn a_point_that_fell_behind_has_not_failed() {
+    let policy = Policy { restart_on: vec![Reason::StoppedEarly], ..policy() };
+    let behind = Event::OwnStop { reason: Reason::StoppedEarly, message: "rung 0".into() };
+    let expected = ("cancelled", Some(Reason::StoppedEarly), "rung 0");
+    let stopping = step(&run_in("running"), &behind, &policy, t(400)).run;
+    // It saves and asks to be brought back, which is what it does when it is warned.
+    let over = Event::Found(ended(JobEnd::Failed, 75));
+    assert_eq!(end(&step(&stopping, &over, &policy, t(410)).run), expected);
+    assert_eq!(end(&step(&run_in("backoff"), &behind, &policy, t(400)).run), expected);
+}
+
+#[test]
 fn a_resumed_run_keeps_its_history_and_counts_on() {
     let failed = run_in("failed");
     let resumed =
