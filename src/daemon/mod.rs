@@ -22,6 +22,7 @@ mod environments;
 mod estimate;
 mod explain;
 mod gather;
+mod halving;
 mod in_force;
 mod inboxes;
 mod kept;

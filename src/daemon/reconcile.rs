@@ -13,6 +13,7 @@ use crate::daemon::admission::admit_waiting;
 use crate::daemon::budgets;
 use crate::daemon::collect::{collect_metrics, due};
 use crate::daemon::environments::{collect_environment, collect_last};
+use crate::daemon::halving;
 use crate::daemon::inboxes;
 use crate::daemon::nodes::keep_away;
 use crate::daemon::observe::{Observed, observe};
@@ -98,6 +99,7 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
         collect_metrics(world, row, false).await;
         collect_environment(world, row).await;
     }
+    halving::stop_early(world, &live).await?;
     laps.tell(report);
     Ok(report)
 }
@@ -160,11 +162,11 @@ impl Laps {
 const RECORDED_AT_ONCE: usize = 200;
 
 /// A decision that is not to stay.
-struct Decided {
-    row: Arc<RunRow>,
-    decision: Decision,
-    wishes: Vec<i64>,
-    at: Timestamp,
+pub(super) struct Decided {
+    pub(super) row: Arc<RunRow>,
+    pub(super) decision: Decision,
+    pub(super) wishes: Vec<i64>,
+    pub(super) at: Timestamp,
 }
 
 /// What is decided about a run, when it is news. Where nothing was seen and nothing is due, nothing can come of it.
@@ -206,6 +208,12 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     world.store.record_all(recordings.collect()).await?;
     let recorded = since.elapsed();
     point("decision_recorded");
+    act_on(world, news).await;
+    Ok(recorded)
+}
+
+/// Does what recorded decisions order.
+pub(super) async fn act_on(world: &World, news: Vec<Decided>) {
     world.changed();
     let mut of_arrays: BTreeMap<OfArray, Vec<u32>> = BTreeMap::new();
     for Decided { row, decision, .. } in news {
@@ -231,7 +239,6 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
     for (of, tasks) in of_arrays {
         cancel_tasks(world, of, tasks).await;
     }
-    Ok(recorded)
 }
 
 /// What is cancelled together: an array, its token, and whether it is only warned.

@@ -13,7 +13,10 @@ pub use arg_value::ArgValue;
 pub use checkpoint::{Checkpoint, CheckpointFormat, KeepBest, Resume};
 pub use schedule::Schedule;
 pub(crate) use sweep::TABLES;
-pub use sweep::{Domain, Dotted, Given, Objective, OneOf, Sweep, SweepMethod, Values};
+pub use sweep::{
+    Domain, Dotted, EarlyStopping, Given, Objective, OneOf, StoppingMethod, Sweep, SweepMethod,
+    Values,
+};
 
 use std::num::NonZeroU32;
 

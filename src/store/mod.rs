@@ -12,6 +12,7 @@ mod build_jobs;
 mod environments;
 mod events;
 mod firings;
+mod halving;
 mod handle;
 mod kept;
 mod ledger;

@@ -31,6 +31,8 @@ keys! {
         max_parallel: At<NonZeroU32>,
         /// By what the points are compared.
         objective: At<Objective>,
+        /// Points that fall behind are stopped before their end.
+        early_stopping: At<EarlyStopping>,
     }
     later {}
 }
@@ -42,6 +44,33 @@ keys! {
         metric: At<String>,
         /// Whether less or more of it is better.
         goal: At<Goal>,
+    }
+    later {}
+}
+
+keys! {
+    /// When points are compared, and how many of them go on.
+    pub struct EarlyStopping {
+        /// How points are compared. Default: `asha`.
+        method: At<StoppingMethod>,
+        /// The step of the first rung, as the training counts its steps. The next ones are `reduction_factor` times as far
+        /// each.
+        min_steps: At<u32>,
+        /// There is no rung from this step on. Default: there is no end of rungs.
+        max_steps: At<u32>,
+        /// Of so many points at a rung one goes on. Default: 3.
+        reduction_factor: At<u32>,
+    }
+    later {}
+}
+
+choice! {
+    /// How points are compared.
+    #[derive(Default)]
+    pub enum StoppingMethod {
+        /// Asynchronous successive halving: each point that comes to a rung is compared with all that came there before.
+        #[default]
+        Asha = "asha",
     }
     later {}
 }

@@ -8,7 +8,7 @@ use crate::domain::spec::{Domain, Dotted, Sweep, SweepMethod};
 use crate::domain::sweep::axis::{Axis, Choices, choices};
 use crate::domain::sweep::condition::Condition;
 use crate::domain::sweep::draw::Draw;
-use crate::domain::sweep::{PARAMETERS_MAX, POINTS_MAX, Point, Points, file};
+use crate::domain::sweep::{PARAMETERS_MAX, POINTS_MAX, Point, Points, file, halving};
 
 /// Combinations that are made or drawn where some are left out.
 const COMBINATIONS_MAX: usize = 1_000_000;
@@ -65,6 +65,9 @@ fn refuse_others(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Prob
             let message = "`sweep.objective` needs a `goal`: `minimize` or `maximize`";
             problems.push(Problem::at(*place, message));
         }
+    }
+    if let Some(stopping) = &said.early_stopping {
+        halving::refuse(stopping, said.objective.is_some(), problems);
     }
 }
 

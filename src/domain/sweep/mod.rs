@@ -14,6 +14,7 @@ mod draw;
 mod expand;
 mod family;
 mod file;
+pub mod halving;
 mod plan;
 pub mod slots;
 mod view;

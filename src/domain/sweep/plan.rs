@@ -17,6 +17,7 @@ use crate::domain::resolve::{Context, Outcome, resolve, values};
 use crate::domain::resolved::Resolved;
 use crate::domain::spec::{Sweep, SweepMethod};
 use crate::domain::sweep::check::{alike, around, is_handed_on};
+use crate::domain::sweep::halving::Rungs;
 use crate::domain::sweep::{Family, Point};
 use crate::domain::word::Word;
 
@@ -38,6 +39,9 @@ pub struct About {
     /// How many points may be under way at a time.
     pub max_parallel: Option<u32>,
     pub objective: Option<Objective>,
+    /// Where points are compared while they train.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<Rungs>,
 }
 
 impl About {
@@ -138,6 +142,16 @@ impl Family {
             max_parallel: sweep.max_parallel.map(|most| most.value.get()),
             objective: sweep.objective.and_then(|At { value: objective, .. }| {
                 Some(Objective { metric: objective.metric?.value, goal: objective.goal?.value })
+            }),
+            early_stopping: sweep.early_stopping.and_then(|At { value: said, .. }| {
+                Some(Rungs {
+                    method: said.method.map(|method| method.value).unwrap_or_default(),
+                    min_steps: said.min_steps?.value,
+                    max_steps: said.max_steps.map(|steps| steps.value),
+                    reduction_factor: said
+                        .reduction_factor
+                        .map_or(Rungs::FACTOR_DEFAULT, |factor| factor.value),
+                })
             }),
         })
     }

@@ -134,6 +134,7 @@ pub(super) const LINES: &[Line] = &[
     line(S, "sweep.file", Kept, "", "", ""),
     line(S, "sweep.objective.metric", Kept, "", "", ""),
     line(S, "sweep.objective.goal", Kept, "", "", ""),
+    line(S, "sweep.early_stopping.method", Kept, "", "", ""),
     line(S, "sweep.parameters.KEY", Kept, "", "", ""),
     line(S, "sweep.parameters.*[]", Kept, "", "", ""),
     line(S, "sweep.parameters.*[][]", Kept, "", "", ""),

@@ -6,6 +6,7 @@ mod cron;
 mod data;
 mod first_run;
 mod from_script;
+mod halving;
 mod kills;
 mod lives;
 mod points;

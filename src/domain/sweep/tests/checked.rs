@@ -120,6 +120,22 @@ fn what_a_sweep_cannot_be_is_told() {
         ],
     );
     check_problems(
+        "[sweep]\nparameters = { args.a = [1] }\n[sweep.early_stopping]\nmethod = 'asha'\n",
+        &[
+            "5:1 `sweep.early_stopping` needs `sweep.objective`: by what points are compared",
+            "5:1 `sweep.early_stopping` needs `min_steps`: at which step points are compared first",
+        ],
+    );
+    check_problems(
+        "[sweep]\nobjective = { metric = 'a', goal = 'maximize' }\nparameters = { args.a = [1] }\n\
+         [sweep.early_stopping]\nmin_steps = 0\nmax_steps = 0\nreduction_factor = 1\n",
+        &[
+            "7:13 `sweep.early_stopping.min_steps` has to be at least 1",
+            "8:13 `sweep.early_stopping.max_steps` has to be more than `min_steps`: no point would be compared",
+            "9:20 `sweep.early_stopping.reduction_factor` has to be at least 2",
+        ],
+    );
+    check_problems(
         "[sweep]\nmax_parallel = 0\nparameters = { args.a = [1] }\n",
         &["4:16 `sweep.max_parallel` is 0, outside 1 … 1000000"],
     );
