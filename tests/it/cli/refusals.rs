@@ -9,14 +9,10 @@ use crate::env::{Said, TestEnv};
 const LATER: &[&str] = &[
     "hold 1",
     "release 1",
-    "sweep list",
-    "sweep show 1",
     "usage --by sweep",
     "util openapi",
     "submit run.toml --evaluation-pack x",
-    "list --sweep 1",
     "logs 1 --level info",
-    "show 3:1",
 ];
 
 #[test]
