@@ -214,7 +214,11 @@ fn next(schedule: &ScheduleView) -> String {
 
 /// What became of a planned time.
 pub(super) fn became(firing: &FiringView) -> String {
-    let run = firing.run.map_or(String::new(), |run| format!(" run {run}"));
+    let run = match (firing.sweep, firing.run) {
+        (Some(sweep), _) => format!(" sweep {sweep}"),
+        (None, Some(run)) => format!(" run {run}"),
+        (None, None) => String::new(),
+    };
     let why = if firing.why.is_empty() { String::new() } else { format!(": {}", firing.why) };
     let word = match firing.outcome {
         Outcome::Submitted => return one_line(format!("{}{why}", run.trim_start()).as_str()),
@@ -267,11 +271,11 @@ fn run_now(context: &Context, one: &One) -> Result<Exit, CliError> {
     if context.global.json {
         context.output().json(&firing)?;
     }
-    let Some(run) = firing.run else {
+    let Some(number) = firing.sweep.or(firing.run) else {
         return Err(CliError::new(Exit::NotCompleted, firing.why).nothing_submitted());
     };
     if !context.global.json {
-        context.output().line(&run.to_string())?;
+        context.output().line(&number.to_string())?;
         context.say(&became(&firing));
     }
     Ok(Exit::Done)

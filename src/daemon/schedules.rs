@@ -143,7 +143,12 @@ async fn finish(world: &Arc<World>, firing: Firing) -> Result<Option<FiringView>
     let Fired { outcome, run, why } = fired.clone();
     world.store.fired(id, fired, at).await?;
     world.changed();
-    Ok(Some(FiringView { planned, outcome, at, run: run.map(|run| run.0), why }))
+    let row = match run {
+        Some(run) => world.store.run(run).await?,
+        None => None,
+    };
+    let sweep = row.and_then(|row| row.point).map(|point| point.sweep.0);
+    Ok(Some(FiringView { planned, outcome, at, run: run.map(|run| run.0), sweep, why }))
 }
 
 async fn fire(

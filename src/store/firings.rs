@@ -174,7 +174,8 @@ pub(super) fn firings_of(
     count: u32,
 ) -> Result<Vec<FiringView>, StoreError> {
     const WHAT: &str = "list planned times";
-    let sql = "SELECT planned, outcome, at, run, why FROM firing WHERE schedule = ?1 ORDER BY id DESC LIMIT ?2";
+    let sql = "SELECT planned, outcome, at, run, why, (SELECT sweep FROM run WHERE run.id = firing.run) \
+               FROM firing WHERE schedule = ?1 ORDER BY id DESC LIMIT ?2";
     let mut statement = connection.prepare_cached(sql).during(WHAT)?;
     let rows = statement
         .query_map(params![schedule, count], |row| {
@@ -183,6 +184,7 @@ pub(super) fn firings_of(
                 outcome: word(row, 1, Outcome::from_word)?,
                 at: time(row.get(2)?),
                 run: row.get(3)?,
+                sweep: row.get(5)?,
                 why: row.get(4)?,
             })
         })

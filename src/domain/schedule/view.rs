@@ -51,6 +51,9 @@ pub struct FiringView {
     pub at: Timestamp,
     /// The run that was submitted, or that was active.
     pub run: Option<i64>,
+    /// The sweep that this run is the first point of.
+    #[serde(default)]
+    pub sweep: Option<i64>,
     /// Why there is none; or what else is to be told.
     pub why: String,
 }

@@ -250,7 +250,9 @@ fn a_sweep_is_submitted_once_for_each_time() {
     let schedule = format!("{NEVER_TODAY}\n[sweep.parameters]\n'args.seed' = [1, 2]");
     spec(&env, "swept", &schedule);
     drop(env.line("schedule add swept.toml").success());
-    drop(env.line("schedule run-now swept").success());
+    let said = env.line("schedule run-now swept").success();
+    assert_eq!(said.stdout, "1\n", "the sweep's own number");
+    assert!(said.stderr.contains("sweep 1: asked for by hand"), "{said}");
     assert_eq!(runs(&env).len(), 2);
     change(&env, "UPDATE firing SET outcome = 'begun', run = NULL");
     wait_until("it knows again", || outcomes(&env, "swept") == ["submitted"]);
