@@ -54,14 +54,18 @@ impl Output {
     }
 
     /// A table as wide as the terminal.
-    pub(super) fn table(&self, header: &[Column], rows: Vec<Vec<String>>) -> Result<(), CliError> {
+    pub(super) fn table(
+        &self,
+        header: &[Column<'_>],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), CliError> {
         self.text(&table(header, rows, width()))
     }
 
     /// The same, with what does not fit on lines of its own: nothing is cut.
     pub(super) fn wrapped(
         &self,
-        header: &[Column],
+        header: &[Column<'_>],
         rows: Vec<Vec<String>>,
     ) -> Result<(), CliError> {
         self.text(&laid_out(header, rows, width(), None))
@@ -75,20 +79,21 @@ fn unwritten(error: &std::io::Error) -> CliError {
 
 /// A column of a table, by its heading.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Column {
+pub(super) enum Column<'a> {
     /// Always shown whole.
-    Whole(&'static str),
+    Whole(&'a str),
     /// Cut where the table would be wider than the terminal; what is cut ends in `…`.
-    Elastic(&'static str),
+    Elastic(&'a str),
 }
 
 /// A table without borders, one line per row.
-pub(super) fn table(header: &[Column], rows: Vec<Vec<String>>, width: u16) -> String {
+pub(super) fn table(header: &[Column<'_>], rows: Vec<Vec<String>>, width: u16) -> String {
     laid_out(header, rows, width, Some(1))
 }
 
-fn laid_out(
-    header: &[Column],
+/// The same; without `lines_max` nothing is cut.
+pub(super) fn laid_out(
+    header: &[Column<'_>],
     rows: Vec<Vec<String>>,
     width: u16,
     lines_max: Option<usize>,

@@ -13,7 +13,7 @@ use crate::domain::usage::{By, Compared, Difference, Row, Sum, Usage};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// What is summed together: user, project, class or month
+    /// What is summed together: user, project, class, month or sweep
     #[arg(long, value_name = "WHAT", default_value = "user", value_parser = by)]
     by: By,
     /// Only attempts that started since: a date, a time (RFC 3339, UTC) or a duration back from now
@@ -37,9 +37,6 @@ pub struct Args {
 }
 
 fn by(text: &str) -> Result<By, String> {
-    if text == "sweep" {
-        return Err("`sweep` is not supported by this version".to_owned());
-    }
     By::from_word(text).ok_or_else(|| format!("one of {}", By::WORDS.join(", ")))
 }
 
@@ -190,11 +187,12 @@ fn show(context: &Context, usage: &Usage) -> Result<(), CliError> {
     Ok(())
 }
 
-fn heading(by: &str) -> [Column; 9] {
+fn heading(by: &str) -> [Column<'static>; 9] {
     let key = match by {
         "user" => "USER",
         "project" => "PROJECT",
         "class" => "CLASS",
+        "sweep" => "SWEEP",
         _ => "MONTH",
     };
     [
@@ -348,6 +346,14 @@ mod tests {
             [month("2026-05", 3, 3)]
         );
         assert_eq!(report(By::Month, &runs(), Period::default()).total.runs, 3);
+    }
+
+    #[test]
+    fn points_count_for_their_sweep_and_other_runs_for_none() {
+        let mut runs = runs();
+        runs.iter_mut().skip(1).for_each(|run| run.sweep = Some(7));
+        let shown = report(By::Sweep, &runs, Period::default()).rows;
+        assert_eq!(shown.iter().map(|it| row(it).remove(0)).collect::<Vec<_>>(), ["7", "-"]);
     }
 
     #[test]

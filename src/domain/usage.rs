@@ -25,8 +25,10 @@ choice! {
         Class = "class",
         /// The calendar month in which attempts started.
         Month = "month",
+        /// The sweep; runs that are no points have none.
+        Sweep = "sweep",
     }
-    later { "sweep" }
+    later {}
 }
 
 /// From a moment on, and until before another one.
@@ -67,7 +69,7 @@ pub struct Sum {
 /// One line of a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The user, project, class or month (`2026-05`); none for what has none.
+    /// The user, project, class, month (`2026-05`) or sweep; none for what has none.
     pub key: Option<String>,
     #[serde(flatten)]
     pub sum: Sum,
@@ -122,6 +124,7 @@ impl Tally {
             By::User => Some(run.owner.clone()),
             By::Project => run.project.clone(),
             By::Class => Some(run.class.clone()),
+            By::Sweep => run.sweep.map(|sweep| sweep.to_string()),
             By::Month => Some(started.to_zoned(TimeZone::UTC).strftime("%Y-%m").to_string()),
         }
     }

@@ -9,7 +9,6 @@ use crate::env::{Said, TestEnv};
 const LATER: &[&str] = &[
     "hold 1",
     "release 1",
-    "usage --by sweep",
     "util openapi",
     "submit run.toml --evaluation-pack x",
     "logs 1 --level info",
