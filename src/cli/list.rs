@@ -104,6 +104,14 @@ const HEADER: &[Column] = &[
     Column::Whole("AGE"),
 ];
 
+/// What a run is called by: a point by its sweep's number and its own.
+pub(super) fn known_as(run: &RunView) -> String {
+    match (run.sweep, run.point) {
+        (Some(sweep), Some(point)) => format!("{sweep}:{point}"),
+        _ => run.id.to_string(),
+    }
+}
+
 fn row(run: &RunView, now: Timestamp) -> Vec<String> {
     let state = match &run.reason {
         Some(reason) if run.state == "failed" => format!("failed: {reason}"),
@@ -114,7 +122,7 @@ fn row(run: &RunView, now: Timestamp) -> Vec<String> {
     let class = TerminalText(&run.class);
     let on = if run.nodes == 1 { class.to_string() } else { format!("{} × {class}", run.nodes) };
     vec![
-        run.id.to_string(),
+        known_as(run),
         TerminalText(&run.name).to_string(),
         state,
         on,
@@ -137,7 +145,7 @@ mod tests {
         let long = "a-name-as-long-as-a-name-may-be-with-63-characters-in-it-seed-7";
         let runs = [
             json!({ "id": 100_412, "name": long, "class": "a100-4x-scavenge", "nodes": 16 }),
-            json!({ "id": 100_411, "name": "sft", "state": "stopping", "reason": "cancelled_by_user" }),
+            json!({ "id": 100_411, "name": "sft", "sweep": 99_812, "point": 598, "state": "stopping", "reason": "cancelled_by_user" }),
             json!({ "id": 100_410, "name": "sft", "state": "failed", "reason": "out_of_memory" }),
             json!({ "id": 100_409, "state": "queued", "started_at": null, "queue_seconds": null,
                     "stale_since": "2026-05-01T11:00:00Z", "stale_who": "cluster main" }),

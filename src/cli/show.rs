@@ -1,6 +1,7 @@
 //! `show`: one run whole.
 
 mod got;
+mod point;
 
 use jiff::Timestamp;
 
@@ -131,6 +132,7 @@ fn beginning(run: &RunView, now: Timestamp) -> Vec<(&'static str, String)> {
     if !run.message.is_empty() {
         lines.push(("why", one_line(&run.message)));
     }
+    lines.extend(point::lines(run));
     if let (Some(since), Some(who)) = (run.stale_since, &run.stale_who) {
         lines.push((
             "stale",
@@ -384,11 +386,12 @@ mod tests {
             "metrics": { tricks: metric }, "run_dir": tricks, "code": { "path": tricks },
             "datasets": [{ "name": tricks, "path": tricks, "version": null, "fingerprint": null,
                 "no_fingerprint": tricks, "files": null, "bytes": null, "at": null }],
-            "attempts": [attempt],
+            "attempts": [attempt], "sweep": 7, "point": 3,
+            "parameters": { tricks: tricks, "list": [tricks] },
         }));
         let control = text.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(control, None, "{}", text.escape_debug());
         assert!(!text.contains('\u{202e}'), "{}", text.escape_debug());
-        assert_eq!(text.matches("\\u{1b}[2J").count(), 20, "{text}");
+        assert_eq!(text.matches("\\u{1b}[2J").count(), 22, "{text}");
     }
 }

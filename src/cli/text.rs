@@ -1,5 +1,6 @@
 //! Text that others wrote, made safe for a terminal; and times and numbers as people read them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
@@ -122,6 +123,21 @@ pub(super) fn value(number: f64) -> String {
         return short.to_owned();
     }
     format!("{number:.3e}")
+}
+
+/// How many points are in which state: `3 running, 5 queued`.
+pub(super) fn counted(states: &BTreeMap<String, u32>) -> String {
+    let mut counts: Vec<(&String, &u32)> = states.iter().collect();
+    counts.sort_by(|one, other| other.1.cmp(one.1));
+    let words: Vec<String> =
+        counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    words.join(", ")
+}
+
+/// A parameter's value: text as it is, everything else as JSON.
+pub(super) fn spelled(value: &serde_json::Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    TerminalText(&text).to_string()
 }
 
 #[cfg(test)]
