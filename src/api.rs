@@ -1,8 +1,10 @@
 //! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
 
 mod estimate;
+mod sweep;
 
 pub use estimate::{EstimateView, LikelyStart};
+pub use sweep::{CompareRequest, SweepShown};
 
 use std::path::PathBuf;
 

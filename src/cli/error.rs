@@ -22,10 +22,10 @@ macro_rules! exits {
 
 exits! {
     Done = 0, "what was asked is done";
-    NotCompleted = 1, "the run that was waited for did not complete; `doctor` found something wrong; a dataset has no fingerprint; a probe was interrupted; a schedule could not submit the run that was asked for";
+    NotCompleted = 1, "the run that was waited for did not complete, or not all points of the sweep; `doctor` found something wrong; a dataset has no fingerprint; a probe was interrupted; a schedule could not submit the run that was asked for";
     Usage = 2, "the command line cannot be understood, asks for something that this version does not support, or names a run ambiguously";
     Invalid = 3, "the spec or the site file is invalid, and nothing was submitted; `site check` found something wrong";
-    NotFound = 4, "there is no such run, attempt, log, dataset, project or schedule, or no failure of such a node is remembered";
+    NotFound = 4, "there is no such run, sweep, attempt, log, dataset, project or schedule, or no failure of such a node is remembered";
     NoDaemon = 5, "the daemon cannot be reached, and none can be started";
     Refused = 6, "the scheduler refused the run";
     NoSlurm = 7, "Slurm cannot be reached, and without its answer the command cannot know what is meant; nothing was submitted";

@@ -187,7 +187,7 @@ pub enum Verb {
     Delete(delete::Args),
     /// Show in what two runs differ
     Diff(diff::Args),
-    /// Look at sweeps, and cancel them
+    /// Look at sweeps, compare their points, and cancel them
     #[command(subcommand)]
     Sweep(sweep::Command),
     /// Sum what runs took: node-hours, charges, and what of it was lost

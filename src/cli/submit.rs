@@ -13,7 +13,7 @@ use crate::cli::host::Host;
 use crate::cli::schedule::own_timezone;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::text::{TerminalText, one_line, path};
-use crate::cli::wait::{Patience, conclusion, wait_for};
+use crate::cli::wait::{Patience, conclusion, sweep_conclusion, wait_for, wait_for_sweep};
 use crate::daemon::{Destination, SubmitRequest};
 use crate::domain::request::{IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
@@ -46,7 +46,7 @@ pub(crate) struct How {
     /// How long to wait for the scheduler's acknowledgement
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     ack_timeout: Seconds,
-    /// Wait until the run is over; exit 0 when it completed
+    /// Wait until the run, or all points of the sweep, are over; exit 0 when they completed
     #[arg(long)]
     wait: bool,
     /// With --wait: how long
@@ -155,7 +155,7 @@ pub(super) async fn hand_in(
         context.output().line(&number(&answer).to_string())?;
     }
     announce(context, &answer);
-    see_through(context, client, how, answer).await
+    Box::pin(see_through(context, client, how, answer)).await
 }
 
 /// What the run is known by, or the sweep.
@@ -213,6 +213,9 @@ async fn see_through(
     answer: SubmitAnswer,
 ) -> Result<Exit, CliError> {
     let SubmitAnswer { run, sweep, outcome, .. } = answer;
+    if let (true, Some(sweep)) = (how.wait, &sweep) {
+        return see_sweep_through(context, client, how, sweep.clone()).await;
+    }
     let json = |run: &RunView| match &sweep {
         _ if !context.global.json => Ok(()),
         Some(sweep) => context.output().json(sweep),
@@ -237,7 +240,29 @@ async fn see_through(
     let patience = Duration::from_secs(how.ack_timeout.0);
     let run = acknowledgement(client, run, patience).await;
     json(&run)?;
-    Ok(told(context, &run))
+    let who = match &sweep {
+        Some(answer) => format!("sweep {}", answer.sweep.id),
+        None => format!("run {}", run.id),
+    };
+    Ok(told(context, &who, &run))
+}
+
+/// Waits for all points of a sweep.
+async fn see_sweep_through(
+    context: &Context,
+    client: &Client<'_>,
+    how: &How,
+    mut answer: SweepAnswer,
+) -> Result<Exit, CliError> {
+    let patience = Patience::of(how.timeout, how.poll);
+    let waited = wait_for_sweep(context, client, answer.sweep.clone(), patience).await;
+    if let Ok(sweep) = &waited {
+        answer.sweep = sweep.clone();
+    }
+    if context.global.json {
+        context.output().json(&answer)?;
+    }
+    Ok(sweep_conclusion(context, &waited?))
 }
 
 fn announce(context: &Context, answer: &SubmitAnswer) {
@@ -313,9 +338,9 @@ async fn acknowledgement(client: &Client<'_>, run: RunView, patience: Duration) 
 }
 
 /// Says how the scheduler took it, and what that means for the exit code.
-fn told(context: &Context, run: &RunView) -> Exit {
+fn told(context: &Context, who: &str, run: &RunView) -> Exit {
     if run.reason.as_deref() == Some("rejected") {
-        context.error(&format!("run {} was refused: {}", run.id, run.message), &[]);
+        context.error(&format!("{who} was refused: {}", run.message), &[]);
         return Exit::Refused;
     }
     if run.awaits_acknowledgement() {
@@ -325,15 +350,14 @@ fn told(context: &Context, run: &RunView) -> Exit {
             format!(" ({})", one_line(&run.message))
         };
         context.say_anyway(&format!(
-            "run {} is accepted, but not acknowledged yet{why}; the daemon sees it through",
-            run.id
+            "{who} is accepted, but not acknowledged yet{why}; the daemon sees it through"
         ));
         return Exit::NotAcknowledged;
     }
     if run.state == "pending" {
         let why = one_line(&run.message);
         let why = if why.starts_with("waits ") { why } else { format!("waits: {why}") };
-        context.say(&format!("run {} {why}", run.id));
+        context.say(&format!("{who} {why}"));
     }
     Exit::Done
 }

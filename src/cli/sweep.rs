@@ -1,13 +1,14 @@
 //! `sweep`: families of runs from one spec.
 
-use std::collections::BTreeMap;
+mod compare;
+mod show;
 
 use crate::api::LIST_MAX;
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit, plural};
 use crate::cli::output::Column;
-use crate::cli::text::{TerminalText, age, path};
+use crate::cli::text::{TerminalText, age, counted};
 use crate::domain::sweep::SweepView;
 
 #[derive(Debug, clap::Subcommand)]
@@ -15,7 +16,9 @@ pub enum Command {
     /// List sweeps, newest first
     List(ListArgs),
     /// Show how the points of a sweep stand
-    Show(ShowArgs),
+    Show(show::ShowArgs),
+    /// Compare the points of sweeps by a metric, best first
+    Compare(compare::CompareArgs),
     /// Cancel all points of sweeps that are not over
     Cancel(CancelArgs),
 }
@@ -28,12 +31,6 @@ pub struct ListArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct ShowArgs {
-    /// A sweep: its number, or its name for the newest of that name
-    sweep: String,
-}
-
-#[derive(Debug, clap::Args)]
 pub struct CancelArgs {
     /// Sweeps: numbers or names
     #[arg(required = true, value_name = "SWEEP")]
@@ -43,7 +40,8 @@ pub struct CancelArgs {
 pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
     match command {
         Command::List(args) => list(context, args),
-        Command::Show(args) => show(context, args),
+        Command::Show(args) => show::show(context, args),
+        Command::Compare(args) => compare::compare(context, args),
         Command::Cancel(args) => cancel(context, args),
     }
 }
@@ -84,46 +82,9 @@ fn list(context: &Context, args: &ListArgs) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// How many points are in which state: `3 running, 5 queued`.
-fn counted(states: &BTreeMap<String, u32>) -> String {
-    let mut counts: Vec<(&String, &u32)> = states.iter().collect();
-    counts.sort_by(|one, other| other.1.cmp(one.1));
-    let words: Vec<String> =
-        counts.iter().map(|(state, count)| format!("{count} {state}")).collect();
-    words.join(", ")
-}
-
-fn sweep_path(reference: &str) -> String {
+/// Where a sweep is.
+pub(super) fn sweep_path(reference: &str) -> String {
     format!("/sweeps/{}", encoded(reference))
-}
-
-fn show(context: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
-    let path = sweep_path(&args.sweep);
-    let sweep: SweepView =
-        Context::block_on(async { Client::connect(context).await?.get(&path).await })?;
-    if context.global.json {
-        context.output().json(&sweep)?;
-        return Ok(Exit::Done);
-    }
-    context.output().text(&whole(&sweep))?;
-    Ok(Exit::Done)
-}
-
-fn whole(sweep: &SweepView) -> String {
-    let about = &sweep.about;
-    let parameters: Vec<String> =
-        about.parameters.iter().map(|key| TerminalText(key).to_string()).collect();
-    let mut lines = vec![
-        format!("sweep {} {}: {}", sweep.id, TerminalText(&sweep.name), sweep.state),
-        format!("points      {}: {}", sweep.points, counted(&sweep.states)),
-        format!("parameters  {}", parameters.join(", ")),
-    ];
-    lines.extend(about.max_parallel.map(|most| format!("at a time   {most}")));
-    lines.extend(about.objective.as_ref().map(|objective| {
-        format!("objective   {} {}", objective.goal, TerminalText(&objective.metric))
-    }));
-    lines.push(format!("files       {}", path(&sweep.sweep_dir)));
-    lines.join("\n") + "\n"
 }
 
 fn cancel(context: &Context, args: &CancelArgs) -> Result<Exit, CliError> {
@@ -135,11 +96,7 @@ fn cancel(context: &Context, args: &CancelArgs) -> Result<Exit, CliError> {
             let path = sweep_path(reference) + "/cancel";
             match client.post::<SweepView>(&path, &()).await {
                 Ok(sweep) => {
-                    let live = |(state, count): (&String, &u32)| {
-                        (!["completed", "failed", "cancelled"].contains(&state.as_str()))
-                            .then_some(*count)
-                    };
-                    let count: u32 = sweep.states.iter().filter_map(live).sum();
+                    let count = sweep.points.saturating_sub(sweep.over());
                     let s = plural(usize::try_from(count).unwrap_or(usize::MAX));
                     context.say(&format!("{count} point{s} of sweep {} being cancelled", sweep.id));
                     cancelled.push(sweep);

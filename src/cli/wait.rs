@@ -1,21 +1,28 @@
-//! `wait`: until runs are over.
+//! `wait`: until runs are over, or all points of sweeps.
+
+mod sweep;
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-use crate::api::RunAnswer;
+use crate::api::{RunAnswer, SweepShown};
 use crate::cli::client::{Client, run_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::submit::duration;
+use crate::cli::sweep::sweep_path;
 use crate::cli::text::{TerminalText, length, one_line, value};
+use crate::domain::sweep::SweepView;
 use crate::domain::units::Seconds;
 use crate::domain::view::RunView;
 
+pub(super) use sweep::{sweep_conclusion, wait_for_sweep};
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Runs: numbers, names or @last
+    /// Runs: numbers, names or @last; or sweeps, by their numbers
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// How long to wait for all of them
@@ -36,6 +43,62 @@ impl Patience {
             timeout.map(|timeout| tokio::time::Instant::now() + Duration::from_secs(timeout.0));
         Self { deadline, poll_seconds: poll.map(|poll| poll.0.max(1)) }
     }
+
+    /// How a look went; none where patience ended before.
+    async fn within<T>(self, look: impl Future<Output = T>) -> Option<T> {
+        match self.deadline {
+            None => Some(look.await),
+            Some(deadline) => tokio::time::timeout_at(deadline, look).await.ok(),
+        }
+    }
+
+    /// How long the daemon is to wait for a change, as the API takes it.
+    fn query(self) -> String {
+        self.poll_seconds.map(|seconds| format!("&wait={seconds}")).unwrap_or_default()
+    }
+}
+
+/// What is waited for.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Awaited {
+    Run(Box<RunView>),
+    Sweep(Box<SweepView>),
+}
+
+impl Awaited {
+    async fn find(client: &Client<'_>, reference: &str) -> Result<Self, CliError> {
+        let missing = match client.get::<RunAnswer>(&run_path(reference)?).await {
+            Ok(answer) => return Ok(Self::Run(Box::new(answer.run))),
+            Err(error) => error,
+        };
+        // Runs and sweeps share their numbers.
+        if missing.exit != Exit::NotFound || reference.parse::<i64>().is_err() {
+            return Err(missing);
+        }
+        let shown = client.get::<SweepShown>(&sweep_path(reference)).await;
+        shown.map(|shown| Self::Sweep(Box::new(shown.sweep))).map_err(|_| missing)
+    }
+
+    async fn wait(
+        self,
+        context: &Context,
+        client: &Client<'_>,
+        patience: Patience,
+    ) -> Result<(Self, Exit), CliError> {
+        Ok(match self {
+            Self::Run(run) => {
+                let run = wait_for(context, client, *run, patience).await?;
+                let exit = conclusion(context, &run);
+                (Self::Run(Box::new(run)), exit)
+            }
+            Self::Sweep(sweep) => {
+                let sweep = wait_for_sweep(context, client, *sweep, patience).await?;
+                let exit = sweep_conclusion(context, &sweep);
+                (Self::Sweep(Box::new(sweep)), exit)
+            }
+        })
+    }
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -45,13 +108,13 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         // All names are looked up first: a wrong one is told at once, not after hours.
         let mut runs = Vec::new();
         for reference in &args.runs {
-            runs.push(client.get::<RunAnswer>(&run_path(reference)?).await?.run);
+            runs.push(Awaited::find(&client, reference).await?);
         }
         let mut exits = Vec::new();
         let mut waited = Vec::new();
         for run in runs {
-            let run = wait_for(context, &client, run, patience).await?;
-            exits.push(conclusion(context, &run));
+            let (run, exit) = run.wait(context, &client, patience).await?;
+            exits.push(exit);
             waited.push(run);
         }
         if context.global.json {
@@ -74,23 +137,17 @@ pub(super) async fn wait_for(
     let id = run.id;
     let mut path = format!("/runs/{id}");
     loop {
-        line.show(&run);
+        // How it ended is said by the conclusion.
+        let told = || (!run.is_final()).then(|| format!("run {id}: {}", short_status(&run)));
+        line.show(&run.state, status(&run), told);
         if run.is_final() {
             break;
         }
         let look = client.get::<RunAnswer>(&path);
-        let answer = match patience.deadline {
-            None => look.await,
-            Some(deadline) => match tokio::time::timeout_at(deadline, look).await {
-                Ok(answer) => answer,
-                Err(_) => break,
-            },
-        };
+        let Some(answer) = patience.within(look).await else { break };
         let RunAnswer { run: newer, change } = answer.inspect_err(|_| line.clear())?;
         run = newer;
-        let wait =
-            patience.poll_seconds.map(|seconds| format!("&wait={seconds}")).unwrap_or_default();
-        path = format!("/runs/{id}?after={change}{wait}");
+        path = format!("/runs/{id}?after={change}{}", patience.query());
     }
     line.clear();
     Ok(run)
@@ -139,16 +196,15 @@ impl<'a> StatusLine<'a> {
         Self { context, bar, last_state: std::cell::RefCell::default() }
     }
 
-    fn show(&self, run: &RunView) {
-        match &self.bar {
-            Some(bar) => bar.set_message(status(run)),
-            // How it ended is said by the conclusion.
-            None if run.is_final() => {}
-            None if *self.last_state.borrow() != run.state => {
-                self.context.say(&format!("run {}: {}", run.id, short_status(run)));
-                self.last_state.replace(run.state.clone());
-            }
-            None => {}
+    /// Shows what there is to see; where the line is not live, `told` once for each state.
+    fn show(&self, state: &str, seen: String, told: impl FnOnce() -> Option<String>) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(seen);
+        } else if *self.last_state.borrow() != state
+            && let Some(told) = told()
+        {
+            self.context.say(&told);
+            self.last_state.replace(state.to_owned());
         }
     }
 

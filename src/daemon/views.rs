@@ -55,6 +55,7 @@ fn of_sweep(sweep: WholeSweep) -> SweepView {
         sweep_dir: row.sweep_dir,
         key: row.key,
         about: row.about,
+        standing: None,
     }
 }
 

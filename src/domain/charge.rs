@@ -94,6 +94,18 @@ pub struct Used {
     pub charge: Option<f64>,
 }
 
+impl Used {
+    /// Adds what another attempt has used.
+    pub fn add(&mut self, other: Self) {
+        self.elapsed_seconds += other.elapsed_seconds;
+        self.suspended_seconds += other.suspended_seconds;
+        self.node_hours += other.node_hours;
+        self.gpu_hours += other.gpu_hours;
+        let charges = [self.charge, other.charge].into_iter().flatten();
+        self.charge = charges.reduce(|one, other| one + other);
+    }
+}
+
 /// What an attempt has used until `now`, or its end.
 pub fn used(attempt: &Attempt, resolved: &Resolved, now: Timestamp) -> Used {
     in_compute(attempt, &resolved.compute, now)

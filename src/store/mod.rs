@@ -26,6 +26,7 @@ mod schedules;
 mod secrets;
 mod snapshots;
 mod submissions;
+mod sweep_points;
 mod sweep_views;
 mod sweeps;
 mod waits;
@@ -48,6 +49,7 @@ pub use open::{Journal, integrity, journal_for, network_name, open};
 pub use runs::{Recording, RunRow, Submittable};
 pub use schedules::{NewSchedule, Schedule, Scheduled, schedules_without_daemon};
 pub use submissions::{CallRecord, Calling, Intending, Intent, Start};
+pub use sweep_points::{PointRow, Reported};
 pub use sweep_views::WholeSweep;
 pub use sweeps::{NewSweep, SweepAcceptance, SweepRow};
 

@@ -5,5 +5,6 @@ mod bad_nodes;
 mod ledger;
 mod lives;
 mod opening;
+mod points;
 mod schedules;
 mod world;

@@ -20,6 +20,7 @@ mod sweeps;
 mod usage;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -28,9 +29,11 @@ use axum::http::header::CONTENT_TYPE;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{BODY_BYTES_MAX, ErrorCode, SITE_HEADER};
+use crate::api::{BODY_BYTES_MAX, ErrorCode, SITE_HEADER, WAIT_SECONDS_MAX};
 use crate::daemon::World;
 use crate::web::error::{ApiError, PROBLEM_TYPE};
 
@@ -40,6 +43,27 @@ struct App {
     world: Arc<World>,
     /// Cancelled when the daemon drains: streams end then.
     shutdown: CancellationToken,
+}
+
+impl App {
+    /// Waits until more changes than `after` were recorded; false where the time was up before.
+    async fn has_changed(
+        &self,
+        changes: &mut watch::Receiver<u64>,
+        after: u64,
+        deadline: Instant,
+    ) -> bool {
+        tokio::select! {
+            changed = changes.wait_for(|count| *count != after) => changed.is_ok(),
+            () = tokio::time::sleep_until(deadline) => false,
+            () = self.shutdown.cancelled() => false,
+        }
+    }
+}
+
+/// The end of a wait for a change that is to last so many seconds.
+fn deadline(wait: Option<u64>) -> Instant {
+    Instant::now() + Duration::from_secs(wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX))
 }
 
 /// All routes.
@@ -62,6 +86,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/compare", post(sweeps::compare))
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{sweep}", get(sweeps::show))
         .route("/sweeps/{sweep}/cancel", post(sweeps::cancel))

@@ -10,11 +10,27 @@ pub(super) fn missing(reference: &str) -> ApiError {
     ApiError::new(ErrorCode::NotFound, message).hint("`trainyard list` shows the newest runs")
 }
 
+/// Why a number is that of no run: it may be a sweep's.
+pub(super) async fn no_run(world: &World, reference: &str) -> Result<ApiError, ApiError> {
+    let sweep = match reference.parse() {
+        Ok(number) => world.store.sweep(RunId(number)).await?,
+        Err(_) => None,
+    };
+    let Some(sweep) = sweep else { return Ok(missing(reference)) };
+    let id = sweep.id;
+    let message = format!("{id} is a sweep: `trainyard sweep show {id}`");
+    let hint = format!("its points are runs, {id}:0 to {id}:{}", sweep.points.saturating_sub(1));
+    Ok(ApiError::new(ErrorCode::NotFound, message).hint(hint))
+}
+
 /// Finds the run that `reference` names. A name means its only run that is not final, else its only run.
 pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, ApiError> {
     let missing = || missing(reference);
     if let Ok(number) = reference.parse::<i64>() {
-        return world.store.run(RunId(number)).await?.map(|row| row.run.id).ok_or_else(missing);
+        return match world.store.run(RunId(number)).await? {
+            Some(row) => Ok(row.run.id),
+            None => Err(no_run(world, reference).await?),
+        };
     }
     if reference == "@last" {
         let newest = world.store.newest(world.asker.user.clone()).await?;

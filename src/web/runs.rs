@@ -1,7 +1,6 @@
 //! Runs: submit, list, show, wait, cancel.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -11,7 +10,7 @@ use serde::Deserialize;
 
 use crate::api::{
     ErrorCode, LIST_MAX, METRICS_PAGE, RunAnswer, RunRecord, SubmitAnswer, SubmitOutcome,
-    SweepAnswer, WAIT_SECONDS_MAX,
+    SweepAnswer,
 };
 use crate::daemon::{
     AcceptError, Accepted, SubmitRequest, World, accept, explain_run, list_views, run_record,
@@ -22,9 +21,9 @@ use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
 use crate::domain::view::RunView;
 use crate::store::{Filter, HistoryEvent, MetricPoint};
-use crate::web::App;
 use crate::web::error::ApiError;
-use crate::web::reference::{missing, resolve};
+use crate::web::reference::{missing, no_run, resolve};
+use crate::web::{App, deadline};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -149,16 +148,11 @@ pub(super) async fn show(
         Err(_) => resolve(&app.world, &reference).await?,
     };
     let mut changes = app.world.changes.subscribe();
-    let wait = query.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(wait);
+    let deadline = deadline(query.wait);
     let mut after = query.after;
     loop {
         let in_time = match after {
-            Some(after) => tokio::select! {
-                changed = changes.wait_for(|count| *count != after) => changed.is_ok(),
-                () = tokio::time::sleep_until(deadline) => false,
-                () = app.shutdown.cancelled() => false,
-            },
+            Some(after) => app.has_changed(&mut changes, after, deadline).await,
             None => true,
         };
         let change = *changes.borrow();
@@ -235,6 +229,8 @@ pub(super) async fn cancel(
 }
 
 async fn view(world: &World, run: RunId) -> Result<RunView, ApiError> {
-    let view = run_view(world, run).await?;
-    view.ok_or_else(|| missing(&run.to_string()))
+    match run_view(world, run).await? {
+        Some(view) => Ok(view),
+        None => Err(no_run(world, &run.to_string()).await?),
+    }
 }

@@ -110,7 +110,7 @@ fn key(
         "array" => {
             let index = asked.index.as_deref().unwrap_or_default();
             return Err(format!(
-                "sweeps are not supported by this version: this is the run of index {index}"
+                "this is the run of index {index}; a `[sweep]` makes many of one spec"
             ));
         }
         "exclusive" => {

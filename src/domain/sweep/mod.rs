@@ -8,6 +8,7 @@
 
 mod axis;
 mod check;
+pub mod compare;
 mod condition;
 mod decimal;
 mod draw;
@@ -17,12 +18,14 @@ mod file;
 pub mod halving;
 mod plan;
 pub mod slots;
+mod standing;
 mod view;
 
 pub use check::Cost;
 pub use expand::points;
 pub use family::{Family, FamilyOutcome};
 pub use plan::{About, Given, Objective, Plan, PlannedPoint};
+pub use standing::Standing;
 pub use view::{SweepView, state};
 
 use std::fmt;

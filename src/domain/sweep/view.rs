@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::domain::sweep::About;
+use crate::domain::sweep::{About, Standing};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SweepView {
@@ -25,12 +25,39 @@ pub struct SweepView {
     pub key: Option<String>,
     #[serde(flatten)]
     pub about: About,
+    /// What its points came to so far; only where one sweep is shown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<Standing>,
+}
+
+impl SweepView {
+    /// How many of its points are over.
+    pub fn over(&self) -> u32 {
+        self.states.iter().filter(|(state, _)| is_over(state)).map(|(_, count)| count).sum()
+    }
+
+    /// Whether all of them are.
+    pub fn is_over(&self) -> bool {
+        is_over(&self.state)
+    }
+}
+
+/// Whether a point in this state, or a sweep, is over.
+pub(super) fn is_over(state: &str) -> bool {
+    ["completed", "failed", "cancelled"].contains(&state)
+}
+
+const UNDER_WAY: &[&str] = &["running", "finishing", "evaluating", "stopping"];
+
+/// Whether a point in this state takes one of the places in which points run.
+pub(super) fn is_under_way(state: &str) -> bool {
+    UNDER_WAY.contains(&state)
 }
 
 /// What points in these states are as a whole: the liveliest of them while one is not over; then completed only if all are.
 pub fn state(states: &BTreeMap<String, u32>) -> &'static str {
     const ORDER: [(&str, &[&str]); 6] = [
-        ("running", &["running", "finishing", "evaluating", "stopping"]),
+        ("running", UNDER_WAY),
         ("queued", &["queued", "submitting"]),
         ("pending", &["pending", "preparing", "backoff"]),
         ("failed", &["failed"]),

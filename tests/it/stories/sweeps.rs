@@ -47,6 +47,8 @@ fn a_sweep_runs_each_of_its_points_once_with_what_it_is_given() {
     until_over(&env, 1);
     let expected = ["0 --lr 0.1 a b", "1 --lr 0.1 $x'", "2 --lr 0.2 a b", "3 --lr 0.2 $x'"];
     assert_eq!(trained(&env), expected);
+    let waited = env.line("wait 1").success();
+    assert!(waited.stderr.contains("sweep 1 `lr` completed with all of its 4 points"), "{waited}");
     // The points have the numbers behind the sweep's.
     let point = env.line("show 1:3 --json").success().json();
     assert_eq!((&point["id"], &point["state"]), (&5.into(), &"completed".into()));
@@ -73,6 +75,84 @@ fn a_key_gives_the_same_sweep_and_an_active_one_is_skipped() {
     assert!(skipped.stderr.contains("sweep 1 `lr` is active"), "{skipped}");
     let listed = env.line("sweep list --json").success().json();
     assert_eq!(listed.as_array().unwrap().len(), 1);
+    let waited = env.line("wait 1 --timeout 0s --json").ended(12);
+    assert_eq!(waited.json()[0]["points"], 4);
     drop(env.line("sweep cancel lr").success());
     until_over(&env, 1);
+}
+
+/// A sweep of three points, as sweep 1: the best is the second, and the third reports nothing and fails.
+fn compared() -> TestEnv {
+    let env = TestEnv::new();
+    let work = "[ $2 = 0.3 ] && exit 3\nfor step in 1 2 3; do\n\
+                echo '{\"step\": '$step', \"loss\": '$2$step'}' >>\"$TRAINYARD_METRICS_PATH\"\ndone\n";
+    let keys = "[sweep]\nobjective = { metric = 'loss', goal = 'minimize' }\n\
+                [sweep.parameters]\n'args.lr' = [0.2, 0.1, 0.3]\n";
+    let spec = sweep(&env, work, keys);
+    // It waits for all points: the first one completes.
+    let said = env.line(&format!("submit {} --wait", spec.display())).ended(1);
+    assert_eq!(said.stdout, "1\n");
+    let told = "sweep 1 `lr` did not complete: 2 completed, 1 failed";
+    assert!(said.stderr.contains(told), "{said}");
+    env
+}
+
+#[test]
+fn points_are_compared_by_what_they_reported() {
+    let env = compared();
+    let compared = env.line("sweep compare lr 1 --json").success().json();
+    let told = |key: &str| -> Vec<serde_json::Value> {
+        let points = compared["points"].as_array().unwrap();
+        points.iter().map(|point| point[key].clone()).collect()
+    };
+    let none = serde_json::Value::Null;
+    assert_eq!(told("point"), [1, 0, 2]);
+    assert_eq!(told("best"), [0.11.into(), 0.21.into(), none.clone()]);
+    assert_eq!(told("step"), [1.into(), 1.into(), none.clone()]);
+    assert_eq!(told("last"), [0.13.into(), 0.23.into(), none]);
+    assert_eq!(told("state"), ["completed", "completed", "failed"]);
+    let most = env.line("sweep compare 1 --goal maximize --csv").success().stdout;
+    let points: Vec<&str> =
+        most.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+    assert_eq!(points, ["0", "1", "2"], "{most}");
+    let table = env.line("sweep compare 1").success();
+    assert!(table.stdout.starts_with("POINT  lr   BEST"), "{table}");
+    let groups = env.line("sweep compare 1 --by lr --csv").success().stdout;
+    assert!(groups.contains("\n0.1,1,1,0.11,0.11,"), "{groups}");
+    assert!(groups.contains("\n0.3,1,0,,,"), "{groups}");
+}
+
+#[test]
+fn a_comparison_that_cannot_be_made_says_why() {
+    let env = compared();
+    let check = |line: &str, code: i32, why: &str| {
+        let said = env.line(line).ended(code);
+        assert!(said.stderr.contains(why) && said.stdout.is_empty(), "{said}");
+    };
+    check("sweep compare 9", 4, "there is no sweep `9`");
+    check("sweep compare --experiment none", 4, "there is no sweep of the experiment `none`");
+    check("sweep compare 1 --metric accuracy", 2, "there are loss");
+    check("sweep compare 1 --by momentum", 2, "there are args.lr");
+    check("sweep compare", 2, "required");
+    check("sweep compare 1 --goal least", 2, "minimize, maximize");
+}
+
+#[test]
+fn a_sweep_and_its_points_are_told_from_runs() {
+    let env = compared();
+    let shown = env.line("sweep show 1 -f").success().stdout;
+    assert!(shown.contains("[########################] 3 of 3 over\n"), "{shown}");
+    assert!(shown.contains("best        1:1 with 0.11 at step 1: lr 0.1\n"), "{shown}");
+    let list = env.line("list").success().stdout;
+    let first = |line: &str| line.split(' ').next().unwrap().to_owned();
+    let numbers: Vec<String> = list.lines().skip(1).map(first).collect();
+    assert_eq!(numbers, ["1:2", "1:1", "1:0"]);
+    let point = env.line("show 1:1").success().stdout;
+    assert!(point.contains("  sweep       1, point 1\n  parameter   args.lr = 0.1\n"), "{point}");
+    for line in ["show 1", "cancel 1", "logs 1"] {
+        let said = env.line(line).ended(4);
+        assert!(said.stderr.contains("1 is a sweep: `trainyard sweep show 1`"), "{said}");
+    }
+    let usage = env.line("usage --by sweep --csv").success().stdout;
+    assert!(usage.contains("\n1,3,3,"), "{usage}");
 }
