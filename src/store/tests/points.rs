@@ -33,6 +33,7 @@ impl Yard {
             spec_digest: "digest".into(),
             spec: "as asked".into(),
             about: About {
+                early_stopping: None,
                 method: SweepMethod::Grid,
                 parameters: vec!["args.seed".into()],
                 max_parallel: None,

@@ -109,13 +109,13 @@ fn a_sweep_is_one_array_and_each_point_is_a_run() {
     assert_eq!(log.stdout, "");
     assert_eq!(points(&cluster, sweep).len(), 12);
     if cluster.has_accounting() {
-        elapsed_is_what_slurm_counts(&cluster, sweep, jobs.first().unwrap());
+        elapsed_is_what_slurm_counts(&cluster, sweep, *jobs.first().unwrap());
     }
 }
 
 /// What each point took is what accounting has of its task.
 #[track_caller]
-fn elapsed_is_what_slurm_counts(cluster: &Cluster, sweep: i64, job: &i64) {
+fn elapsed_is_what_slurm_counts(cluster: &Cluster, sweep: i64, job: i64) {
     let told = |point: &Value| {
         let shown = show(cluster, &format!("{sweep}:{}", point["point"]));
         let attempt = &shown["attempts"][0];

@@ -25,7 +25,7 @@ fn number(variable: &str, default: u32) -> u32 {
 
 /// Points take a while, and the machine may have other things to do.
 fn patience(points: u32) -> Duration {
-    Duration::from_secs(60) + Duration::from_millis(1_300) * points
+    Duration::from_mins(1) + Duration::from_millis(1_300) * points
 }
 
 #[test]
