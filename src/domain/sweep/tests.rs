@@ -289,5 +289,5 @@ fn the_examples_of_the_guide_are_fine() {
         assert_eq!(told(&family.sources, &outcome.problems), Vec::<String>::new(), "{text}");
         count += 1;
     }
-    assert_eq!(count, 5);
+    assert_eq!(count, 6);
 }
