@@ -270,7 +270,7 @@ pub trait Hands: Send + Sync {
     fn make_store(&self, run_root: &Path, mode: u32) -> std::io::Result<()>;
 
     /// Captures code into the run root's store, which was made before. What is wrong with the code itself, and not with the machine, is an error of the kind
-    /// [`ErrorKind::InvalidData`].
+    /// `std::io::ErrorKind::InvalidData`.
     fn capture_code(&self, order: &CodeOrder) -> std::io::Result<TakenCode>;
 
     /// Whether captured code is still in a run root's store; notes that it is used.

@@ -1,6 +1,6 @@
 //! Schedules: when runs of a spec are submitted by themselves.
 //!
-//! [`Plan`] is what a spec says, [`Calendar`] the moments that come of it, [`due`] what is to be done at one of them.
+//! [`Plan`] is what a spec says, [`Calendar`] the moments that come of it, [`due()`] what is to be done at one of them.
 
 mod calendar;
 mod due;
