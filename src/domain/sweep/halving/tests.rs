@@ -74,6 +74,11 @@ fn what_is_no_number_is_the_worst() {
                 format!("{worst} is not the best of 2 (which has 1)"),
             ];
             check(goal, &[1.0, worst], &said.each_ref().map(String::as_str));
+            let said = [
+                format!("{worst} is the first there and goes on"),
+                "1 is among the best 1 of 2 and goes on".to_owned(),
+            ];
+            check(goal, &[worst, 1.0], &said.each_ref().map(String::as_str));
         }
     }
 }
@@ -81,9 +86,12 @@ fn what_is_no_number_is_the_worst() {
 #[test]
 fn the_value_at_a_rung_is_the_last_one_until_then_once_a_later_step_is_told() {
     let check = |reported: &[(i64, f64)], expected: &[(u32, f64)]| {
-        let points = BTreeMap::from([(7, reported.iter().copied().collect())]);
+        // Another one is far ahead, and worse.
+        let ahead = Reported::from([(0, 5.0), (9000, 5.0)]);
+        let points = BTreeMap::from([(7, reported.iter().copied().collect()), (8, ahead)]);
         let verdicts = judge((RUNGS, &objective(Goal::Minimize)), &points, &Passed::new());
-        let told: Vec<(u32, f64)> = verdicts.iter().map(|it| (it.rung, it.past.value)).collect();
+        let told: Vec<(u32, f64)> =
+            verdicts.iter().filter(|it| it.point == 7).map(|it| (it.rung, it.past.value)).collect();
         assert_eq!(told, expected, "{reported:?}");
     };
     check(&[], &[]);
