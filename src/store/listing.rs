@@ -17,7 +17,7 @@ use crate::domain::usage::Period;
 use crate::store::environments::environments;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::metrics::{self, MetricPoint};
-use crate::store::runs::{self, COLUMNS, RESOLVED, RunRow, row};
+use crate::store::runs::{self, COLUMNS, RunRow, row};
 use crate::store::sweeps;
 
 /// Which runs are listed.
@@ -92,7 +92,7 @@ fn whole(connection: &Connection, row: RunRow) -> Result<WholeRun, StoreError> {
 }
 
 fn list(connection: &Connection, filter: &Filter) -> Result<Vec<RunRow>, StoreError> {
-    let mut sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE 1");
+    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
     let mut values: Vec<Value> = Vec::new();
     let mut bind = |sql: &mut String, condition: &str, value: Value| {
         sql.push_str(condition);

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::domain::ids::RunId;
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{COLUMNS, RESOLVED, RunRow, readable, row};
+use crate::store::runs::{COLUMNS, RunRow, readable, row};
 
 /// All runs that are not final, as they are recorded, by number: oldest first.
 pub type LiveRuns = BTreeMap<RunId, Arc<RunRow>>;
@@ -74,7 +74,7 @@ impl Store {
 const IS_LIVE: &str = "state NOT IN ('completed', 'failed', 'cancelled')";
 
 fn live_runs(connection: &Connection) -> Result<LiveRuns, StoreError> {
-    let sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE {IS_LIVE} ORDER BY id");
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE {IS_LIVE} ORDER BY id");
     let mut statement = connection.prepare_cached(&sql).during("list live runs")?;
     let rows = statement.query_map([], row).during("list live runs")?;
     let rows = readable(rows, "list live runs")?;
@@ -83,7 +83,7 @@ fn live_runs(connection: &Connection) -> Result<LiveRuns, StoreError> {
 
 /// The run, unless it is final, or cannot be read.
 fn live_run(connection: &Connection, id: RunId) -> Result<Option<RunRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE id = ?1 AND {IS_LIVE}");
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1 AND {IS_LIVE}");
     let mut statement = connection.prepare_cached(&sql).during("read a live run")?;
     let found = statement.query_row([id.0], row).optional();
     Ok(readable(found.transpose().into_iter(), "read a live run")?.pop())

@@ -67,13 +67,22 @@ pub struct Recording {
     pub at: Timestamp,
 }
 
-pub(super) const COLUMNS: &str = "run.id, run.name, run.owner, run.project, run.created_at, run.submitted_at, \
-                       run.started_at, run.ended_at, run.run_dir, run.key, run.spec_digest, run.machine, run.deleted_at, \
-                       run.sweep, run.point, run.set_idx";
-
 /// What a run means: that of its set for a point of a sweep.
-pub(super) const RESOLVED: &str = "(CASE WHEN run.sweep IS NULL THEN run.resolved ELSE (SELECT sweep_set.resolved \
-                       FROM sweep_set WHERE sweep_set.sweep = run.sweep AND sweep_set.idx = run.set_idx) END)";
+macro_rules! resolved {
+    () => {
+        "(CASE WHEN run.sweep IS NULL THEN run.resolved ELSE (SELECT sweep_set.resolved \
+         FROM sweep_set WHERE sweep_set.sweep = run.sweep AND sweep_set.idx = run.set_idx) END)"
+    };
+}
+
+pub(super) const RESOLVED: &str = resolved!();
+
+/// What [`row`] reads.
+pub(super) const COLUMNS: &str = concat!(
+    "run.id, run.name, run.owner, run.project, run.created_at, run.submitted_at, run.started_at, run.ended_at, run.run_dir, \
+     run.key, run.spec_digest, run.machine, run.deleted_at, run.sweep, run.point, run.set_idx, ",
+    resolved!()
+);
 
 /// What a run was given, and what was asked for it: that of its sweep for a point.
 pub(super) const INPUTS: &str =
@@ -259,7 +268,7 @@ impl Store {
 }
 
 pub(super) fn find(connection: &Connection, id: RunId) -> Result<Option<RunRow>, StoreError> {
-    let sql = format!("SELECT {COLUMNS}, {RESOLVED} FROM run WHERE id = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1");
     connection
         .prepare_cached(&sql)
         .and_then(|mut statement| statement.query_row([id.0], row).optional())

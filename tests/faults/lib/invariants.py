@@ -42,7 +42,7 @@ def runs_of(world):
 def submissions_of(world):
     """The submissions of each run, oldest first."""
     found = collections.defaultdict(list)
-    query = "SELECT e.run, s.token, s.job_id, s.outcome, s.job_name FROM submission s JOIN element e ON e.submission = s.id ORDER BY s.id"
+    query = "SELECT e.run, s.token || iif(s.kind = 'array', '_' || e.idx, '') AS token, s.job_id, s.outcome, s.job_name FROM submission s JOIN element e ON e.submission = s.id ORDER BY s.id"
     for row in world.rows(query):
         found[row["run"]].append(row)
     return found
@@ -88,11 +88,12 @@ def completed_by_its_job(run, submissions, attempts, known, is_told):
     last, newest = attempts[-1], submissions[-1]
     if last["state"] != "completed":
         return [f"I1: run {run} completed, and its last attempt is {last['state']}"]
-    # A job key is cluster:job or cluster:job_task.
+    # A job key is cluster:job or cluster:job_task, and what is recorded of a submission is the job's, or the array's.
     job = int(last["job"].rsplit(":", 1)[1].split("_")[0])
     if newest["job_id"] is not None and newest["job_id"] != job:
         return [f"I1: run {run} completed by job {job}, and its newest submission is job {newest['job_id']}"]
-    words = [one.state for one in known if one.id == job]
+    # A task has a number of its own.
+    words = [one.state for one in known if one.id == job or "_" in last["job"].rsplit(":", 1)[1]]
     if is_told and words and words[0] not in ("COMPLETED", "RUNNING", "COMPLETING", "PENDING") and not last["self_reported"]:
         return [f"I1: run {run} completed by job {job}, of which the scheduler says {words}"]
     return []

@@ -26,6 +26,11 @@ class Job:
         return self.state in ("PENDING", "RUNNING", "SUSPENDED", "CONFIGURING", "COMPLETING", "REQUEUED")
 
 
+def of_task(name, task):
+    """What a job is known by: its name, and its place in an array, whose tasks have one name."""
+    return f"{name}_{task}" if task.isdigit() else name
+
+
 class Slurm:
     """A cluster of its own below a short path, made with options of tests/cluster/up."""
 
@@ -80,25 +85,25 @@ class Slurm:
 
     def queue(self):
         """The jobs that slurmctld knows, ended ones too while it remembers them."""
-        text = self.ask("squeue", "-h", "-a", "-t", "all", "-r", "-o", "%A|%T|%u|%Z|%j")
-        rows = (line.split("|", 4) for line in text.splitlines())
-        return [Job(int(job), name, state, user, where) for job, state, user, where, name in rows]
+        text = self.ask("squeue", "-h", "-a", "-t", "all", "-r", "-o", "%A|%K|%T|%u|%Z|%j")
+        rows = (line.split("|", 5) for line in text.splitlines())
+        return [Job(int(job), of_task(name, task), state, user, where) for job, task, state, user, where, name in rows]
 
     def jobs(self):
         """All jobs that there are and were: slurmctld's, and those that accounting remembers."""
-        known = {job.id: job for job in self.accounted()}
-        known.update({job.id: job for job in self.queue()})
+        known = {(job.id, job.name): job for job in self.accounted()}
+        known.update({(job.id, job.name): job for job in self.queue()})
         return sorted(known.values(), key=lambda job: job.id)
 
     def accounted(self):
         if not self.has_accounting:
             return []
         text = self.ask(
-            "sacct", "-a", "-D", "-X", "-n", "-P", "-S", "2000-01-01", "-o", "JobIDRaw,State,User,WorkDir,JobName"
+            "sacct", "-a", "-D", "-X", "-n", "-P", "-S", "2000-01-01", "-o", "JobIDRaw,JobID,State,User,WorkDir,JobName"
         )
-        rows = (line.split("|", 4) for line in text.splitlines())
+        rows = (line.split("|", 5) for line in text.splitlines())
         return [
-            Job(int(job), name, state.split()[0] if state else "", user, where)
-            for job, state, user, where, name in rows
+            Job(int(job), of_task(name, shown.partition("_")[2]), state.split()[0] if state else "", user, where)
+            for job, shown, state, user, where, name in rows
             if job.isdigit()
         ]
