@@ -42,7 +42,7 @@ fn one_launch_becomes_keys() {
         "entry_point = \"train.py\"",
         "lr = \"1e-4\"\namp = true",
         "launcher = \"torchrun\"\nprocesses_per_node = 4",
-        "#  line 6: #SBATCH --array=1-3\n#    sweeps are not supported",
+        "#  line 6: #SBATCH --array=1-3\n#    this is the run of index 1",
         "#  line 14: #SBATCH --mem=1G\n#    Slurm ignores it too",
     ] {
         assert!(made.spec.contains(part), "no {part} in\n{}", made.spec);
