@@ -216,12 +216,13 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
 pub(super) async fn act_on(world: &World, news: Vec<Decided>) {
     world.changed();
     let mut of_arrays: BTreeMap<OfArray, Vec<u32>> = BTreeMap::new();
+    let mut of_nobody = Vec::new();
     for Decided { row, decision, .. } in news {
         tell(row.run.id, &row.name, &decision);
         if row.run.state == State::Preparing && decision.run.state != State::Preparing {
             world.builds.leave(row.run.id);
         }
-        let over = over(&decision);
+        of_nobody.extend(over(&decision));
         for act in decision.acts {
             match of_array(&act) {
                 Some(of) => {
@@ -232,12 +233,13 @@ pub(super) async fn act_on(world: &World, news: Vec<Decided>) {
             }
             point("act_done");
         }
-        for job in over {
-            forget(world, &job).await;
-        }
     }
     for (of, tasks) in of_arrays {
         cancel_tasks(world, of, tasks).await;
+    }
+    // Last: what was asked for above is forgotten as well.
+    for job in of_nobody {
+        forget(world, &job).await;
     }
 }
 

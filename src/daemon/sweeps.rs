@@ -23,6 +23,9 @@ use crate::fault::point;
 use crate::ports::{ArrayLimits, Hands, Scheduler};
 use crate::store::{ArrayRow, IntendingPoints, LiveRuns, RunRow, StoreError, SweepRow};
 
+/// Points that are submitted by one pass where each is a job of its own.
+const JOBS_AT_ONCE: usize = 64;
+
 /// Submits points that may be submitted; gives how many were.
 pub(super) async fn feed(
     world: &Arc<World>,
@@ -76,6 +79,7 @@ async fn feed_one(
         max_parallel: sweep.about.max_parallel,
         array_size: limits.map_or(1, |limits| limits.size),
         tasks: limits.map_or(1, |it| it.tasks.min(world.portions.of(&cluster))),
+        chunks: if limits.is_some() { 1 } else { JOBS_AT_ONCE },
     };
     let steps = next_steps(&arrays, &ready, bounds);
     tell_limits(world, &scheduler, family, &known).await;
@@ -88,7 +92,11 @@ async fn feed_one(
     let mut submitted = 0;
     for chunk in steps.submit {
         let fed = Fed { family, sweep: &sweep, scheduler: &scheduler, limits };
-        submitted += submit(world, &fed, chunk, gates).await?;
+        match submit(world, &fed, chunk, gates).await? {
+            // Those behind it are alike.
+            0 => break,
+            count => submitted += count,
+        }
     }
     for (submission, at_once) in &steps.raise {
         // Recorded before it is so: others count on it from now on.
@@ -283,6 +291,8 @@ pub(super) async fn call_again(
         let Some(scheduler) = world.scheduler(&submission.cluster).filter(|_| is_due) else {
             continue;
         };
+        // Where that is not known, it is asked for by the next pass.
+        let Ok(limits) = scheduler.arrays().await else { continue };
         let under_way = UnderWay::begin(world, &submission.token);
         let (id, host) = (submission.id, world.host.clone());
         let tasks = world.store.intend_array_again(id, host, policy, now).await?;
@@ -295,14 +305,13 @@ pub(super) async fn call_again(
         };
         world.changed();
         called += tasks.len();
-        let is_array = matches!(scheduler.arrays().await, Ok(Some(_)));
         let submitted = SubmittedPoints {
             sweep: &sweep,
             set: of.set,
             first_point: array.first_point,
             resolved: &row.resolved,
             scheduler: &scheduler,
-            is_array,
+            is_array: limits.is_some(),
         };
         calls::begin_points(under_way, &submitted, array.again(tasks, submission.avoided.clone()));
     }

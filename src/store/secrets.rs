@@ -30,11 +30,12 @@ impl Store {
     pub async fn secrets_to_remove(&self, max: u32) -> Result<Vec<(RunId, PathBuf)>, StoreError> {
         const WHAT: &str = "list secrets of runs that are over";
         self.call(move |connection| {
-            let sql = "SELECT run.id, run.run_dir FROM keeps_secrets JOIN run ON run.id = keeps_secrets.run \
+            // From the few that have some: of all that are over there may be very many.
+            let sql = "SELECT run.id, run.run_dir FROM keeps_secrets CROSS JOIN run ON run.id = keeps_secrets.run \
                        WHERE run.state IN ('completed', 'failed', 'cancelled') AND NOT EXISTS \
-                       (SELECT 1 FROM wish WHERE wish.run = run.id AND wish.done = 0) AND NOT EXISTS \
-                       (SELECT 1 FROM run AS other WHERE other.sweep = run.sweep AND \
-                       other.state NOT IN ('completed', 'failed', 'cancelled')) LIMIT ?1";
+                       (SELECT 1 FROM wish WHERE wish.run = run.id AND wish.done = 0) AND (run.sweep IS NULL \
+                       OR run.sweep NOT IN (SELECT sweep FROM run WHERE sweep IS NOT NULL AND \
+                       state NOT IN ('completed', 'failed', 'cancelled'))) LIMIT ?1";
             let mut statement = connection.prepare_cached(sql).during(WHAT)?;
             let rows = statement
                 .query_map([max], |row| Ok((RunId(row.get(0)?), PathBuf::from(row.get::<_, String>(1)?))))

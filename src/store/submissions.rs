@@ -171,7 +171,7 @@ impl Store {
             let mut known = BTreeSet::new();
             for token in tokens {
                 let is_known: bool = statement
-                    .query_row([token.as_str()], |row| row.get(0))
+                    .query_row([token.whole()], |row| row.get(0))
                     .during("look up tokens")?;
                 if is_known {
                     known.insert(token);

@@ -149,9 +149,12 @@ impl Store {
     /// The sweeps that wait for others of their name which are not over yet.
     pub async fn waiting_sweeps(&self) -> Result<Vec<(RunId, RunId)>, StoreError> {
         self.call(|connection| {
-            let sql = "SELECT sweep, other FROM sweep_waits_for WHERE EXISTS (SELECT 1 FROM run WHERE \
-                       (run.id = other OR run.sweep = other) AND state NOT IN ('completed', 'failed', 'cancelled')) \
-                       AND EXISTS (SELECT 1 FROM run AS own WHERE own.sweep = sweep_waits_for.sweep AND own.state = 'pending') \
+            let sql = "SELECT sweep, other FROM sweep_waits_for WHERE EXISTS (SELECT 1 FROM run AS own \
+                       WHERE own.sweep = sweep_waits_for.sweep AND own.sweep IS NOT NULL \
+                       AND own.state NOT IN ('completed', 'failed', 'cancelled')) \
+                       AND (EXISTS (SELECT 1 FROM run WHERE run.id = other AND state NOT IN ('completed', 'failed', 'cancelled')) \
+                       OR EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL \
+                       AND state NOT IN ('completed', 'failed', 'cancelled'))) \
                        ORDER BY sweep, other";
             let mut statement = connection.prepare_cached(sql).during("list waiting sweeps")?;
             let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), RunId(row.get(1)?))));

@@ -49,6 +49,8 @@ pub struct Bounds {
     pub array_size: u32,
     /// Points of one array.
     pub tasks: u32,
+    /// Arrays that are submitted together. What comes of one says whether there is room for the next.
+    pub chunks: usize,
 }
 
 /// What is to be done, in this order. What is lowered is given to others only when it has come free.
@@ -83,7 +85,9 @@ pub fn next_steps(arrays: &[Array], ready: &[Ready], bounds: Bounds) -> Steps {
     let mut steps = Steps::default();
     let waiting = chunks(&again, &mut left, bounds, &mut steps.submit);
     if waiting > 0 {
-        steps.lower = lowered(arrays, waiting);
+        if left == Some(0) {
+            steps.lower = lowered(arrays, waiting);
+        }
     } else {
         steps.raise = raised(arrays, &mut left);
         chunks(&fresh, &mut left, bounds, &mut steps.submit);
@@ -95,6 +99,9 @@ pub fn next_steps(arrays: &[Array], ready: &[Ready], bounds: Bounds) -> Steps {
 fn chunks(ready: &[Ready], left: &mut Option<u32>, bounds: Bounds, chunks: &mut Vec<Chunk>) -> u32 {
     let mut rest: Vec<Ready> = ready.to_vec();
     while let Some(first) = rest.first().copied().filter(|_| *left != Some(0)) {
+        if chunks.len() >= bounds.chunks {
+            break;
+        }
         let end = first.point.saturating_add(bounds.array_size.max(1));
         let mut points = Vec::new();
         rest.retain(|ready| {
@@ -146,7 +153,7 @@ mod tests {
 
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { max_parallel: Some(8), array_size: 10, tasks: 10 };
+    const BOUNDS: Bounds = Bounds { max_parallel: Some(8), array_size: 10, tasks: 10, chunks: 9 };
 
     fn array(n: i64, live: u32, running: u32, at_once: u32) -> Array {
         Array { submission: SubmissionId(n), live, running, at_once: Some(at_once) }
@@ -238,7 +245,7 @@ mod tests {
             array_size in 1..12_u32,
             turns in prop::collection::vec((0..8_usize, 0..5_u8, any::<bool>()), 0..120),
         ) {
-            let bounds = Bounds { max_parallel: Some(most), array_size, tasks: array_size };
+            let bounds = Bounds { max_parallel: Some(most), array_size, tasks: array_size, chunks: 1 };
             let mut waiting = ready(0..points, 1);
             let mut arrays: Vec<Real> = Vec::new();
             let mut done = 0;

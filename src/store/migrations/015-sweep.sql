@@ -39,6 +39,7 @@ ALTER TABLE run ADD COLUMN set_idx INTEGER;
 -- domain::sweep::Given as JSON.
 ALTER TABLE run ADD COLUMN given TEXT;
 CREATE UNIQUE INDEX run_point ON run (sweep, point) WHERE sweep IS NOT NULL;
+CREATE INDEX run_live_point ON run (sweep) WHERE sweep IS NOT NULL AND state NOT IN ('completed', 'failed', 'cancelled');
 
 -- Runs and sweeps of the same name that must be over before any point may start.
 CREATE TABLE sweep_waits_for (

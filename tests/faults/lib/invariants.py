@@ -176,13 +176,21 @@ def whole(world):
 
 
 def numbers_are_known(world):
-    """I6: in the database, and to whoever asks."""
+    """I6: in the database, and to whoever asks. A sweep has a number and a key as a run has."""
     runs = runs_of(world)
-    problems = [f"I6: run {number} was promised and is not known" for number in sorted(world.acknowledged - runs.keys())]
+    sweeps = {row["id"]: row for row in world.rows("SELECT id, key, points FROM sweep")}
+    unknown = world.acknowledged - runs.keys() - sweeps.keys()
+    problems = [f"I6: run {number} was promised and is not known" for number in sorted(unknown)]
+    points = collections.Counter(row["sweep"] for row in world.rows("SELECT sweep FROM run WHERE sweep IS NOT NULL"))
+    problems += [
+        f"I6: sweep {number} has {points[number]} points of {row['points']}"
+        for number, row in sweeps.items()
+        if points[number] != row["points"]
+    ]
     listed = {run["id"] for run in world.list()}
     problems += [f"I6: run {number} is recorded and not listed" for number in sorted(runs.keys() - listed)]
     for key, numbers in world.numbers_of_key.items():
-        known = [run for run, row in runs.items() if row["key"] == key]
+        known = [number for number, row in [*runs.items(), *sweeps.items()] if row["key"] == key]
         if len(numbers) != 1 or known != list(numbers):
             problems.append(f"I6: the key {key} was answered with {sorted(numbers)} and has the runs {known}")
     return problems
