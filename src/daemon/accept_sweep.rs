@@ -92,9 +92,8 @@ async fn plan(world: &World, spec: &SpecRequest) -> Result<(Plan, Choice, Source
         sources: Box::new(sources.clone()),
         problems,
     };
-    let (Some(family), Some(about)) = (Family::read(spec), Family::about(spec)) else {
-        return Err(AcceptError::NoPoints);
-    };
+    let Some(family) = Family::read(spec) else { return Err(AcceptError::NoPoints) };
+    let Some(about) = family.about(spec) else { return Err(AcceptError::NoPoints) };
     let in_force = world.in_force();
     let context = spec.context(in_force.site(), &world.asker);
     let outcome = family.check(context, world.clock.now());

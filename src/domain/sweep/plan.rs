@@ -130,15 +130,14 @@ impl Family {
         }
     }
 
-    /// What the spec says of the sweep as a whole.
-    pub fn about(request: &SpecRequest) -> Option<About> {
+    /// What the spec that it was read from says of the sweep as a whole.
+    pub fn about(&self, request: &SpecRequest) -> Option<About> {
         let read = request.read();
         let node = read.table.get("sweep")?;
         let sweep = Sweep::from_node(node, "sweep", &mut Vec::new())?;
-        let keys = Self::read(request)?.points.keys;
         Some(About {
             method: sweep.method.map(|method| method.value).unwrap_or_default(),
-            parameters: keys.into_iter().map(|key| key.value).collect(),
+            parameters: self.points.keys.iter().map(|key| key.value.clone()).collect(),
             max_parallel: sweep.max_parallel.map(|most| most.value.get()),
             objective: sweep.objective.and_then(|At { value: objective, .. }| {
                 Some(Objective { metric: objective.metric?.value, goal: objective.goal?.value })

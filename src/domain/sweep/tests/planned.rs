@@ -6,7 +6,8 @@ use crate::domain::sweep::{Family, Plan};
 
 fn planned(text: &str) -> (Family, Result<Plan, Vec<String>>) {
     let (request, site, asker) = (request(text, None), site(), asker());
-    let (family, about) = (Family::read(&request).unwrap(), Family::about(&request).unwrap());
+    let family = Family::read(&request).unwrap();
+    let about = family.about(&request).unwrap();
     let plan = family.plan(about, request.context(&site, &asker));
     let told = plan.map_err(|problems| problems.into_iter().map(|it| it.message).collect());
     (family, told)
