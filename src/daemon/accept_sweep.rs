@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::daemon::accept::{
     AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_sbatch, of_key,
 };
-use crate::daemon::budgets;
+use crate::daemon::calls::UnderWay;
 use crate::daemon::gather::{Gathered, Given, gather};
+use crate::daemon::sweeps::first_array;
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, run_dir_name};
-use crate::domain::ledger::{Amount, Asked};
 use crate::domain::problem::Sources;
 use crate::domain::request::{IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
@@ -53,7 +53,12 @@ pub(super) async fn accept_sweep(
     let (id, sweep_dir) = make_sweep_dir(world, &plan, &request, &gathered).await?;
     point("sweep_dir_made");
     let now = world.clock.now();
-    let asked = first_asked(world, &plan).await;
+    let first = first_array(world, &plan).await;
+    let opening = match &first {
+        Some(first) => first.opening(world, (id, &owner)).await?,
+        None => None,
+    };
+    let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
     let recorded = request.recorded();
     let Plan { about, sets, points, .. } = plan;
     let run_root = sets.first().map_or_else(PathBuf::new, |set| set.run_root.clone());
@@ -69,15 +74,21 @@ pub(super) async fn accept_sweep(
         inputs: gathered.inputs(request, None),
         sweep_dir: sweep_dir.clone(),
         if_active,
-        asked,
+        asked: first.as_ref().and_then(|first| first.asked(world)),
+        opening,
         now,
     };
-    let acceptance = record(world, new, (run_root, sweep_dir)).await?;
+    let acceptance = record(world, new, (run_root, sweep_dir.clone())).await?;
     point("sweep_recorded");
     match acceptance {
-        SweepAcceptance::Recorded { warning } => {
+        SweepAcceptance::Recorded { intent, warning } => {
             world.changed();
-            world.nudge.notify_one();
+            match (first, under_way, intent) {
+                (Some(first), Some(under_way), Some(intent)) => {
+                    first.begin(under_way, (id, &sweep_dir), intent);
+                }
+                _ => world.nudge.notify_one(),
+            }
             Ok(Accepted::New { run: RunId(id.0 + 1), warning })
         }
         SweepAcceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),
@@ -109,21 +120,6 @@ async fn plan(world: &World, spec: &SpecRequest) -> Result<(Plan, Choice, Source
         Ok(plan) => Ok((plan, outcome.choice, family.sources)),
         Err(problems) => Err(invalid(problems, &family.sources)),
     }
-}
-
-/// What a budget has to have for the points that are submitted first. Those that come after them wait for it.
-async fn first_asked(world: &World, plan: &Plan) -> Option<Asked> {
-    let first = plan.points.first()?.set;
-    let set = plan.sets.get(usize::try_from(first).ok()?)?;
-    let asked = budgets::asked(world, set, world.clock.now())?;
-    let scheduler = world.scheduler(set.compute.target.cluster())?;
-    let limits = scheduler.arrays().await.ok().flatten();
-    let most = limits.map_or(1, |limits| limits.tasks.min(limits.size));
-    let of_chunk = plan.points.iter().take(usize::try_from(most).unwrap_or(usize::MAX));
-    let count = of_chunk.filter(|point| point.set == first).count();
-    let micros = asked.amount.micros().saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
-    let what = format!("{count} points, each {}", asked.what);
-    Some(Asked { amount: Amount::of_micros(micros), what, ..asked })
 }
 
 /// Takes numbers for the sweep and its points, and makes its directory, which names them.
@@ -164,7 +160,8 @@ async fn record(
         Ok(recorded @ SweepAcceptance::Recorded { .. }) => return Ok(recorded),
         // It was written, and only the answer was lost.
         Err(error) => match world.store.sweep(id).await {
-            Ok(Some(_)) => return Ok(SweepAcceptance::Recorded { warning: None }),
+            // Where it has an intent, a pass finds that nobody calls sbatch for it.
+            Ok(Some(_)) => return Ok(SweepAcceptance::Recorded { intent: None, warning: None }),
             Ok(None) => Err(error),
             Err(_) => return Err(error),
         },

@@ -16,7 +16,7 @@ use crate::domain::run::{Answer, Policy};
 use crate::domain::run_files::RunFiles;
 use crate::fault::point;
 use crate::ports::{ArrayOrder, Scheduler, SubmitOrder};
-use crate::store::{ArrayIntent, Intent, RunRow, Start, StoreError, SweepRow};
+use crate::store::{ArrayIntent, Intent, RunRow, Start, StoreError};
 
 /// While it is there, this process waits for the answer to a submission, and nobody concludes anything from its absence.
 /// It comes before the intent is recorded and goes after the answer is.
@@ -132,7 +132,9 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
 
 /// The points of a sweep that are submitted together, and to whom.
 pub(super) struct SubmittedPoints<'a> {
-    pub(super) sweep: &'a SweepRow,
+    pub(super) sweep: RunId,
+    pub(super) name: &'a str,
+    pub(super) sweep_dir: &'a Path,
     pub(super) set: u32,
     pub(super) first_point: u32,
     pub(super) resolved: &'a Resolved,
@@ -147,14 +149,15 @@ pub(super) fn begin_points(
     submitted: &SubmittedPoints<'_>,
     intent: ArrayIntent,
 ) {
-    let SubmittedPoints { sweep, set, first_point, resolved, scheduler, is_array } = *submitted;
+    let SubmittedPoints { sweep, name, sweep_dir, set, first_point, resolved, scheduler, is_array } =
+        *submitted;
     let (submission, count) = (intent.submission, intent.tasks.len());
     info!(
-        sweep.id = sweep.id.0,
-        sweep.name = %sweep.name,
+        sweep.id = sweep.0,
+        sweep.name = %name,
         submission.id = submission.0,
         points = count,
-        "submitting {count} points of sweep {} as submission {submission}", sweep.id
+        "submitting {count} points of sweep {sweep} as submission {submission}"
     );
     let (world, scheduler) = (Arc::clone(&under_way.world), Arc::clone(scheduler));
     let cluster = resolved.compute.target.cluster().to_owned();
@@ -162,7 +165,7 @@ pub(super) fn begin_points(
     let first = first_point.saturating_add(intent.tasks.first().copied().unwrap_or(0));
     let at_once = intent.at_once;
     let order = SubmitOrder {
-        run_dir: RunFiles::point_dir(&sweep.sweep_dir, first),
+        run_dir: RunFiles::point_dir(sweep_dir, first),
         set,
         array: is_array.then_some(ArrayOrder { tasks: intent.tasks, at_once }),
         ..order((submission, intent.job_name), resolved, &intent.avoided)
@@ -177,7 +180,7 @@ pub(super) fn begin_points(
             Answer::Refused { for_now: true, .. } => world.portions.learn(&cluster, count, true),
             Answer::Refused { .. } | Answer::Unreachable { .. } | Answer::Lost { .. } => {}
         }
-        let heard = hear_array(&world, (submission, answer), policy).await;
+        let heard = hear_array(&world, (submission, answer), (count, policy)).await;
         point("array_answer_recorded");
         drop(under_way);
         if let Err(error) = heard {
@@ -192,20 +195,28 @@ pub(super) fn begin_points(
     });
 }
 
-/// Records the answer to an array, as [`hear`] does that to a job.
+/// Records the answer to an array of so many points, as [`hear`] does that to a job. Whoever submitted waits for what comes
+/// of the first point, and not for the others.
 async fn hear_array(
     world: &World,
     (submission, answer): (SubmissionId, Answer),
-    policy: Policy,
+    (count, policy): (usize, Policy),
 ) -> Result<(), StoreError> {
+    /// Points that are one transaction: between them others get at the database.
+    const AT_ONCE: usize = 25;
     let deciding = world.deciding.try_lock();
     if deciding.is_err() || !matches!(answer, Answer::Acknowledged { .. }) {
         return world.store.answered(submission, answer).await;
     }
     let now = world.clock.now();
-    world.store.heard_array(submission, answer, (policy, now)).await?;
+    let (mut from, mut to) = (0, 1);
+    while from < count {
+        let points = from..to.min(count);
+        world.store.heard_array(submission, answer.clone(), points, (policy.clone(), now)).await?;
+        world.changed();
+        (from, to) = (to, to + AT_ONCE);
+    }
     drop(deciding);
-    world.changed();
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! [`slots`](crate::domain::sweep::slots), and they go as arrays.
 
 mod family;
+mod opening;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use crate::daemon::calls::{self, SubmittedPoints, UnderWay};
 use crate::daemon::nodes;
 use crate::daemon::sweeps::family::Family;
 pub(super) use crate::daemon::sweeps::family::Portions;
+pub(super) use crate::daemon::sweeps::opening::first_array;
 use crate::daemon::world::World;
 use crate::domain::ids::SubmissionId;
-use crate::domain::ledger::Asked;
 use crate::domain::run::{Call, State};
+use crate::domain::sweep::About;
 use crate::domain::sweep::slots::{Array, Bounds, Chunk, Ready, next_steps};
 use crate::fault::point;
 use crate::ports::{ArrayLimits, Hands, Scheduler};
@@ -75,12 +77,7 @@ async fn feed_one(
     };
     let (arrays, known) = arrays(world, family, &sweep).await?;
     let ready = if family.is_unanswered() { Vec::new() } else { ready(world, family, now) };
-    let bounds = Bounds {
-        max_parallel: sweep.about.max_parallel,
-        array_size: limits.map_or(1, |limits| limits.size),
-        tasks: limits.map_or(1, |it| it.tasks.min(world.portions.of(&cluster))),
-        chunks: if limits.is_some() { 1 } else { JOBS_AT_ONCE },
-    };
+    let bounds = bounds(world, &cluster, (&sweep.about, limits));
     let steps = next_steps(&arrays, &ready, bounds);
     tell_limits(world, &scheduler, family, &known).await;
     for (submission, at_once) in &steps.lower {
@@ -104,6 +101,16 @@ async fn feed_one(
         limit(world, &scheduler, family, &known, (*submission, *at_once)).await;
     }
     Ok(submitted)
+}
+
+/// What limits the arrays of a sweep on a cluster that takes such.
+fn bounds(world: &World, cluster: &str, (about, limits): (&About, Option<ArrayLimits>)) -> Bounds {
+    Bounds {
+        max_parallel: about.max_parallel,
+        array_size: limits.map_or(1, |limits| limits.size),
+        tasks: limits.map_or(1, |it| it.tasks.min(world.portions.of(cluster))),
+        chunks: if limits.is_some() { 1 } else { JOBS_AT_ONCE },
+    }
 }
 
 /// The arrays under way; and what was recorded of them, where their limits matter.
@@ -213,7 +220,7 @@ async fn submit(
     let avoided = nodes::avoided(world, &first.run, &first.resolved).await?;
     let start = calls::start(world, &first.resolved, avoided);
     let under_way = UnderWay::begin(world, &start.token);
-    let asked: Option<Asked> = start.asked.clone();
+    let asked = start.asked.clone();
     let runs = admitted.iter().filter_map(|row| {
         let index = row.point?.point.checked_sub(chunk.first_point)?;
         Some((row.run.clone(), index))
@@ -228,7 +235,7 @@ async fn submit(
         start,
     };
     point("points_admitted");
-    let intended = world.store.intend_points(intending, asked.clone(), world.clock.now()).await?;
+    let intended = world.store.intend_points(intending, world.clock.now()).await?;
     let intent = match intended {
         Ok(intent) => intent,
         // Others were let in since it was looked at.
@@ -242,7 +249,9 @@ async fn submit(
     world.changed();
     let count = intent.tasks.len();
     let submitted = SubmittedPoints {
-        sweep,
+        sweep: sweep.id,
+        name: &sweep.name,
+        sweep_dir: &sweep.sweep_dir,
         set: chunk.set,
         first_point: chunk.first_point,
         resolved: &first.resolved,
@@ -306,7 +315,9 @@ pub(super) async fn call_again(
         world.changed();
         called += tasks.len();
         let submitted = SubmittedPoints {
-            sweep: &sweep,
+            sweep: sweep.id,
+            name: &sweep.name,
+            sweep_dir: &sweep.sweep_dir,
             set: of.set,
             first_point: array.first_point,
             resolved: &row.resolved,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info};
 
@@ -16,6 +17,9 @@ use crate::store::StoreError;
 
 /// Between passes while runs are live: inboxes and local jobs are looked at this often.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// From the first live run to the first look at it. Its submission is mostly answered by then, and is not held up by a look
+/// that sees nothing yet.
+const FIRST: Duration = Duration::from_millis(50);
 /// Until what could not be removed is tried again. A daemon that is idle ends all the same, and the next one goes on.
 const AGAIN: Duration = Duration::from_mins(1);
 /// Between looks at the lease, which another machine may have taken over.
@@ -46,36 +50,47 @@ pub(super) async fn run(
         let report = told(pass(world).await, &mut trouble);
         let is_needed = report.live > 0 || report.schedules > 0;
         let idle = idle_after.filter(|_| !is_needed && world.tasks.is_empty());
-        let due = match idle {
-            _ if report.live > 0 => tokio::time::Instant::now() + INTERVAL,
-            Some(idle_after) => *world.last_touched.borrow() + idle_after,
-            None => tokio::time::Instant::now() + Duration::from_hours(1),
-        };
-        let due = if report.left > 0 { due.min(tokio::time::Instant::now() + AGAIN) } else { due };
-        let due = match report.again_in {
-            Some(again_in) => due.min(tokio::time::Instant::now() + again_in),
-            None => due,
-        };
-        tokio::select! {
-            () = world.nudge.notified() => {}
-            // The first live run: from now on there is something to look at.
-            _ = changes.changed(), if report.live == 0 => {}
-            () = tokio::time::sleep_until(due) => {
-                let is_idle = |after| world.tasks.is_empty() && world.last_touched.borrow().elapsed() >= after;
-                if idle.is_some_and(is_idle) {
-                    info!("idle: the daemon ends");
-                    return Ended::Idle;
+        let mut due = due(world, report, idle);
+        let mut awaits_first = report.live == 0;
+        loop {
+            tokio::select! {
+                () = world.nudge.notified() => break,
+                // From now on there is something to look at.
+                _ = changes.changed(), if awaits_first => {
+                    awaits_first = false;
+                    due = due.min(Instant::now() + FIRST);
                 }
-            }
-            _ = lease_look.tick() => {
-                if lease.is_lost() {
-                    error!("another daemon has taken over this state directory: this one ends");
-                    return Ended::TakenOver;
+                () = tokio::time::sleep_until(due) => {
+                    let is_idle = |after| world.tasks.is_empty() && world.last_touched.borrow().elapsed() >= after;
+                    if idle.is_some_and(is_idle) {
+                        info!("idle: the daemon ends");
+                        return Ended::Idle;
+                    }
+                    break;
                 }
+                _ = lease_look.tick() => {
+                    if lease.is_lost() {
+                        error!("another daemon has taken over this state directory: this one ends");
+                        return Ended::TakenOver;
+                    }
+                    break;
+                }
+                () = shutdown.cancelled() => return Ended::ToldTo,
             }
-            () = shutdown.cancelled() => return Ended::ToldTo,
         }
     }
+}
+
+/// When the next pass is due if nothing happens before.
+fn due(world: &World, report: PassReport, idle: Option<Duration>) -> Instant {
+    let now = Instant::now();
+    let due = match idle {
+        _ if report.live > 0 => now + INTERVAL,
+        Some(idle_after) => *world.last_touched.borrow() + idle_after,
+        None => now + Duration::from_hours(1),
+    };
+    let due = if report.left > 0 { due.min(now + AGAIN) } else { due };
+    report.again_in.map_or(due, |again_in| due.min(now + again_in))
 }
 
 /// What the loop goes by after a pass. A fault that lasts is logged once, not once a second: the disk may be full.

@@ -1,12 +1,13 @@
 //! Arrays of points: one submission for many runs.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::domain::ids::{JobName, RunId, SubmissionId};
-use crate::domain::ledger::{Asked, Refusal, StartId};
+use crate::domain::ledger::{Refusal, StartId};
 use crate::domain::nodelist::NodeName;
 use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
@@ -67,13 +68,13 @@ impl Store {
     pub async fn intend_points(
         &self,
         intending: IntendingPoints,
-        asked: Option<Asked>,
         now: Timestamp,
     ) -> Result<Result<ArrayIntent, Refusal>, StoreError> {
         let books = self.books.clone();
         self.call(move |connection| {
             let tx = begin(connection)?;
-            let intended = intend_points(&tx, &books, &intending, (asked.as_ref(), now))?;
+            let intended =
+                intend_points(&tx, &books, &intending, now, |decision| write(&tx, decision, now))?;
             point("array_intent_written");
             if intended.is_ok() {
                 tx.commit().during("record the intent to submit an array")?;
@@ -83,19 +84,20 @@ impl Store {
         .await
     }
 
-    /// Records how an array was answered, and what that makes of its points, where they still wait for it. Those of which an
-    /// act would come are left to the next pass.
+    /// Records how an array was answered, and what that makes of these of its points, counted from its first, where they still
+    /// wait for it. Those of which an act would come are left to the next pass.
     pub async fn heard_array(
         &self,
         submission: SubmissionId,
         answer: Answer,
+        points: Range<usize>,
         (policy, now): (Policy, Timestamp),
     ) -> Result<usize, StoreError> {
         self.call_unsynced(move |connection| {
             let tx = begin(connection)?;
             write_answer(&tx, submission, &answer)?;
             let mut decided = 0;
-            for (run, index) in elements(&tx, submission)? {
+            for (run, index) in elements(&tx, submission, points)? {
                 let run = machine(&tx, run)?;
                 let waits = matches!(run.state, State::Submitting { .. })
                     && run.submission.as_ref().is_some_and(|known| known.id == submission);
@@ -127,7 +129,7 @@ impl Store {
         self.call(move |connection| {
             let tx = begin(connection)?;
             let mut tasks = Vec::new();
-            for (run, index) in elements(&tx, submission)? {
+            for (run, index) in elements(&tx, submission, 0..usize::MAX)? {
                 let run = machine(&tx, run)?;
                 if run.submission.as_ref().is_none_or(|known| known.id != submission) {
                     continue;
@@ -195,24 +197,38 @@ fn array_row(row: &Row<'_>) -> rusqlite::Result<ArrayRow> {
     })
 }
 
+/// These of an array's points, counted from its first, with their places in it.
 fn elements(
     connection: &Connection,
     submission: SubmissionId,
+    points: Range<usize>,
 ) -> Result<Vec<(RunId, u32)>, StoreError> {
-    let sql = "SELECT run, idx FROM element WHERE submission = ?1 ORDER BY idx";
+    let limit = i64::try_from(points.len()).unwrap_or(i64::MAX);
+    let offset = i64::try_from(points.start).unwrap_or(i64::MAX);
+    let sql = "SELECT run, idx FROM element WHERE submission = ?1 ORDER BY idx LIMIT ?2 OFFSET ?3";
     let mut statement = connection.prepare_cached(sql).during("list the points of an array")?;
-    let rows = statement.query_map([submission.0], |row| Ok((RunId(row.get(0)?), row.get(1)?)));
+    let rows = statement
+        .query_map([submission.0, limit, offset], |row| Ok((RunId(row.get(0)?), row.get(1)?)));
     rows.and_then(Iterator::collect).during("list the points of an array")
 }
 
-fn intend_points(
+/// Writes the intent to submit an array. `write` records what comes of a point, which is written before what refers to it.
+pub(super) fn intend_points(
     tx: &Transaction<'_>,
     books: &Books,
     intending: &IntendingPoints,
-    (asked, now): (Option<&Asked>, Timestamp),
+    now: Timestamp,
+    mut write: impl FnMut(&Decision) -> Result<(), StoreError>,
 ) -> Result<Result<ArrayIntent, Refusal>, StoreError> {
     let IntendingPoints { sweep, sweep_dir, owner, first_point, at_once, runs, start } = intending;
-    let Start { cluster, token, host, policy, avoided, .. } = start;
+    let Start { cluster, token, host, policy, avoided, asked } = start;
+    let room = || match asked {
+        Some(asked) => Ok(ledger::let_in(tx, books, asked, &[])?.err()),
+        None => Ok(None),
+    };
+    if let Some(refusal) = room()? {
+        return Ok(Err(refusal));
+    }
     let attempt_base = runs.first().map_or(1, |(run, _)| run.attempts + 1);
     let job_name = JobName {
         offset: Some(*first_point),
@@ -224,30 +240,26 @@ fn intend_points(
     change(tx, "record an array", sql, params![submission.0, sweep.0, first_point, at_once])?;
     let mut tasks = Vec::with_capacity(runs.len());
     for (run, index) in runs {
-        if let Some(asked) = asked {
-            if let Err(refusal) = ledger::let_in(tx, books, asked, &[])? {
-                if tasks.is_empty() {
-                    return Ok(Err(refusal));
-                }
-                break;
-            }
-            let of = StartId { submission, idx: *index, restart: 0 };
-            ledger::hold(tx, asked, ((run.id, of), owner), now)?;
+        if !tasks.is_empty() && room()?.is_some() {
+            break;
         }
-        change(
-            tx,
-            "record an element",
-            "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, ?2, ?3, ?4)",
-            params![submission.0, index, run.id.0, attempt_base],
-        )?;
         let admitted = Event::Admitted {
             submission,
             token: token.element(*index),
             cluster: cluster.clone(),
             avoided: avoided.clone(),
         };
-        let decision: Decision = step(run, &admitted, policy, now);
-        write(tx, &decision, now)?;
+        write(&step(run, &admitted, policy, now))?;
+        change(
+            tx,
+            "record an element",
+            "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, ?2, ?3, ?4)",
+            params![submission.0, index, run.id.0, attempt_base],
+        )?;
+        if let Some(asked) = asked {
+            let of = StartId { submission, idx: *index, restart: 0 };
+            ledger::hold(tx, asked, ((run.id, of), owner), now)?;
+        }
         tasks.push(*index);
     }
     let avoided = avoided.nodes.clone();

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::domain::ids::RunId;
 use crate::store::handle::{During, Store, StoreError};
-use crate::store::runs::{COLUMNS, RunRow, readable, row};
+use crate::store::runs::{COLUMNS, LastResolved, RunRow, readable, row_beside};
 
 /// All runs that are not final, as they are recorded, by number: oldest first.
 pub type LiveRuns = BTreeMap<RunId, Arc<RunRow>>;
@@ -50,9 +50,10 @@ impl Live {
             known.touched.clear();
         }
         let runs = known.runs.get_or_insert_default();
+        let mut last = None;
         // Taken out one by one: what could not be read is read the next time.
         while let Some(id) = known.touched.first().copied() {
-            match live_run(connection, id)? {
+            match live_run(connection, id, &mut last)? {
                 Some(run) => Arc::make_mut(runs).insert(id, Arc::new(run)),
                 None => Arc::make_mut(runs).remove(&id),
             };
@@ -76,15 +77,21 @@ const IS_LIVE: &str = "state NOT IN ('completed', 'failed', 'cancelled')";
 fn live_runs(connection: &Connection) -> Result<LiveRuns, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM run WHERE {IS_LIVE} ORDER BY id");
     let mut statement = connection.prepare_cached(&sql).during("list live runs")?;
-    let rows = statement.query_map([], row).during("list live runs")?;
+    let mut last = None;
+    let rows =
+        statement.query_map([], |row| row_beside(row, &mut last)).during("list live runs")?;
     let rows = readable(rows, "list live runs")?;
     Ok(rows.into_iter().map(|row| (row.run.id, Arc::new(row))).collect())
 }
 
 /// The run, unless it is final, or cannot be read.
-fn live_run(connection: &Connection, id: RunId) -> Result<Option<RunRow>, StoreError> {
+fn live_run(
+    connection: &Connection,
+    id: RunId,
+    last: &mut LastResolved,
+) -> Result<Option<RunRow>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM run WHERE id = ?1 AND {IS_LIVE}");
     let mut statement = connection.prepare_cached(&sql).during("read a live run")?;
-    let found = statement.query_row([id.0], row).optional();
+    let found = statement.query_row([id.0], |row| row_beside(row, last)).optional();
     Ok(readable(found.transpose().into_iter(), "read a live run")?.pop())
 }

@@ -51,7 +51,7 @@ pub use schedules::{NewSchedule, Schedule, Scheduled, schedules_without_daemon};
 pub use submissions::{CallRecord, Calling, Intending, Intent, Start};
 pub use sweep_points::{PointRow, Reported};
 pub use sweep_views::WholeSweep;
-pub use sweeps::{NewSweep, SweepAcceptance, SweepRow};
+pub use sweeps::{NewSweep, Opening, SweepAcceptance, SweepRow};
 
 #[cfg(test)]
 mod tests;

@@ -130,6 +130,8 @@ fn settle_locks(connection: &Connection, journal: Journal) -> rusqlite::Result<(
 }
 
 fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
+    /// At most, as SQLite wants it said: a transaction about thousands of points fits into it. More is written early.
+    const CACHE_KIBIBYTES: i32 = -32_768;
     match journal {
         Journal::Wal => connection.pragma_update(None, "journal_mode", "WAL")?,
         Journal::Careful => connection.pragma_update(None, "journal_mode", "DELETE")?,
@@ -137,6 +139,7 @@ fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> 
     // An intent that was told must survive a power cut.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIBIBYTES)?;
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 

@@ -94,6 +94,14 @@ pub(super) fn time(milliseconds: i64) -> Timestamp {
 }
 
 pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
+    row_beside(row, &mut None)
+}
+
+/// What the run that was read last means, as it is recorded and as it is.
+pub(super) type LastResolved = Option<(String, Arc<Resolved>)>;
+
+/// Reads a run beside another one: points of a set mean the same, which is read once for all that follow each other.
+pub(super) fn row_beside(row: &Row<'_>, last: &mut LastResolved) -> rusqlite::Result<RunRow> {
     let optional = |index: usize| -> rusqlite::Result<Option<Timestamp>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(time))
     };
@@ -110,7 +118,7 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         spec_digest: row.get(10)?,
         run: json(row, 11)?,
         deleted_at: optional(12)?,
-        resolved: Arc::new(json(row, 16)?),
+        resolved: resolved(row, last)?,
         point: match row.get::<_, Option<i64>>(13)? {
             Some(sweep) => {
                 Some(PointId { sweep: RunId(sweep), point: row.get(14)?, set: row.get(15)? })
@@ -118,6 +126,17 @@ pub(super) fn row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
             None => None,
         },
     })
+}
+
+fn resolved(row: &Row<'_>, last: &mut LastResolved) -> rusqlite::Result<Arc<Resolved>> {
+    const COLUMN: usize = 16;
+    let text = row.get_ref(COLUMN)?.as_str()?;
+    if let Some((_, resolved)) = last.as_ref().filter(|(known, _)| known == text) {
+        return Ok(Arc::clone(resolved));
+    }
+    let resolved: Arc<Resolved> = Arc::new(json(row, COLUMN)?);
+    *last = Some((text.to_owned(), Arc::clone(&resolved)));
+    Ok(resolved)
 }
 
 /// The rows that can be read. One that cannot is told in the log and left alone: it must not stop all the others.

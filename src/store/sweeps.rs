@@ -1,5 +1,6 @@
 //! Sweeps: recorded with all their points at once, and submitted as arrays.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -10,15 +11,19 @@ use crate::domain::inputs::Inputs;
 use crate::domain::ledger::{Asked, Refusal};
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Run, WishKind};
+use crate::domain::run::{Decision, Run, WishKind};
 use crate::domain::run_files::RunFiles;
+use crate::domain::sweep::slots::Chunk;
 use crate::domain::sweep::{About, Given, PlannedPoint};
 use crate::fault::point;
 use crate::store::acceptance::{Keyed, active, of_key};
+use crate::store::arrays::{ArrayIntent, IntendingPoints, intend_points};
+use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::{json, time, to_json};
+use crate::store::submissions::Start;
 use crate::store::writer::begin;
-use crate::store::{ledger, retention, secrets, snapshots, wishes};
+use crate::store::{events, ledger, retention, secrets, snapshots, wishes};
 
 /// A sweep that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]
@@ -37,7 +42,33 @@ pub struct NewSweep {
     pub if_active: IfActive,
     /// What its project's budget has to have for the points that are submitted first.
     pub asked: Option<Asked>,
+    /// The array that it begins with, where nothing but the owner's active runs can hold it up.
+    pub opening: Option<Opening>,
     pub now: Timestamp,
+}
+
+impl NewSweep {
+    fn point_id(&self, point: u32) -> RunId {
+        RunId(self.id.0 + 1 + i64::from(point))
+    }
+
+    /// The point that a run is, with its number and its set.
+    fn point(&self, run: RunId) -> Option<(u32, &PlannedPoint, &Resolved)> {
+        let number = run.0 - self.id.0 - 1;
+        let planned = self.points.get(usize::try_from(number).ok()?)?;
+        Some((u32::try_from(number).ok()?, planned, self.set(planned)?))
+    }
+
+    fn set(&self, planned: &PlannedPoint) -> Option<&Resolved> {
+        self.sets.get(usize::try_from(planned.set).ok()?)
+    }
+}
+
+/// The first array of a sweep.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    pub chunk: Chunk,
+    pub start: Start,
 }
 
 /// A recorded sweep.
@@ -58,8 +89,10 @@ pub struct SweepRow {
 /// What became of a new sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SweepAcceptance {
-    /// With what its owner is told about its project's budget.
     Recorded {
+        /// To submit its first array, where it starts at once.
+        intent: Option<ArrayIntent>,
+        /// What its owner is told about its project's budget.
         warning: Option<String>,
     },
     OverBudget(String),
@@ -120,9 +153,11 @@ impl Store {
                     wishes::insert(&tx, other.run, WishKind::Cancel, &new.owner, new.now)?;
                 }
             }
+            let opening = new.opening.as_ref().filter(|_| others.is_empty());
+            let intent = insert_points(&tx, &books, &new, opening)?;
             point("sweep_written");
             tx.commit().during(WHAT)?;
-            Ok(SweepAcceptance::Recorded { warning })
+            Ok(SweepAcceptance::Recorded { intent, warning })
         })
         .await
     }
@@ -212,47 +247,89 @@ fn insert_sweep(tx: &Transaction<'_>, new: &NewSweep) -> Result<(), StoreError> 
         let idx = i64::try_from(idx).unwrap_or(i64::MAX);
         change(tx, WHAT, sql, params![new.id.0, idx, resolved])?;
     }
-    for (number, planned) in (0_u32..).zip(&new.points) {
-        insert_point(tx, new, (number, planned))?;
-    }
     for snapshot in &new.inputs.datasets {
         snapshots::insert(tx, None, snapshot)?;
     }
     Ok(())
 }
 
+/// Writes the points: those of the first array as submitted. Where the ledger is wrong all of them wait.
+fn insert_points(
+    tx: &Transaction<'_>,
+    books: &Books,
+    new: &NewSweep,
+    opening: Option<&Opening>,
+) -> Result<Option<ArrayIntent>, StoreError> {
+    let intent = match opening {
+        Some(opening) => open(tx, books, new, opening)?,
+        None => None,
+    };
+    let submitted = intent.iter().flat_map(|intent| &intent.tasks);
+    let first = opening.map_or(0, |opening| opening.chunk.first_point);
+    let submitted: BTreeSet<u32> = submitted.map(|index| first + index).collect();
+    for (point, planned) in (0..).zip(&new.points) {
+        if !submitted.contains(&point) {
+            let id = new.point_id(point);
+            let run = match new.set(planned).and_then(|set| set.environment.requirements.as_ref()) {
+                Some(_) => Run::to_prepare(id),
+                None => Run::accepted(id),
+            };
+            insert_point(tx, new, &Decision::stay(&run))?;
+        }
+    }
+    Ok(intent)
+}
+
+/// Writes the first array's points, and the intent to submit them.
+fn open(
+    tx: &Transaction<'_>,
+    books: &Books,
+    new: &NewSweep,
+    Opening { chunk, start }: &Opening,
+) -> Result<Option<ArrayIntent>, StoreError> {
+    let run = |point: &u32| (Run::accepted(new.point_id(*point)), point - chunk.first_point);
+    let intending = IntendingPoints {
+        sweep: new.id,
+        sweep_dir: new.sweep_dir.clone(),
+        owner: new.owner.clone(),
+        first_point: chunk.first_point,
+        at_once: chunk.at_once,
+        runs: chunk.points.iter().map(run).collect(),
+        start: start.clone(),
+    };
+    let write = |decision: &Decision| insert_point(tx, new, decision);
+    Ok(intend_points(tx, books, &intending, new.now, write)?.ok())
+}
+
+/// Writes a point as a decision leaves it.
 fn insert_point(
     tx: &Transaction<'_>,
     new: &NewSweep,
-    (number, planned): (u32, &PlannedPoint),
+    decision: &Decision,
 ) -> Result<(), StoreError> {
-    let id = RunId(new.id.0 + 1 + i64::from(number));
-    let Some(set) = usize::try_from(planned.set).ok().and_then(|set| new.sets.get(set)) else {
-        return Ok(());
-    };
-    let run = match &set.environment.requirements {
-        Some(_) => Run::to_prepare(id),
-        None => Run::accepted(id),
-    };
+    let run = &decision.run;
+    let Some((number, planned, set)) = new.point(run.id) else { return Ok(()) };
     let (_, message) = run.state.reason_and_message();
-    let sql = "INSERT INTO run (id, name, owner, project, state, message, created_at, run_dir, spec_digest, machine, \
-               resolved, spec, inputs, sweep, point, set_idx, given) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, '', '', '', ?11, ?12, ?13, ?14)";
+    let submitted_at = run.submission.as_ref().map(|submission| submission.intent_at);
+    let sql = "INSERT INTO run (id, name, owner, project, state, message, created_at, submitted_at, run_dir, spec_digest, \
+               machine, resolved, spec, inputs, sweep, point, set_idx, given) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', '', '', ?12, ?13, ?14, ?15)";
     change(
         tx,
         WHAT,
         sql,
         params![
-            id.0,
+            run.id.0,
             set.name,
             new.owner,
             set.project,
             run.state.as_str(),
             message,
             new.now.as_millisecond(),
+            submitted_at.map(Timestamp::as_millisecond),
             RunFiles::point_dir(&new.sweep_dir, number).display().to_string(),
             new.spec_digest,
-            to_json(&run, "a new run")?,
+            to_json(run, "a new run")?,
             new.id.0,
             number,
             planned.set,
@@ -260,10 +337,13 @@ fn insert_point(
         ],
     )?;
     if set.environment.secrets.is_some() {
-        secrets::insert(tx, id)?;
+        secrets::insert(tx, run.id)?;
     }
     if set.retention().is_some() {
-        retention::insert(tx, id)?;
+        retention::insert(tx, run.id)?;
+    }
+    for note in &decision.notes {
+        events::insert(tx, run.id, note, new.now)?;
     }
     Ok(())
 }

@@ -45,10 +45,11 @@ impl Yard {
             sweep_dir: PathBuf::from("/runs/large"),
             if_active: IfActive::Submit,
             asked: None,
+            opening: None,
             now: t(0),
         };
         let accepted = self.store.accept_sweep(new).await.unwrap();
-        assert_eq!(accepted, SweepAcceptance::Recorded { warning: None });
+        assert_eq!(accepted, SweepAcceptance::Recorded { intent: None, warning: None });
         self.store
             .call(move |connection| {
                 let attempt = json!({

@@ -29,13 +29,15 @@ exec {real} "$@"
 SAVES = "for step in 1 2 3; do echo '{}' >$TRAINYARD_CHECKPOINT_DIR/step-$step.json; done"
 # Submits by itself on no day of this year: its runs are asked for.
 RARELY = "[schedule]\ncron = '0 0 29 2 *'\nif_active = 'submit'"
-# Three points, two at a time, which report what they are compared by.
+# Four points, two at a time, which report what they are compared by. They are two arrays: one is submitted as the sweep is
+# accepted, the other by a pass.
 SWEEP = """[sweep]
 max_parallel = 2
 objective = { metric = "loss", goal = "minimize" }
 early_stopping = { method = "asha", min_steps = 1, max_steps = 2, reduction_factor = 2 }
 [sweep.parameters]
-"args.n" = [1, 2, 3]
+"compute.time_limit" = ["10m", "11m"]
+"args.n" = [1, 2]
 """
 REPORTS = "echo '{\"step\": 1, \"loss\": 1}' >>$TRAINYARD_METRICS_PATH; live 3"
 KEEPS_ONE = "[checkpoint]\nkeep_last = 1\n[failure]\nmax_restarts = 0"
