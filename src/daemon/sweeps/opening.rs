@@ -28,7 +28,7 @@ pub(in crate::daemon) struct FirstArray {
     is_array: bool,
 }
 
-/// What a sweep begins with; none where its cluster is not there. One that is silent is asked for one point.
+/// What a sweep begins with; none where its cluster is not there. How many points one takes that is silent is not known: one.
 pub(in crate::daemon) async fn first_array(world: &World, plan: &Plan) -> Option<FirstArray> {
     let cluster = plan.sets.first()?.compute.target.cluster();
     let scheduler = world.scheduler(cluster)?;

@@ -52,7 +52,27 @@ def measure(stage: Stage) -> list[Row]:
         at_most("calls of sbatch for each", len(made) / sweeps, 1, "calls"),
         at_most("files that are made before a point starts", files, 20, "files"),
     ]
-    return rows + beside_submitit(stage, world, spec, points)
+    return rows + requests(stage, world, spec, raw) + beside_submitit(stage, world, spec, points)
+
+
+def requests(stage: Stage, world: World, spec: pathlib.Path, raw: list[str]) -> list[Row]:
+    """What slurmctld counts from the call to its end: the daemon's look at what it has submitted may fall into it."""
+    rounds = 5
+    ours, theirs, submissions = [], [], []
+    for _ in range(rounds):
+        stage.slurm.reset_counters()
+        submitted(world, spec)
+        ours.append(stage.slurm.requests())
+        submissions.append(stage.slurm.requests("REQUEST_SUBMIT_BATCH_JOB"))
+        clear(stage, world)
+        stage.slurm.reset_counters()
+        bare(stage, raw)
+        theirs.append(stage.slurm.requests())
+        clear(stage, world)
+    return [
+        at_most("submissions that slurmctld counts for it (`sdiag`)", max(submissions), 1, "RPCs"),
+        ratio("all requests to slurmctld until `submit` ends (`sdiag`)", median(ours), median(theirs), "sbatch --array", unit="RPCs"),
+    ]
 
 
 def submitted(world: World, spec: pathlib.Path) -> dict:

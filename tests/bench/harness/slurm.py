@@ -107,3 +107,8 @@ class Slurm:
         """Questions about jobs that slurmctld has answered since its counters were reset."""
         found = re.findall(r"^\s*REQUEST_JOB_\w*INFO\w*\s.*?count:(\d+)", self.ask("sdiag"), re.MULTILINE)
         return sum(map(int, found))
+
+    def requests(self, kind: str = r"REQUEST_(?!STATS_INFO)\w+") -> int:
+        """Requests of a kind that slurmctld has answered since its counters were reset; of any kind but for its counters."""
+        by_type = self.ask("sdiag").partition("by message type")[2].partition("by user")[0]
+        return sum(map(int, re.findall(rf"^\s*{kind}\s.*?count:(\d+)", by_type, re.MULTILINE)))
