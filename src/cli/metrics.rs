@@ -85,8 +85,9 @@ const ALL: &[Column] = &[
 fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {
     let values: Vec<f64> = points.iter().map(|point| point.value).collect();
     let (first, last) = (values.first()?, values.last()?);
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let numbers = || values.iter().copied().filter(|value| value.is_finite());
+    let least = numbers().reduce(f64::min).unwrap_or(f64::NAN);
+    let most = numbers().reduce(f64::max).unwrap_or(f64::NAN);
     Some(vec![
         TerminalText(name).to_string(),
         value(*first),
@@ -98,9 +99,10 @@ fn summary(name: &str, points: &[&MetricPoint]) -> Option<Vec<String>> {
     ])
 }
 
-/// The values' course as a line of bars.
+/// The values' course as a line of bars; with a mark where one is no finite number.
 fn course(values: &[f64], least: f64, most: f64) -> String {
     const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    const NO_NUMBER: char = '×';
     const COLUMNS: usize = 20;
     let columns = values.len().min(COLUMNS);
     let spread = most - least;
@@ -111,6 +113,9 @@ fn course(values: &[f64], least: f64, most: f64) -> String {
             let part = values.get(from..to)?;
             #[expect(clippy::cast_precision_loss, reason = "a mean for a picture")]
             let mean = part.iter().sum::<f64>() / part.len() as f64;
+            if !mean.is_finite() {
+                return Some(NO_NUMBER);
+            }
             let share = if spread > 0.0 { (mean - least) / spread } else { 0.0 };
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 7")]
             let index = (share * 7.0).round() as usize;
@@ -128,6 +133,8 @@ mod tests {
         assert_eq!(course(&[0.0, 1.0, 2.0, 3.5, 7.0], 0.0, 7.0), "▁▂▃▅█");
         assert_eq!(course(&[1.0, 1.0], 1.0, 1.0), "▁▁");
         assert_eq!(course(&[], 0.0, 0.0), "");
+        assert_eq!(course(&[1.0, 2.0, f64::NAN, f64::INFINITY], 1.0, 2.0), "▁█××");
+        assert_eq!(course(&[f64::NAN], f64::NAN, f64::NAN), "×");
         assert_eq!(course(&vec![1.0; 1000], 0.0, 1.0).chars().count(), 20);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::number::word;
 use crate::domain::text::is_dangerous;
 use crate::domain::units::Seconds;
 
@@ -116,6 +117,9 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
 
 /// A measured value: as many digits as tell something.
 pub(super) fn value(number: f64) -> String {
+    if let Some(word) = word(number) {
+        return word.to_owned();
+    }
     let size = number.abs();
     if number == 0.0 || (1e-3..1e6).contains(&size) {
         let text = format!("{number:.4}");
@@ -181,6 +185,8 @@ mod tests {
         let check = |number: f64, shown: &str| assert_eq!(value(number), shown);
         check(0.0, "0");
         check(0.25, "0.25");
+        check(f64::NAN, "nan");
+        check(f64::NEG_INFINITY, "-inf");
         check(1e-4, "1.000e-4");
         check(12345.0, "12345");
         check(-0.5, "-0.5");

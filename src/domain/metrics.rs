@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::number::of_word;
+
 /// Longer lines are skipped: they are no metrics.
 pub const LINE_BYTES_MAX: usize = 64 << 10;
 /// Values of one line that are kept.
@@ -47,7 +49,7 @@ pub struct MetricLine {
     /// The line's own step.
     pub step: Option<i64>,
     pub progress: Progress,
-    /// The finite numbers, by name.
+    /// The numbers by name, those of a training that diverges too: NaN and infinite ones.
     pub values: BTreeMap<String, f64>,
 }
 
@@ -60,9 +62,8 @@ impl MetricLine {
             return None;
         }
         let line = line.trim();
-        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
-            .or_else(|_| serde_json::from_str(&without_infinities(line)))
-            .ok()?;
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(line).or_else(|_| serde_json::from_str(&with_words(line))).ok()?;
         let number = |key: &str| object.get(key).and_then(serde_json::Value::as_f64);
         #[expect(clippy::cast_possible_truncation, reason = "a step written as 10.0 is 10")]
         let whole = |key: &str| {
@@ -84,16 +85,18 @@ impl MetricLine {
                     && !name.is_empty()
                     && name.len() <= NAME_BYTES_MAX
             })
-            .filter_map(|(name, value)| value.as_f64().map(|value| (name.clone(), value)))
+            .filter_map(|(name, value)| {
+                let word = || value.as_str().and_then(of_word);
+                Some((name.clone(), value.as_f64().or_else(word)?))
+            })
             .take(VALUES_PER_LINE_MAX)
             .collect();
         Some(Self { step: progress.step, progress, values })
     }
 }
 
-/// The line with `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not know, as `null`: a training that
-/// diverges still tells its step.
-fn without_infinities(line: &str) -> String {
+/// The line with `NaN`, `Infinity` and `-Infinity`, which Python writes and JSON does not know, as texts.
+fn with_words(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
     let mut in_string = false;
@@ -102,7 +105,7 @@ fn without_infinities(line: &str) -> String {
             .into_iter()
             .find(|word| !in_string && rest.starts_with(word));
         if let Some(word) = word {
-            out.push_str("null");
+            out.extend(["\"", word, "\""]);
             rest = rest.get(word.len()..).unwrap_or_default();
             continue;
         }
@@ -153,14 +156,18 @@ mod tests {
     }
 
     #[test]
-    fn a_diverged_training_still_tells_its_step() {
-        let line =
-            MetricLine::parse(r#"{"step": 3, "loss": NaN, "a": -Infinity, "NaN \" NaN": 1}"#)
-                .expect("a line");
-        assert_eq!(line.step, Some(3));
-        assert_eq!(
-            line.values.into_iter().collect::<Vec<_>>(),
-            vec![("NaN \" NaN".to_owned(), 1.0)]
+    fn a_diverged_training_tells_that_it_has() {
+        let check = |line: &str, values: &str| {
+            let line = MetricLine::parse(line).expect("a line");
+            assert_eq!((line.step, format!("{:?}", line.values).as_str()), (Some(3), values));
+        };
+        check(
+            r#"{"step": 3, "loss": NaN, "a": -Infinity, "NaN \" NaN": 1}"#,
+            r#"{"NaN \" NaN": 1.0, "a": -inf, "loss": NaN}"#,
+        );
+        check(
+            r#"{"step": 3, "loss": "nan", "a": "Infinity", "note": "none", "b": null}"#,
+            r#"{"a": inf, "loss": NaN}"#,
         );
     }
 

@@ -53,5 +53,6 @@ pub mod waits;
 
 pub mod gres;
 pub mod nodelist;
+pub mod number;
 pub mod slurm_state;
 pub mod tres;

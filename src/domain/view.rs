@@ -122,6 +122,8 @@ impl From<Progress> for ProgressView {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct MetricView {
+    #[serde(with = "crate::domain::number")]
+    #[schemars(schema_with = "crate::domain::number::schema")]
     pub last: f64,
     pub step: i64,
     pub at: Timestamp,

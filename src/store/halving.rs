@@ -10,6 +10,7 @@ use crate::domain::run::{Decision, Note};
 use crate::domain::sweep::halving::{Passed, Past, Reported, Rungs, Verdict};
 use crate::store::events;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::metrics::value;
 use crate::store::runs::write;
 use crate::store::writer::begin;
 
@@ -71,14 +72,14 @@ fn reported(
     metric: &str,
     rungs: Rungs,
 ) -> Result<Option<Reported>, StoreError> {
-    let sql = "SELECT step, value FROM metric WHERE run = ?1 AND name = ?2 AND step <= ?3 ORDER BY step DESC LIMIT 1";
+    let sql = "SELECT step, value, word FROM metric WHERE run = ?1 AND name = ?2 AND step <= ?3 ORDER BY step DESC LIMIT 1";
     let mut last = connection.prepare_cached(sql).during(READ)?;
     let mut until = |step: i64| {
         let found =
-            last.query_row(params![run.0, metric, step], |row| Ok((row.get(0)?, row.get(1)?)));
+            last.query_row(params![run.0, metric, step], |row| Ok((row.get(0)?, value(row, 1)?)));
         found.optional().during(READ)
     };
-    let Some((newest, value)) = until(i64::MAX)? else { return Ok(None) };
+    let Some((newest, last_value)) = until(i64::MAX)? else { return Ok(None) };
     let mut reported = Reported::new();
     let sql = "SELECT EXISTS (SELECT 1 FROM rung WHERE sweep = ?1 AND idx = ?2 AND point = ?3)";
     let mut decided = connection.prepare_cached(sql).during(READ)?;
@@ -91,7 +92,7 @@ fn reported(
     if reported.is_empty() {
         return Ok(None);
     }
-    reported.insert(newest, value);
+    reported.insert(newest, last_value);
     Ok(Some(reported))
 }
 

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::RunId;
 use crate::domain::metrics::{MetricLine, Progress};
+use crate::domain::number;
 use crate::store::handle::{During, Store, StoreError};
 use crate::store::runs::{json, time, to_json};
 use crate::store::writer::begin;
@@ -21,6 +22,7 @@ pub struct MetricPoint {
     pub name: String,
     pub step: i64,
     pub at: Timestamp,
+    #[serde(with = "crate::domain::number")]
     pub value: f64,
 }
 
@@ -88,8 +90,9 @@ impl Store {
         self.call(move |connection| {
             let tx = begin(connection)?;
             {
-                let sql = "INSERT INTO metric (run, name, step, at, value) VALUES (?1, ?2, ?3, ?4, ?5) \
-                           ON CONFLICT (run, name, step) DO UPDATE SET at = excluded.at, value = excluded.value";
+                let sql = "INSERT INTO metric (run, name, step, at, value, word) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+                           ON CONFLICT (run, name, step) DO UPDATE \
+                           SET at = excluded.at, value = excluded.value, word = excluded.word";
                 let mut statement = tx.prepare_cached(sql).during("record metrics")?;
                 for line in lines {
                     tail.progress.update(line.progress);
@@ -99,8 +102,10 @@ impl Store {
                         let point = MetricPoint { name, step, at: now, value };
                         if tail.points < POINTS_PER_RUN_MAX {
                             tail.points += 1;
+                            let (at, word) = (now.as_millisecond(), number::word(value));
+                            let value = if word.is_some() { 0.0 } else { value };
                             statement
-                                .execute(params![run.0, point.name, step, now.as_millisecond(), value])
+                                .execute(params![run.0, point.name, step, at, value, word])
                                 .during("record metrics")?;
                         }
                         tail.take(point);
@@ -136,7 +141,7 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<MetricPoint>, StoreError> {
         self.call(move |connection| {
-            let sql = "SELECT name, step, at, value FROM metric WHERE run = ?1 AND (?2 IS NULL OR name = ?2) \
+            let sql = "SELECT name, step, at, value, word FROM metric WHERE run = ?1 AND (?2 IS NULL OR name = ?2) \
                        AND (name, step) > (?3, ?4) ORDER BY name, step LIMIT ?5";
             let (after_name, after_step) = after.unwrap_or((String::new(), i64::MIN));
             let mut statement = connection.prepare_cached(sql).during("read metrics")?;
@@ -146,7 +151,7 @@ impl Store {
                         name: row.get(0)?,
                         step: row.get(1)?,
                         at: time(row.get(2)?),
-                        value: row.get(3)?,
+                        value: value(row, 3)?,
                     })
                 })
                 .during("read metrics")?;
@@ -155,7 +160,7 @@ impl Store {
         .await
     }
 
-    /// What one metric was at these steps.
+    /// What one metric was at these steps, where it was a finite number.
     pub async fn metric_at(
         &self,
         run: RunId,
@@ -165,7 +170,7 @@ impl Store {
         self.call(move |connection| value_at(connection, run, &name, &steps)).await
     }
 
-    /// What was reported at these steps, by step; of the first metrics by name where there are many.
+    /// The finite numbers that were reported at these steps, by step; of the first metrics by name where there are many.
     pub async fn metrics_at(
         &self,
         run: RunId,
@@ -193,7 +198,8 @@ fn value_at(
     steps: &BTreeSet<i64>,
 ) -> Result<BTreeMap<i64, f64>, StoreError> {
     const WHAT: &str = "read metrics of a step";
-    let sql = "SELECT value FROM metric WHERE run = ?1 AND name = ?2 AND step = ?3";
+    let sql =
+        "SELECT value FROM metric WHERE run = ?1 AND name = ?2 AND step = ?3 AND word IS NULL";
     let mut statement = connection.prepare_cached(sql).during(WHAT)?;
     let mut found = BTreeMap::new();
     for step in steps {
@@ -201,6 +207,13 @@ fn value_at(
         found.extend(value.optional().during(WHAT)?.map(|value| (*step, value)));
     }
     Ok(found)
+}
+
+/// A reported value from its two columns, the second of which is its word.
+pub(super) fn value(row: &Row<'_>, column: usize) -> rusqlite::Result<f64> {
+    let word: Option<String> = row.get(column + 1)?;
+    // A word that nobody wrote is no number all the same.
+    word.map_or_else(|| row.get(column), |word| Ok(number::of_word(&word).unwrap_or(f64::NAN)))
 }
 
 /// A run's progress and the newest value of each of its metrics.

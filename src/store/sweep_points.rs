@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::domain::checkpoint::Goal;
 use crate::domain::ids::RunId;
+use crate::domain::number;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::Attempt;
 use crate::store::handle::{During, Store, StoreError};
@@ -61,7 +62,7 @@ impl Store {
         self.each(sql, [sweep.0], |row| Ok((RunId(row.get(0)?), json(row, 1)?))).await
     }
 
-    /// The best value of a metric of each point that has one.
+    /// The best value of a metric of each point that has one which is a finite number.
     pub async fn best_of_sweep(
         &self,
         sweep: RunId,
@@ -75,9 +76,11 @@ impl Store {
         };
         let sql = format!(
             "SELECT metric.run, {best}(metric.value), metric.step FROM run \
-             JOIN metric ON metric.run = run.id AND metric.name = ?2 WHERE run.sweep = ?1 GROUP BY metric.run"
+             JOIN metric ON metric.run = run.id AND metric.name = ?2 AND metric.word IS NULL \
+             WHERE run.sweep = ?1 GROUP BY metric.run"
         );
-        Ok(self.each(&sql, (sweep.0, metric), reported).await?.into_iter().collect())
+        let read = |row: &Row<'_>| Ok((RunId(row.get(0)?), (row.get(1)?, row.get(2)?)));
+        Ok(self.each(&sql, (sweep.0, metric), read).await?.into_iter().collect())
     }
 
     /// The newest value of a metric of each point that has one.
@@ -89,7 +92,12 @@ impl Store {
         let sql = "SELECT run.id, newest.value ->> '$.value', newest.value ->> '$.step' FROM run \
                    JOIN metric_tail ON metric_tail.run = run.id, json_each(metric_tail.newest) AS newest \
                    WHERE run.sweep = ?1 AND newest.key = ?2";
-        Ok(self.each(sql, (sweep.0, metric), reported).await?.into_iter().collect())
+        let read = |row: &Row<'_>| {
+            let word = row.get_ref(1)?.as_str().ok().and_then(number::of_word);
+            let value = word.map_or_else(|| row.get(1), Ok)?;
+            Ok((RunId(row.get(0)?), (value, row.get(2)?)))
+        };
+        Ok(self.each(sql, (sweep.0, metric), read).await?.into_iter().collect())
     }
 
     /// The names of the metrics that points have.
@@ -123,8 +131,4 @@ impl Store {
         })
         .await
     }
-}
-
-fn reported(row: &Row<'_>) -> rusqlite::Result<(RunId, Reported)> {
-    Ok((RunId(row.get(0)?), (row.get(1)?, row.get(2)?)))
 }

@@ -17,10 +17,11 @@ pub struct ComparedPoint {
     pub state: String,
     /// What sets it apart, by the keys of the spec.
     pub parameters: Value,
-    /// The best value of the metric, and the step of it.
+    /// The best finite value of the metric, and the step of it.
     pub best: Option<f64>,
     pub step: Option<i64>,
-    /// The newest value.
+    /// The newest value, whether it is a number or not.
+    #[serde(with = "crate::domain::number::optional")]
     pub last: Option<f64>,
     pub elapsed_seconds: f64,
     pub node_hours: f64,

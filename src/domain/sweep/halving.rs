@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::checkpoint::Goal;
+use crate::domain::number::word;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::spec::{EarlyStopping, StoppingMethod};
 use crate::domain::sweep::Objective;
@@ -183,9 +184,9 @@ impl Rank<'_> {
         self.ranked.get(self.most() - 1).copied().unwrap_or(self.value)
     }
 
-    /// Whether it goes on: none of those that do is worse.
+    /// Whether it goes on: none of those that do is worse. What is no number was never good: that training has diverged.
     fn goes_on(&self) -> bool {
-        order(self.objective.goal, self.value, self.last()).is_le()
+        self.value.is_finite() && order(self.objective.goal, self.value, self.last()).is_le()
     }
 }
 
@@ -193,7 +194,11 @@ impl fmt::Display for Rank<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (rung, step) = self.place;
         let (metric, value) = (&self.objective.metric, self.value);
-        write!(f, "rung {rung} at step {step}: {metric} {value} ")?;
+        write!(f, "rung {rung} at step {step}: {metric} ")?;
+        if let Some(word) = word(value) {
+            return write!(f, "is {word}, which is no finite number and counts as the worst");
+        }
+        write!(f, "{value} ")?;
         let (most, all) = (self.most(), self.ranked.len());
         match (self.goes_on(), most) {
             (true, _) if all == 1 => f.write_str("is the first there and goes on"),

@@ -61,7 +61,7 @@ impl Yard {
                 });
                 let sql = format!(
                     "PRAGMA foreign_keys = OFF;
-                     INSERT INTO metric SELECT id, 'loss', step, 0, point - step FROM run, \
+                     INSERT INTO metric (run, name, step, at, value) SELECT id, 'loss', step, 0, point - step FROM run, \
                          (SELECT 0 AS step UNION SELECT 1 UNION SELECT 3) WHERE point > 0;
                      INSERT INTO metric_tail SELECT id, 0, 0, 0, 3, '{{}}', json_object('loss', json_object('name', \
                          'loss', 'step', 3, 'at', '1970-01-01T00:00:00Z', 'value', point + 0.5)) FROM run WHERE point > 0;

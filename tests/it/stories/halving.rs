@@ -33,14 +33,18 @@ fn points(env: &TestEnv, name: &str, keys: &str) -> Vec<Value> {
     );
     std::fs::write(&path, format!("{text}{sweep}{keys}")).unwrap();
     let sweep = env.submit(&path);
-    wait_until(&format!("all points of {name} are over"), || {
+    until_over(env, sweep);
+    (0..POINTS)
+        .map(|point| env.line(&format!("show {sweep}:{point} --json")).success().json())
+        .collect()
+}
+
+fn until_over(env: &TestEnv, sweep: i64) {
+    wait_until("all points are over", || {
         let shown = env.line(&format!("sweep show {sweep} --json")).success().json();
         let mut states = shown["states"].as_object().unwrap().keys();
         states.all(|state| ["completed", "failed", "cancelled"].contains(&state.as_str()))
     });
-    (0..POINTS)
-        .map(|point| env.line(&format!("show {sweep}:{point} --json")).success().json())
-        .collect()
 }
 
 /// What points took together: node-hours, and steps.
@@ -53,6 +57,59 @@ fn taken(points: &[Value]) -> (f64, i64) {
 fn best(points: &[Value]) -> &Value {
     let loss = |point: &&Value| point["metrics"]["val_loss"]["last"].as_f64().unwrap();
     points.iter().min_by(|one, other| loss(one).total_cmp(&loss(other))).unwrap()
+}
+
+/// Points whose third line says this of the loss, as programs write what is no number; the last goes on.
+const DIVERGING: &str = "loss=(0.5 NaN '\"nan\"' -Infinity)\n\
+    while [[ $# -gt 0 ]]; do [[ $1 == --n ]] && n=$2; shift; done\n\
+    for ((step = 100; step <= 300; step += 100)); do\n\
+    value=0.$((9 - n))$((step / 100)); [[ $step == 300 ]] && value=${loss[n]}\n\
+    printf '{\"step\": %d, \"val_loss\": %s}\\n' $step \"$value\" >>\"$TRAINYARD_METRICS_PATH\"\n\
+    done\n\
+    for ((turn = 0; turn < 1000 && n > 0; turn++)); do\n\
+    [[ -e $TRAINYARD_STOP_FILE ]] && exit 75\n\
+    sleep 0.1\n\
+    done\n\
+    exit 0\n";
+
+#[test]
+fn a_training_that_diverges_is_stopped_and_its_metric_is_shown_as_no_number() {
+    let env = TestEnv::new();
+    let path = env.bash_spec("diverging", DIVERGING);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let keys = "[sweep]\nobjective = { metric = \"val_loss\", goal = \"maximize\" }\n\
+                parameters = { args.n = [0, 1, 2, 3] }\n\
+                [sweep.early_stopping]\nmethod = \"asha\"\nmin_steps = 300\n";
+    std::fs::write(&path, format!("{text}{keys}")).unwrap();
+    let sweep = env.submit(&path);
+    until_over(&env, sweep);
+    for (point, word) in [(1, "nan"), (2, "nan"), (3, "-inf")] {
+        let shown = env.line(&format!("show {sweep}:{point} --json")).success().json();
+        assert_eq!(
+            (&shown["state"], &shown["reason"]),
+            (&"cancelled".into(), &"stopped_early".into())
+        );
+        let message = format!(
+            "rung 0 at step 300: val_loss is {word}, which is no finite number and counts as the worst"
+        );
+        assert_eq!(shown["message"], message);
+        assert_eq!(shown["metrics"]["val_loss"]["last"], word);
+        let one = env.line(&format!("metrics {sweep}:{point} --name val_loss --json"));
+        assert_eq!(one.success().json()[2]["value"], word);
+        let table = env.line(&format!("metrics {sweep}:{point}")).success().stdout;
+        assert!(table.contains(&format!(" {word} ")) && table.contains('×'), "{table}");
+        let text = env.line(&format!("show {sweep}:{point}")).success().stdout;
+        assert!(text.contains(&format!("val_loss {word} at step 300")), "{text}");
+    }
+    assert_eq!(env.line(&format!("show {sweep}:0 --json")).json()["state"], "completed");
+    // Points go by the best that was a number.
+    let compared = env.line(&format!("sweep compare {sweep} --json")).success().json();
+    let points = compared["points"].as_array().unwrap().iter();
+    let told: Vec<(&Value, &Value, &Value)> =
+        points.map(|point| (&point["point"], &point["best"], &point["last"])).collect();
+    let expected =
+        serde_json::json!([[0, 0.92, 0.5], [1, 0.82, "nan"], [2, 0.72, "nan"], [3, 0.62, "-inf"]]);
+    assert_eq!(serde_json::json!(told), expected);
 }
 
 #[test]
