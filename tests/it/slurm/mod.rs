@@ -12,6 +12,7 @@ mod crowd;
 mod data;
 mod found;
 mod from_script;
+mod halving;
 mod hangs;
 mod hostile;
 mod keys;
