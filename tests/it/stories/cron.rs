@@ -48,6 +48,55 @@ fn twenty_at_once_with_one_key_are_one_run_and_say_nothing() {
     assert_eq!((told.json()["id"].as_i64(), told.stderr.as_str()), (Some(run), ""));
 }
 
+/// Files that are left in the run root, besides what is kept of code.
+fn left(env: &TestEnv) -> Vec<String> {
+    let names = std::fs::read_dir(env.run_root()).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
+#[test]
+fn twenty_at_once_with_a_sweep_are_one_sweep_and_say_nothing() {
+    let env = yard();
+    let go = env.home().join("go");
+    let waits = format!("until [ -e {} ]; do sleep 0.05; done\n", go.display());
+    let spec = env.bash_spec("grid", &waits);
+    let text = std::fs::read_to_string(&spec).unwrap();
+    std::fs::write(&spec, format!("{text}[sweep]\nparameters = {{ args.n = [1, 2, 3] }}\n"))
+        .unwrap();
+    let keyed = ["submit", "--quiet", spec.to_str().unwrap(), "--key", "grid-2026-05-01"];
+    let skips = ["submit", "--quiet", spec.to_str().unwrap(), "--if-active", "skip"];
+    for (line, count) in [(keyed, 1), (skips, 1)] {
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| silent(bare(&env, &line)));
+            }
+        });
+        let sweeps = env.line("sweep list --json").success().json();
+        assert_eq!(sweeps.as_array().unwrap().len(), count, "{sweeps:#}");
+        assert_eq!(left(&env).len(), count, "{:?}", left(&env));
+    }
+    let sweep = env.line("sweep list --json").success().json()[0]["id"].as_i64().unwrap();
+    let runs = env.line("list --json").success().json();
+    assert_eq!(runs.as_array().unwrap().len(), 3, "{runs:#}");
+    // Who is not quiet is told.
+    let told = bare(&env, &["submit", skips[2], "--if-active", "skip"]).success();
+    assert_eq!(told.stdout, format!("{sweep}\n"));
+    assert!(told.stderr.starts_with(&format!("sweep {sweep} `grid` is active (")), "{told}");
+    assert_eq!(told.stderr.lines().count(), 1, "{told}");
+    std::fs::write(go, "").unwrap();
+    drop(env.line(&format!("wait {sweep}")).success());
+    // Once it is over, the key has it still, and skipping begins a new one.
+    silent(bare(&env, &keyed));
+    std::thread::scope(|scope| {
+        for _ in 0..20 {
+            scope.spawn(|| silent(bare(&env, &[skips.as_slice(), &["--wait"]].concat())));
+        }
+    });
+    let runs = env.line("list --json").success().json();
+    assert!(all_over(&env) && runs.as_array().unwrap().len().is_multiple_of(3), "{runs:#}");
+}
+
 #[test]
 fn what_goes_wrong_is_one_line() {
     let env = yard();
