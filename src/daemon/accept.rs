@@ -230,6 +230,23 @@ pub(super) async fn missing_sbatch(world: &World, resolved: Option<&Resolved>) -
     world.with_hands(&place, look).await.unwrap_or_default()
 }
 
+/// Says that a cluster takes no arrays, which the points of a sweep would be. One that is silent is asked again when they go
+/// there.
+pub(super) async fn missing_arrays(world: &World, resolved: &Resolved) -> Option<Problem> {
+    let name = resolved.compute.target.cluster();
+    world.in_force().site().cluster.as_ref()?.get(name)?;
+    let limits = world.scheduler(name)?.arrays().await.ok()?;
+    limits.is_none().then(|| {
+        Problem::nowhere(format!(
+            "cluster `{name}` takes no job arrays, as which the points of a sweep are submitted"
+        ))
+        .help(
+            "its slurm.conf says so, by `MaxArraySize` or by `max_array_tasks` of `SchedulerParameters`: have it changed, \
+             choose a class elsewhere, or submit the points as runs of their own",
+        )
+    })
+}
+
 /// The run that has the key already, when it was asked for with the same spec.
 pub(super) fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted, AcceptError> {
     let (key, run) = (key.to_owned(), known.run);

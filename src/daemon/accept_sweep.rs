@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::daemon::accept::{
-    AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_sbatch, of_key,
+    AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_arrays,
+    missing_sbatch, of_key,
 };
 use crate::daemon::calls::UnderWay;
 use crate::daemon::gather::{Gathered, Given, gather};
@@ -43,7 +44,11 @@ pub(super) async fn accept_sweep(
             return Ok(Accepted::Skipped(newest.run));
         }
     }
-    if let Some(problem) = missing_sbatch(world, Some(first)).await {
+    let missing = match missing_sbatch(world, Some(first)).await {
+        Some(problem) => Some(problem),
+        None => missing_arrays(world, first).await,
+    };
+    if let Some(problem) = missing {
         let sources = Box::new(world.in_force().loaded.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }

@@ -248,7 +248,14 @@ impl Scheduler for SlurmScheduler {
     }
 
     fn arrays(&self) -> BoxFuture<'_, Result<Option<ArrayLimits>, Silence>> {
-        Box::pin(async move { Ok(self.config().await?.arrays()) })
+        Box::pin(async move {
+            let limits = self.config().await?.arrays();
+            if limits.is_none() {
+                // Who is told to have it changed is not to wait for another daemon.
+                self.forget_config();
+            }
+            Ok(limits)
+        })
     }
 
     /// Looked up right before, as for [`Self::cancel`].

@@ -29,6 +29,27 @@ fn patience(points: u32) -> Duration {
 }
 
 #[test]
+fn a_cluster_without_arrays_refuses_a_sweep_and_says_what_to_do() {
+    let cluster = Cluster::alone(&["--array-size", "1"], "");
+    let spec = sweep(&cluster, "none", "", "[sweep.parameters]\n'args.n' = [1, 2]\n");
+    let said = cluster.env.run(["submit", spec.to_str().unwrap()]).ended(3);
+    let told = said.stderr.split_whitespace().collect::<Vec<_>>().join(" ").replace("│ ", "");
+    for words in [
+        "cluster `test` takes no job arrays, as which the points of a sweep are submitted",
+        "help: its slurm.conf says so, by `MaxArraySize` or by `max_array_tasks` of `SchedulerParameters`",
+        "submit the points as runs of their own error: 1 problem; nothing was submitted",
+    ] {
+        assert!(told.contains(words), "{told}");
+    }
+    assert_eq!(cluster.env.line("sweep list --json").success().stdout.trim(), "[]");
+    // What the sweep is made of goes there.
+    let text = std::fs::read_to_string(&spec).unwrap();
+    std::fs::write(&spec, text.split("[sweep.").next().unwrap()).unwrap();
+    let run = cluster.env.submit(&spec);
+    cluster.env.until(run, &["completed", "failed"]);
+}
+
+#[test]
 fn a_sweep_beyond_all_limits_runs_each_point_once_whatever_becomes_of_the_daemon() {
     let points = number("TRAINYARD_SWEEP_POINTS", POINTS);
     let kills = number("TRAINYARD_SWEEP_KILLS", KILLS);
