@@ -18,7 +18,7 @@ use crate::api::{ProblemBody, SITE_HEADER, SubmitAnswer, WAIT_SECONDS_MAX};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::host::dial;
-use crate::daemon::{SubmitRequest, short_path};
+use crate::daemon::{LeaseError, SubmitRequest, short_path};
 use crate::hands::{LastWords, StartedDaemon, start_daemon};
 
 /// Answers longer than this are no answers of ours.
@@ -307,7 +307,9 @@ fn may_try_again(context: &Context, words: &LastWords) -> bool {
         let holder = crate::daemon::read_lease(&context.state_dir()).ok().flatten();
         holder.is_some_and(|holder| holder.host != context.surroundings.host)
     };
-    words.code == Some(Exit::Conflict as i32) && !is_elsewhere()
+    // Who held the lock may have been kept out by another machine himself: asked again, it is told which one.
+    let is_locked = words.said.contains(&LeaseError::Locked.to_string());
+    words.code == Some(Exit::Conflict as i32) && (is_locked || !is_elsewhere())
 }
 
 /// The daemon's own words as ours: its error, then its hints.

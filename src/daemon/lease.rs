@@ -7,7 +7,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,18 +59,24 @@ impl Lease {
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        match read(dir).map_err(failed)?.and_then(|other| other.refusal(&holder)) {
-            Some(LeaseError::Elsewhere { .. }) if take_over => {}
-            Some(refusal) => return Err(refusal),
-            None => {}
+        if let Some(found) = read_bytes(dir).map_err(failed)? {
+            match understood(&found).and_then(|other| other.refusal(&holder)) {
+                Some(LeaseError::Elsewhere { .. }) if take_over => {}
+                Some(refusal) => return Err(refusal),
+                None => {}
+            }
+            // It is nobody's: its holder is dead, or it was cut by a full disk.
+            take_away(dir, &found).map_err(failed)?;
         }
-        // What is there now is nobody's: its holder is dead, or it was cut by a full disk.
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(()) | Err(_) => {}
+        match write(dir, &holder) {
+            Ok(()) => Ok(Self { path, holder, _lock: lock }),
+            // Another machine, which the lock does not keep out, was first.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let other = read(dir).ok().flatten().and_then(|other| other.refusal(&holder));
+                Err(other.unwrap_or(LeaseError::Locked))
+            }
+            Err(error) => Err(failed(error)),
         }
-        write(dir, &holder).map_err(failed)?;
-        Ok(Self { path, holder, _lock: lock })
     }
 
     /// Whether another daemon has taken over, or is about to. A lease that cannot be read is no news.
@@ -111,10 +117,37 @@ impl Drop for Lease {
 
 /// The holder of a state directory's lease. A lease that cannot be understood counts as none: it was cut by a full disk.
 pub fn read(dir: &StateDir) -> io::Result<Option<Holder>> {
+    Ok(read_bytes(dir)?.and_then(|bytes| understood(&bytes)))
+}
+
+fn read_bytes(dir: &StateDir) -> io::Result<Option<Vec<u8>>> {
     match std::fs::read(dir.lease()) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+fn understood(bytes: &[u8]) -> Option<Holder> {
+    serde_json::from_slice(bytes).ok()
+}
+
+/// Removes a lease that was found to be nobody's. One that another machine has put in its place meanwhile stays: so it is
+/// moved aside first and looked at there.
+fn take_away(dir: &StateDir, found: &[u8]) -> io::Result<()> {
+    let path = dir.lease();
+    let set_aside = |to: &Path| std::fs::rename(&path, to);
+    let aside = match tempfile::Builder::new().prefix(".lease").make_in(dir.path(), set_aside) {
+        Ok(aside) => aside,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if std::fs::read(aside.path())? == found {
+        return Ok(());
+    }
+    match std::fs::hard_link(aside.path(), &path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -124,4 +157,27 @@ fn write(dir: &StateDir, holder: &Holder) -> io::Result<()> {
     serde_json::to_writer(&mut file, holder)?;
     file.as_file().sync_all()?;
     file.persist_noclobber(dir.lease()).map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_lease_that_was_judged_is_taken_away() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = StateDir::new(folder.path().to_owned());
+        let process = ProcessId::current().expect("a process");
+        let holder = |host: &str| Holder { host: host.to_owned(), process: process.clone() };
+        write(&dir, &holder("login1")).expect("a lease");
+        let judged = b"cut";
+        take_away(&dir, judged).expect("it is left");
+        assert_eq!(read(&dir).expect("a lease"), Some(holder("login1")));
+        let found = read_bytes(&dir).expect("a lease").expect("a lease");
+        take_away(&dir, &found).expect("it is removed");
+        assert_eq!(read(&dir).expect("none"), None);
+        take_away(&dir, &found).expect("there is nothing to remove");
+        let names = std::fs::read_dir(folder.path()).expect("a folder");
+        assert_eq!(names.count(), 0);
+    }
 }

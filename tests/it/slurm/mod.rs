@@ -19,6 +19,7 @@ mod keys;
 mod latency;
 mod launchers;
 mod lives;
+mod login_nodes;
 mod names;
 mod once;
 mod phases;
