@@ -61,7 +61,7 @@ pub(super) async fn remove_secrets(world: &World) -> Result<usize, StoreError> {
         let of_run = RunFiles::of(&run_dir);
         let shared = of_run.shared();
         let root = shared.parent().unwrap_or(shared).to_owned();
-        let files: Vec<PathBuf> = vec![of_run.secrets()];
+        let files: Vec<PathBuf> = vec![of_run.secrets(), of_run.new_secrets()];
         match world.with_hands(&root, move |hands| hands.remove(&files)).await {
             Ok(()) => removed.push(run),
             Err(silence) => {

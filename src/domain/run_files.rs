@@ -82,6 +82,11 @@ impl<'a> RunFiles<'a> {
         self.shared().join(SECRETS_FILE)
     }
 
+    /// Secrets that are about to replace those.
+    pub fn new_secrets(&self) -> PathBuf {
+        self.shared().join(format!(".{SECRETS_FILE}"))
+    }
+
     /// What leads to the environment that was built of requirements.
     pub fn built_environment(&self) -> PathBuf {
         self.environment().join("venv")
