@@ -181,9 +181,10 @@ impl Store {
         .await
     }
 
-    /// The sweeps that wait for others of their name which are not over yet.
+    /// The sweeps that wait for others of their name which are not over yet. What is over is not waited for again.
     pub async fn waiting_sweeps(&self) -> Result<Vec<(RunId, RunId)>, StoreError> {
         self.call(|connection| {
+            forget_what_is_over(connection)?;
             let sql = "SELECT sweep, other FROM sweep_waits_for WHERE EXISTS (SELECT 1 FROM run AS own \
                        WHERE own.sweep = sweep_waits_for.sweep AND own.sweep IS NOT NULL \
                        AND own.state NOT IN ('completed', 'failed', 'cancelled')) \
@@ -197,6 +198,22 @@ impl Store {
         })
         .await
     }
+}
+
+fn forget_what_is_over(connection: &mut Connection) -> Result<(), StoreError> {
+    const WHAT: &str = "forget what sweeps waited for";
+    let is_over = "NOT EXISTS (SELECT 1 FROM run WHERE run.id = other AND state NOT IN ('completed', 'failed', 'cancelled')) \
+                   AND NOT EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL \
+                   AND state NOT IN ('completed', 'failed', 'cancelled'))";
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM sweep_waits_for WHERE {is_over})");
+    let any =
+        connection.prepare_cached(&sql).and_then(|mut any| any.query_row([], |row| row.get(0)));
+    if !any.during(WHAT)? {
+        return Ok(());
+    }
+    let tx = begin(connection)?;
+    change(&tx, WHAT, &format!("DELETE FROM sweep_waits_for WHERE {is_over}"), [])?;
+    tx.commit().during(WHAT)
 }
 
 pub(super) const SWEEP_COLUMNS: &str =

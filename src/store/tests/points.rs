@@ -21,35 +21,7 @@ impl Yard {
     /// A sweep of which every point but the first has run once and has reported three losses: its number
     /// less the step.
     async fn large_sweep(&self) -> RunId {
-        let id = self.store.next_numbers(POINTS + 1).await.unwrap();
-        let point = |number: u32| PlannedPoint {
-            set: 0,
-            given: Given { parameters: json!({ "args.seed": number }), ..Given::default() },
-        };
-        let new = NewSweep {
-            id,
-            owner: "ada".into(),
-            key: None,
-            spec_digest: "digest".into(),
-            spec: "as asked".into(),
-            about: About {
-                early_stopping: None,
-                method: SweepMethod::Grid,
-                parameters: vec!["args.seed".into()],
-                max_parallel: None,
-                objective: None,
-            },
-            sets: vec![self.new_run("large").await.resolved],
-            points: (0..POINTS).map(point).collect(),
-            inputs: Inputs::default(),
-            sweep_dir: PathBuf::from("/runs/large"),
-            if_active: IfActive::Submit,
-            asked: None,
-            opening: None,
-            now: t(0),
-        };
-        let accepted = self.store.accept_sweep(new).await.unwrap();
-        assert_eq!(accepted, SweepAcceptance::Recorded { intent: None, warning: None });
+        let id = self.accepted_sweep(POINTS, IfActive::Submit).await;
         self.store
             .call(move |connection| {
                 let attempt = json!({
@@ -71,6 +43,39 @@ impl Yard {
             })
             .await
             .unwrap();
+        id
+    }
+
+    async fn accepted_sweep(&self, count: u32, if_active: IfActive) -> RunId {
+        let id = self.store.next_numbers(count + 1).await.unwrap();
+        let point = |number: u32| PlannedPoint {
+            set: 0,
+            given: Given { parameters: json!({ "args.seed": number }), ..Given::default() },
+        };
+        let new = NewSweep {
+            id,
+            owner: "ada".into(),
+            key: None,
+            spec_digest: "digest".into(),
+            spec: "as asked".into(),
+            about: About {
+                early_stopping: None,
+                method: SweepMethod::Grid,
+                parameters: vec!["args.seed".into()],
+                max_parallel: None,
+                objective: None,
+            },
+            sets: vec![self.new_run("large").await.resolved],
+            points: (0..count).map(point).collect(),
+            inputs: Inputs::default(),
+            sweep_dir: PathBuf::from("/runs/large"),
+            if_active,
+            asked: None,
+            opening: None,
+            now: t(0),
+        };
+        let accepted = self.store.accept_sweep(new).await.unwrap();
+        assert_eq!(accepted, SweepAcceptance::Recorded { intent: None, warning: None });
         id
     }
 }
@@ -108,4 +113,28 @@ async fn the_points_of_a_large_sweep_are_read_at_once() {
         store.best_of_sweep(RunId(1_000_000), metric(), Goal::Minimize).await.unwrap().len(),
         0
     );
+}
+
+#[tokio::test]
+async fn what_a_sweep_waited_for_is_forgotten_once_it_is_over() {
+    let yard = Yard::new();
+    let first = yard.accepted_sweep(2, IfActive::Submit).await;
+    let second = yard.accepted_sweep(2, IfActive::Queue).await;
+    let store = &yard.store;
+    let rows = async || {
+        let count = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
+        let sql = "SELECT count(*) FROM sweep_waits_for";
+        store.call(move |it| it.query_row(sql, [], count).during("count")).await.unwrap()
+    };
+    let over = async |point: i64| {
+        let sql = format!("UPDATE run SET state = 'failed' WHERE id = {}", first.0 + 1 + point);
+        store.call(move |it| it.execute_batch(&sql).during("end")).await.unwrap();
+    };
+    assert_eq!(store.waiting_sweeps().await.unwrap(), [(second, first)]);
+    over(0).await;
+    assert_eq!(store.waiting_sweeps().await.unwrap(), [(second, first)]);
+    assert_eq!(rows().await, 1);
+    over(1).await;
+    assert_eq!(store.waiting_sweeps().await.unwrap(), []);
+    assert_eq!(rows().await, 0);
 }
