@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tracing::{error, warn};
 
 use crate::api::BudgetView;
-use crate::daemon::reconcile::{perform, tell};
+use crate::daemon::reconcile::{Decided, carry_out, perform, tell};
 use crate::daemon::world::World;
 use crate::domain::admit::Ledger;
 use crate::domain::charge::{of_start, used};
@@ -109,6 +109,7 @@ pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> 
     }
     let unheld: BTreeSet<StartId> =
         world.store.unheld(begun.iter().map(|(start, ..)| *start).collect()).await?;
+    let mut acts = Vec::new();
     for (start, row, asked) in begun {
         if !unheld.contains(&start) {
             continue;
@@ -120,10 +121,9 @@ pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> 
         };
         world.changed();
         tell(run, &row.name, &decision);
-        for act in decision.acts {
-            perform(world, &decision.run, act).await;
-        }
+        acts.extend(decision.acts.into_iter().map(|act| (run, act)));
     }
+    perform(world, acts).await;
     Ok(())
 }
 
@@ -136,6 +136,7 @@ pub(super) async fn stop_overrun(world: &Arc<World>) -> Result<(), StoreError> {
         return Ok(());
     }
     let (ledger, rows) = (world.store.ledger().await?, world.store.live().await?);
+    let mut stops = Vec::new();
     for budget in strict {
         let account = budget.account(now);
         // What runs is not stopped for a fault of the ledger's.
@@ -162,30 +163,16 @@ pub(super) async fn stop_overrun(world: &Arc<World>) -> Result<(), StoreError> {
             budget.amount
         );
         for run in to_stop(balance.available(), &starts.collect::<Vec<_>>()) {
-            if let Some(row) = rows.get(&run) {
-                stop(world, row, message.clone(), now).await?;
-            }
+            stops.extend(rows.get(&run).map(|row| stop(world, row, message.clone(), now)));
         }
     }
-    Ok(())
+    carry_out(world, stops).await.map(drop)
 }
 
-async fn stop(
-    world: &Arc<World>,
-    row: &RunRow,
-    message: String,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+fn stop(world: &World, row: &Arc<RunRow>, message: String, at: Timestamp) -> Decided {
     let event = Event::OwnStop { reason: Reason::BudgetExhausted, message: message.clone() };
-    let decision =
-        step(&row.run, &event, &world.policy(&row.resolved), now).note("budget", message);
-    world.store.record(decision.clone(), Vec::new(), now).await?;
-    world.changed();
-    tell(row.run.id, &row.name, &decision);
-    for act in decision.acts {
-        perform(world, &decision.run, act).await;
-    }
-    Ok(())
+    let decision = step(&row.run, &event, &world.policy(&row.resolved), at).note("budget", message);
+    Decided { row: Arc::clone(row), decision, wishes: Vec::new(), at }
 }
 
 /// How far a run is that something may be held for; none where the scheduler does not have it, or may not have it yet.

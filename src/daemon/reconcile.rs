@@ -69,18 +69,23 @@ pub async fn pass(world: &Arc<World>) -> Result<PassReport, StoreError> {
     let wishes = world.store.open_wishes().await?;
     let observed = observe(world, &live, (&builds, &to_account), wishes).await?;
     (laps.look, laps.wait) = (laps.lap(), observed.waited);
-    let mut news = Vec::new();
+    let (mut news, mut again) = (Vec::new(), Vec::new());
     for row in live.values() {
-        if let Some(decided) = decide_on(world, row, &observed).await {
-            report.live -= usize::from(decided.decision.run.state.is_final());
-            report.decided += 1;
-            news.push(decided);
+        match decide_on(world, row, &observed).await {
+            Some(Outcome::News(decided)) => {
+                report.live -= usize::from(decided.decision.run.state.is_final());
+                report.decided += 1;
+                news.push(*decided);
+            }
+            Some(Outcome::Again(act)) => again.push((row.run.id, act)),
+            None => {}
         }
         if news.len() >= RECORDED_AT_ONCE {
             laps.record += carry_out(world, std::mem::take(&mut news)).await?;
         }
     }
     laps.record += carry_out(world, news).await?;
+    perform(world, again).await;
     accounts::record(world, observed.accounts).await?;
     point("events_recorded");
     inboxes::clear(world, observed.taken).await;
@@ -169,8 +174,15 @@ pub(super) struct Decided {
     pub(super) at: Timestamp,
 }
 
+/// What a look at a run comes to.
+enum Outcome {
+    News(Box<Decided>),
+    /// What was recorded is done again.
+    Again(Act),
+}
+
 /// What is decided about a run, when it is news. Where nothing was seen and nothing is due, nothing can come of it.
-async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Option<Decided> {
+async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Option<Outcome> {
     let at = world.clock.now();
     let nothing = Seen::default();
     let seen = observed.seen.get(&row.run.id);
@@ -188,14 +200,13 @@ async fn decide_on(world: &World, row: &Arc<RunRow>, observed: &Observed) -> Opt
     collect_last(world, row, &decision).await;
     tidy_last(world, row, &decision).await;
     if decision == Decision::stay(&row.run) && wishes.is_empty() {
-        deliver_again(world, &row.run, (seen, &policy)).await;
-        return None;
+        return to_deliver_again(world, &row.run, (seen, &policy)).map(Outcome::Again);
     }
-    Some(Decided { row: Arc::clone(row), decision, wishes, at })
+    Some(Outcome::News(Box::new(Decided { row: Arc::clone(row), decision, wishes, at })))
 }
 
 /// Records decisions, then does what they order. Gives how long the recording took.
-async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreError> {
+pub(super) async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreError> {
     if news.is_empty() {
         return Ok(Duration::ZERO);
     }
@@ -215,31 +226,37 @@ async fn carry_out(world: &World, news: Vec<Decided>) -> Result<Duration, StoreE
 /// Does what recorded decisions order.
 pub(super) async fn act_on(world: &World, news: Vec<Decided>) {
     world.changed();
-    let mut of_arrays: BTreeMap<OfArray, Vec<u32>> = BTreeMap::new();
-    let mut of_nobody = Vec::new();
+    let (mut acts, mut of_nobody) = (Vec::new(), Vec::new());
     for Decided { row, decision, .. } in news {
         tell(row.run.id, &row.name, &decision);
         if row.run.state == State::Preparing && decision.run.state != State::Preparing {
             world.builds.leave(row.run.id);
         }
         of_nobody.extend(over(&decision));
-        for act in decision.acts {
-            match of_array(&act) {
-                Some(of) => {
-                    let Act::Cancel { job, .. } = act;
-                    of_arrays.entry(of).or_default().extend(job.array_task);
-                }
-                None => perform(world, &decision.run, act).await,
-            }
-            point("act_done");
-        }
+        acts.extend(decision.acts.into_iter().map(|act| (row.run.id, act)));
     }
-    for (of, tasks) in of_arrays {
-        cancel_tasks(world, of, tasks).await;
-    }
+    perform(world, acts).await;
     // Last: what was asked for above is forgotten as well.
     for job in of_nobody {
         forget(world, &job).await;
+    }
+}
+
+/// Does what was decided, tasks of an array together. What fails here is done again by the next pass.
+pub(super) async fn perform(world: &World, acts: Vec<(RunId, Act)>) {
+    let mut of_arrays: BTreeMap<OfArray, Vec<u32>> = BTreeMap::new();
+    for (run, act) in acts {
+        match of_array(&act) {
+            Some(of) => {
+                let Act::Cancel { job, .. } = act;
+                of_arrays.entry(of).or_default().extend(job.array_task);
+            }
+            None => cancel(world, run, act).await,
+        }
+        point("act_done");
+    }
+    for (of, tasks) in of_arrays {
+        cancel_tasks(world, of, tasks).await;
     }
 }
 
@@ -254,7 +271,7 @@ fn of_array(act: &Act) -> Option<OfArray> {
     Some((JobKey { array_task: None, ..job.clone() }, whole, *grace))
 }
 
-/// Does for tasks of one array what [`perform`] does for a job.
+/// Does for tasks of one array what [`cancel`] does for a job.
 async fn cancel_tasks(world: &World, (array, token, grace): OfArray, mut tasks: Vec<u32>) {
     let Some(scheduler) = world.scheduler(&array.cluster) else {
         error!(job.key = %array, "cannot cancel tasks of {array}: its cluster is not in the site config");
@@ -288,37 +305,35 @@ pub(super) fn tell(id: RunId, name: &str, decision: &Decision) {
 
 /// A stop is under way, its job lives, and this process has not delivered the cancel: the daemon ended, or the scheduler
 /// was silent, between the record and the act. It is delivered now, with the grace it was to have.
-async fn deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy)) {
-    let State::Stopping { .. } = run.state else { return };
-    let Look::Job(shown) = &seen.look else { return };
+fn to_deliver_again(world: &World, run: &Run, (seen, policy): (&Seen, &Policy)) -> Option<Act> {
+    let State::Stopping { .. } = run.state else { return None };
+    let Look::Job(shown) = &seen.look else { return None };
     if !matches!(shown.phase, Phase::Waiting { .. } | Phase::Running) {
-        return;
+        return None;
     }
     let job = run.submission.as_ref().and_then(|submission| submission.job.clone());
-    let Some(job) = job.filter(|job| *job == shown.job) else { return };
-    let delivered = world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job);
-    if !delivered {
-        let token = shown.token.clone();
-        // What waits cannot be warned.
-        let grace = shown.phase == Phase::Running && run.grace(policy).is_some();
-        perform(world, run, Act::Cancel { job, token, grace }).await;
+    let job = job.filter(|job| *job == shown.job)?;
+    if world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&job) {
+        return None;
     }
+    // What waits cannot be warned.
+    let grace = shown.phase == Phase::Running && run.grace(policy).is_some();
+    Some(Act::Cancel { job, token: shown.token.clone(), grace })
 }
 
-/// Does what was decided. What fails here is done again by the next pass.
-pub(super) async fn perform(world: &World, run: &Run, act: Act) {
+async fn cancel(world: &World, run: RunId, act: Act) {
     let Act::Cancel { job, token, grace } = act;
     let Some(scheduler) = world.scheduler(&job.cluster) else {
-        error!(run.id = run.id.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");
+        error!(run.id = run.0, job.key = %job, "cannot cancel job {job}: its cluster is not in the site config");
         return;
     };
     match scheduler.cancel(&job, &token, grace).await {
         Ok(()) => {
             world.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(job.clone());
-            info!(run.id = run.id.0, job.key = %job, grace, "asked for the end of job {job} of run {}", run.id);
+            info!(run.id = run.0, job.key = %job, grace, "asked for the end of job {job} of run {run}");
         }
         Err(silence) => {
-            warn!(run.id = run.id.0, job.key = %job, "cannot cancel job {job} of run {}: {silence}", run.id);
+            warn!(run.id = run.0, job.key = %job, "cannot cancel job {job} of run {run}: {silence}");
         }
     }
 }

@@ -182,3 +182,31 @@ fn a_whole_sweep_is_cancelled_what_waits_and_what_runs() {
     let again = cluster.env.line(&format!("sweep cancel {sweep}")).ended(11);
     assert!(again.stderr.contains("is over already: cancelled"), "{again}");
 }
+
+#[test]
+fn cancels_that_were_not_delivered_are_delivered_together() {
+    let cluster = Cluster::with("commands = 'HOME/bin'\n");
+    let env = &cluster.env;
+    for name in ["sbatch", "squeue", "sacct", "scontrol", "sinfo", "sacctmgr", "srun"] {
+        let path = env.write(&format!("bin/{name}"), "");
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(cluster.path(name), path).unwrap();
+    }
+    let (home, scancel) = (env.home().display(), cluster.path("scancel"));
+    let script = format!(
+        "[[ -e '{home}/works' ]] || exit 1\necho \"$*\" >>'{home}/asked'\nexec {scancel} \"$@\"\n"
+    );
+    env.program("bin/scancel", &script);
+    let keys = "[sweep.parameters]\n'args.n' = { range = [0, 12] }\n";
+    let sweep = env.submit(&sweep(&cluster, "unheard", "sleep 300", keys));
+    wait_until("they run", || states(&cluster, sweep).get("running") == Some(&12));
+    drop(env.line(&format!("sweep cancel {sweep}")).success());
+    wait_until("they are being stopped", || states(&cluster, sweep).get("stopping") == Some(&12));
+    env.kill_daemon();
+    env.write("works", "");
+    assert_eq!(until_over(&cluster, sweep), BTreeMap::from([("cancelled".to_owned(), 12)]));
+    let asked = std::fs::read_to_string(env.home().join("asked")).unwrap();
+    let warned: Vec<&str> = asked.lines().filter(|line| line.starts_with("--batch ")).collect();
+    // Those of which the next daemon learns something first have their turn in its next pass.
+    assert!((1..=4).contains(&warned.len()), "{asked}");
+}
