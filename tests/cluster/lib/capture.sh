@@ -5,9 +5,10 @@ readonly SQUEUE_FORMAT='NONCE|%i|%F|%K|%A|%T|%r|%S|%e|%V|%N|%D|%P|%q|%a|%l|%C|%u
 readonly SQUEUE_LONG='JobArrayID:|NONCE|,ArrayJobID:|,ArrayTaskID:|,JobID:|,State:|,Reason:|,StartTime:|,EndTime:|,SubmitTime:|,NodeList:|,NumNodes:|,Partition:|,QOS:|,Account:|,TimeLimit:|,NumCPUs:|,UserName:|,RestartCnt:|,Name:'
 readonly SACCT_FIELDS=JobIDRaw,JobID,State,ExitCode,DerivedExitCode,Submit,Eligible,Start,End,ElapsedRaw,Suspended,NNodes,NCPUS,AllocTRES,ReqTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,Reason,JobName
 
-# The program's own questions, word for word; they must follow src/slurm/squeue.rs and src/slurm/sacct.rs.
+# The program's own questions, word for word; they must follow src/slurm/squeue.rs, sacct.rs and assoc_mgr.rs.
 readonly POLL=(squeue -h -a --me -t all -O 'jobid:|NONCE|,arrayjobid:|,arraytaskid:|,state:|,restartcnt:|,exit_code:|,submittime:|,eligibletime:|,starttime:|,endtime:|,nodelist:|,tres-alloc:|,timelimit:|,partition:|,qos:|,account:|,userid:|,cluster:|NONCE|,reason:|NONCE|,name:|NONCE|')
 readonly ACCOUNTS=(sacct -D -X -n -P --noconvert '--delimiter=|NONCE|' '--format=JobIDRaw,JobID,State,ExitCode,Submit,Eligible,Start,End,ElapsedRaw,AllocTRES,NodeList,Partition,QOS,Account,Cluster,User,TimelimitRaw,JobName')
+readonly LIMITS=(scontrol -o show assoc_mgr)
 
 # clean COMMAND...: in the small environment in which Trainyard runs Slurm's commands.
 clean() {

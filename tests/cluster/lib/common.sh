@@ -46,14 +46,14 @@ use_dir() {
 
 # Reads what the cluster below $dir was made as. These are all variables that describe one.
 read_description() {
-  release='' accounting='' reject='' slot='' root=''
+  release='' accounting='' reject='' multifactor='' slot='' root=''
   # shellcheck disable=SC1090  # written by write_description
   [[ -r $description ]] && . "$description"
 }
 
 write_description() {
-  printf '%s=%q\n' release "$release" accounting "$accounting" reject "$reject" jobs "$jobs" \
-    array_size "$array_size" slot "$slot" root "$root" \
+  printf '%s=%q\n' release "$release" accounting "$accounting" reject "$reject" multifactor "$multifactor" \
+    jobs "$jobs" array_size "$array_size" slot "$slot" root "$root" \
     >"$description"
 }
 

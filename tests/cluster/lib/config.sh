@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154 # variables come from and go to the other parts
 # Writes the configuration of a cluster below DIR/etc, and DIR/site.toml. Sourced after common.sh and install.sh.
 
-# write_config: from the description ($release, $accounting, $reject, $jobs, $array_size, $slot, $root).
+# write_config: from the description ($release, $accounting, $reject, $multifactor, $jobs, $array_size, $slot, $root).
 write_config() {
   local port=$((10000 + 20 * slot)) host
   host=$(hostname -s)
@@ -74,6 +74,10 @@ PartitionName=low Nodes=n[1-4] MaxTime=1-00:00:00 DefaultTime=10 PriorityTier=1 
 CONF
   [[ -z $root ]] || printf 'PluginDir=%s\n' "$(plugin_dir)"
   [[ $reject != yes ]] || printf 'JobSubmitPlugins=lua\n'
+  # What is used never decays, and a running job's is added up once a minute, the least there is.
+  [[ ${multifactor:-no} != yes ]] ||
+    printf '%s\n' PriorityType=priority/multifactor PriorityDecayHalfLife=0 PriorityUsageResetPeriod=NONE \
+      PriorityCalcPeriod=1
   # Without accounting, slurmctld writes each end of a job down by itself: the tests compare with that.
   [[ $accounting == yes ]] || printf 'JobCompType=jobcomp/filetxt\nJobCompLoc=%s/log/jobcomp.log\n' "$dir"
   [[ $accounting != yes ]] || cat <<CONF

@@ -77,9 +77,25 @@ record_no_accounting() {
   keep no-accounting-squeue-long squeue -h -t all --me -O "$SQUEUE_LONG"
   keep no-accounting-show-job scontrol -o show job "${ids[completed]}"
   keep no-accounting-sacct sacct -D -X -n -P --noconvert -S "$began" -o "$SACCT_FIELDS"
+  keep no-accounting-assoc-mgr "${LIMITS[@]}" accounts=ml users=root flags=assoc
   keep no-accounting-sacctmgr sacctmgr -n -P show associations
   keep no-accounting-show-config scontrol show config
   clear_queue
+}
+
+# What accounts may use and have used: on a cluster with priorities of more than one factor, which alone counts that.
+record_limits() {
+  clean sacctmgr -i -Q modify account ml set GrpTRESMins=node=100,gres/gpu=60 >/dev/null
+  clean sacctmgr -i -Q add account paid parent=ml GrpTRESMins=node=90,cpu=600 >/dev/null
+  clean sacctmgr -i -Q add user root account=paid >/dev/null
+  submit paid --account=paid --exclusive -- 'sleep 16'
+  until_is paid COMPLETED
+  keep assoc-mgr "${LIMITS[@]}" accounts=paid users=root flags=assoc
+  keep assoc-mgr-above "${LIMITS[@]}" accounts=ml,paid,root users=root flags=assoc
+  keep assoc-mgr-unknown "${LIMITS[@]}" accounts=nobody users=root flags=assoc
+  keep multifactor-show-config scontrol show config
+  "$here/daemon" stop slurmdbd --dir "$dir"
+  keep slurmdbd-down-assoc-mgr "${LIMITS[@]}" accounts=paid users=root flags=assoc
 }
 
 record_reject() {

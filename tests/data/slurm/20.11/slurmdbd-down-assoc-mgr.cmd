@@ -1,0 +1,1 @@
+scontrol -o show assoc_mgr accounts=paid users=root flags=assoc
