@@ -1,8 +1,10 @@
 //! What travels between the command line and the daemon: requests, answers and errors of `/api/v1`.
 
+mod budget;
 mod estimate;
 mod sweep;
 
+pub use budget::BySlurmView;
 pub use estimate::{EstimateView, LikelyStart};
 pub use sweep::{CompareRequest, SweepShown};
 
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::inputs::{CodeDigest, Inputs, Stored};
 use crate::domain::keys::choice;
-use crate::domain::ledger::{Account, Amount, Balance, Budget, Kind, OnExhausted, wrong};
+use crate::domain::ledger::{Kind, OnExhausted, Resource};
 use crate::domain::nodelist::NodeName;
 use crate::domain::problem::{Problem, Sources};
 use crate::domain::resolved::Resolved;
@@ -169,46 +171,34 @@ pub struct RunAnswer {
     pub change: u64,
 }
 
-/// How the budget of a project stands in the period that it is now. Amounts are in charge units.
+/// How the budget of a project stands in the period that it is now. Amounts are in charge units, or in hours of what Slurm
+/// counts where it keeps the budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BudgetView {
     pub project: String,
-    /// `2026-11`, `2026-Q4`, `2026` or `none`.
+    /// `2026-11`, `2026-Q4`, `2026` or `none`; `CLUSTER/ACCOUNT/TRES` where Slurm keeps the budget.
     pub period: String,
-    pub budget: f64,
-    /// What starts that are over did cost.
+    /// None where there is no limit, or it is not known.
+    pub budget: Option<f64>,
+    /// What starts that are over did cost; where Slurm keeps the budget what it has counted for anybody, and what it has not
+    /// counted yet of ours.
     pub captured: f64,
     /// What is set aside for starts that are not over.
     pub held: f64,
     /// Less than nothing where starts ran longer than was set aside for them.
-    pub available: f64,
+    pub available: Option<f64>,
+    /// `unit`, or `node-hour`, `core-hour`, `GPU-hour` or `billing-hour`.
     pub unit: String,
     /// How much more is spent and held than the budget has.
     pub overrun: f64,
     pub on_exhausted: OnExhausted,
-    /// Why nothing of it is started, where its entries do not come to its balance.
+    /// Why nothing of it is started: its entries do not come to its balance, or Slurm does not tell what is left.
     pub wrong: Option<String>,
+    /// Where the figures come from, where Slurm keeps the budget.
+    pub slurm: Option<BySlurmView>,
 }
 
-impl BudgetView {
-    pub fn of(budget: &Budget, (account, balance): (&Account, Balance), is_wrong: bool) -> Self {
-        let available = balance.available();
-        Self {
-            project: account.project.clone(),
-            period: account.period.clone(),
-            budget: balance.budget.units(),
-            captured: balance.captured.units(),
-            held: balance.held.units(),
-            available: available.units(),
-            unit: CHARGE_UNIT.to_owned(),
-            overrun: Amount::ZERO.less(available).max(Amount::ZERO).units(),
-            on_exhausted: budget.on_exhausted,
-            wrong: is_wrong.then(|| wrong(account)),
-        }
-    }
-}
-
-/// A line of the ledger. Amounts are in charge units.
+/// A line of the ledger. Amounts are in charge units, or in hours of what Slurm counts where it keeps the budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EntryView {
     pub id: i64,
@@ -233,7 +223,7 @@ impl From<LedgerEntry> for EntryView {
             at,
             kind: entry.kind,
             amount: entry.amount().units(),
-            unit: CHARGE_UNIT.to_owned(),
+            unit: entry.account.counted().map_or(CHARGE_UNIT, Resource::unit).to_owned(),
             run: entry.of.map(|(run, _)| run.0),
             submission: entry.of.map(|(_, start)| start.submission.0),
             restart: entry.of.map(|(_, start)| start.restart),

@@ -16,7 +16,7 @@ pub use orders::{
 };
 pub use program::{Output, Program, ProgramError};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
@@ -28,6 +28,7 @@ use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CodeDigest, Stored};
+use crate::domain::ledger::Figures;
 use crate::domain::nodelist::NodeName;
 use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
@@ -243,6 +244,15 @@ pub trait Scheduler: Send + Sync {
         _options: &'a [SbatchOption],
     ) -> BoxFuture<'a, Result<Reckoned, Silence>> {
         Box::pin(async { Ok(Reckoned::Never("it does not reckon".to_owned())) })
+    }
+
+    /// What these accounts may use, as the scheduler counts it itself; one that it does not show is left out. None when it may
+    /// not be asked yet.
+    fn figures<'a>(
+        &'a self,
+        _accounts: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Figures>>, Silence>> {
+        Box::pin(async { Ok(None) })
     }
 
     /// How long a job may be absent from good answers before that is news.

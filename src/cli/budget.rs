@@ -1,11 +1,13 @@
 //! `budget`: what projects may spend, and what is left of it.
 
+use std::collections::BTreeSet;
+
 use crate::api::BudgetView;
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
-use crate::cli::text::{TerminalText, one_line};
+use crate::cli::text::{TerminalText, length, one_line};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,27 +44,42 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     context.output().table(HEADER, budgets.iter().map(row).collect())?;
-    for wrong in budgets.iter().filter_map(|budget| budget.wrong.as_ref()) {
+    let wrong: BTreeSet<&String> = budgets.iter().filter_map(|it| it.wrong.as_ref()).collect();
+    for wrong in wrong {
         context.error(&one_line(wrong), &[]);
     }
-    context.say("in charge units; only your own runs are counted here");
+    let by_slurm = budgets.iter().filter(|budget| budget.slurm.is_some()).count();
+    if by_slurm < budgets.len() {
+        context.say("in charge units; only your own runs are counted here");
+    }
+    let now = context.surroundings.clock.now();
+    let told_at = budgets.iter().filter_map(|budget| budget.slurm.as_ref()?.told_at).min();
+    if let Some(told_at) = told_at {
+        let ago = length(now.duration_since(told_at).as_secs_f64().max(0.0));
+        context.say(&format!(
+            "CLUSTER/ACCOUNT/TRES: hours of what Slurm counts, of everybody, as it told {ago} ago"
+        ));
+    }
     Ok(Exit::Done)
 }
 
 fn row(budget: &BudgetView) -> Vec<String> {
     let state = match budget {
+        BudgetView { wrong: Some(_), slurm: Some(_), budget: None, .. } => "unknown",
         BudgetView { wrong: Some(_), .. } => "wrong",
         BudgetView { overrun, .. } if *overrun > 0.0 => "overrun",
+        BudgetView { budget: None, .. } => "no limit",
         BudgetView { .. } => "fine",
     };
     let amount = |units: f64| format!("{units:.2}");
+    let known = |units: Option<f64>| units.map_or_else(|| "-".to_owned(), amount);
     vec![
         TerminalText(&budget.project).to_string(),
-        budget.period.clone(),
-        amount(budget.budget),
+        TerminalText(&budget.period).to_string(),
+        known(budget.budget),
         amount(budget.captured),
         amount(budget.held),
-        amount(budget.available),
+        known(budget.available),
         state.to_owned(),
     ]
 }

@@ -187,6 +187,7 @@ async fn daemon(client: &Client<'_>) -> Finding {
 /// Budgets that something is wrong with; and whose runs they count.
 async fn budgets(client: &Client<'_>) -> Vec<Finding> {
     const WHAT: &str = "budgets";
+    const TOLD: &str = "they add up; only your own runs are counted here";
     if !client.is_there() {
         return Vec::new();
     }
@@ -195,7 +196,12 @@ async fn budgets(client: &Client<'_>) -> Vec<Finding> {
         .iter()
         .filter_map(|budget| {
             let told = budget.wrong.clone()?;
-            let mend = "restore the database from a copy, or find what changed it: `trainyard ledger` shows the entries";
+            let mend = match budget.slurm {
+                None => {
+                    "restore the database from a copy, or find what changed it: `trainyard ledger` shows the entries"
+                }
+                Some(_) => "`trainyard site check` looks at what Slurm says of its account",
+            };
             Some(Finding::bad(WHAT, told, mend))
         })
         .collect();
@@ -205,7 +211,7 @@ async fn budgets(client: &Client<'_>) -> Vec<Finding> {
         Finding::note(WHAT, told, "nothing of it starts before its budget has room again")
     }));
     if !budgets.is_empty() && findings.is_empty() {
-        findings.push(Finding::fine(WHAT, "they add up; only your own runs are counted here"));
+        findings.push(Finding::fine(WHAT, TOLD));
     }
     findings
 }

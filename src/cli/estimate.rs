@@ -91,14 +91,19 @@ fn charge(estimate: &EstimateView) -> Vec<(&'static str, String)> {
 }
 
 fn left(budget: &BudgetView, sufficient: bool) -> Vec<(&'static str, String)> {
-    let [available, all, held] =
-        [budget.available, budget.budget, budget.held].map(|units| format!("{units:.2}"));
-    let period = if budget.period == "none" { "" } else { &format!(" in {}", budget.period) };
+    let held = format!("{:.2}", budget.held);
+    let period = TerminalText(&budget.period);
+    let period = if budget.period == "none" { "" } else { &format!(" in {period}") };
     let suffices = if sufficient { "enough" } else { "not enough" };
-    vec![
-        ("budget", format!("project {}{period}", TerminalText(&budget.project))),
-        ("", format!("{available} of {all} left ({held} held): {suffices}")),
-    ]
+    let unit = budget.slurm.as_ref().map_or(String::new(), |_| format!(" {}s", budget.unit));
+    let left = match (budget.available, budget.budget, &budget.wrong) {
+        (Some(available), Some(all), _) => {
+            format!("{available:.2} of {all:.2}{unit} left ({held} held): {suffices}")
+        }
+        (_, _, Some(_)) => "nobody knows what is left of it".to_owned(),
+        (_, _, None) => "Slurm sets no limit".to_owned(),
+    };
+    vec![("budget", format!("project {}{period}", TerminalText(&budget.project))), ("", left)]
 }
 
 fn start(estimate: &EstimateView, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -147,14 +152,15 @@ mod tests {
         let budget = BudgetView {
             project: "nlp".into(),
             period: "2026".into(),
-            budget: 5000.0,
+            budget: Some(5000.0),
             captured: 3120.4,
             held: 96.83,
-            available: 1782.77,
+            available: Some(1782.77),
             unit: "unit".into(),
             overrun: 0.0,
             on_exhausted: OnExhausted::Reject,
             wrong: None,
+            slurm: None,
         };
         let waits = Waits { count: 24, median_seconds: 180.0, p90_seconds: 7800.0 };
         let basis = "class `a100-4x`, 16 to 31 nodes, around this hour of the week".to_owned();

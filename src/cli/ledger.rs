@@ -66,7 +66,7 @@ fn row(entry: &EntryView) -> Vec<String> {
     vec![
         moment(entry.at),
         TerminalText(&entry.project).to_string(),
-        entry.period.clone(),
+        TerminalText(&entry.period).to_string(),
         entry.kind.to_string(),
         format!("{:.4}", entry.amount),
         entry.run.map_or_else(|| "-".to_owned(), |run| run.to_string()),

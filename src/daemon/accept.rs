@@ -179,7 +179,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     point("run_dir_made");
     let now = world.clock.now();
     let new = NewRun {
-        asked: budgets::asked(world, &resolved, now),
+        asked: budgets::asked_anew(world, &resolved, now).await?,
         id,
         owner,
         key: key.clone(),

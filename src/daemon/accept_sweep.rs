@@ -59,9 +59,10 @@ pub(super) async fn accept_sweep(
     point("sweep_dir_made");
     let now = world.clock.now();
     let first = first_array(world, &plan).await;
-    let opening = match &first {
-        Some(first) => first.opening(world, (id, &owner)).await?,
-        None => None,
+    // What Slurm says of a budget is asked first: the opening goes by it.
+    let (asked, opening) = match &first {
+        Some(first) => (first.asked(world).await?, first.opening(world, (id, &owner)).await?),
+        None => (None, None),
     };
     let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
     let recorded = request.recorded();
@@ -79,7 +80,7 @@ pub(super) async fn accept_sweep(
         inputs: gathered.inputs(request, None),
         sweep_dir: sweep_dir.clone(),
         if_active,
-        asked: first.as_ref().and_then(|first| first.asked(world)),
+        asked,
         opening,
         now,
     };

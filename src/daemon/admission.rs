@@ -1,6 +1,6 @@
 //! Starting what may start: the intent is recorded, then the scheduler is asked, in a task of its own.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use crate::daemon::budgets;
 use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::nodes;
+use crate::daemon::purses::{self, Payer};
 use crate::daemon::sweeps;
 use crate::daemon::world::World;
-use crate::domain::admit::{Admission, Ledger, Limits, Waiting, admit};
+use crate::domain::admit::{Admission, Ledger, Limits, Waiting, admit, hold};
 use crate::domain::ids::{JobName, RunId};
 use crate::domain::quota::Demand;
 use crate::domain::run::{Call, Event, State, step};
@@ -33,6 +34,7 @@ pub(super) async fn admit_waiting(
     if pending.is_empty() && !has_points {
         return Ok(submitted);
     }
+    purses::look(world, &payers(world, &rows)).await?;
     let mut gates = Gates::of(world, &rows).await?;
     let waiting: Vec<Waiting> = pending
         .iter()
@@ -60,6 +62,19 @@ pub(super) async fn admit_waiting(
     Ok(submitted)
 }
 
+/// What runs that wait are paid from, where Slurm keeps that.
+fn payers(world: &World, rows: &LiveRuns) -> Vec<Payer> {
+    let in_force = world.in_force();
+    let site = in_force.site();
+    if site.slurm_budgets().next().is_none() {
+        return Vec::new();
+    }
+    let waiting = rows.values().filter(|row| matches!(row.run.state, State::Pending { .. }));
+    let payers = waiting.filter_map(|row| purses::payer(site, &row.resolved));
+    let payers: BTreeSet<Payer> = payers.map(|(budget, purse)| (budget.project, purse)).collect();
+    payers.into_iter().collect()
+}
+
 /// What stands between waiting runs and the scheduler, and what was let through in this pass.
 pub(super) struct Gates {
     live: Vec<Demand>,
@@ -84,10 +99,7 @@ impl Gates {
         let started: HashSet<RunId> = started.map(|(run, _)| *run).collect();
         for waiting in waiting.iter().filter(|waiting| started.contains(&waiting.run)) {
             self.live.push(waiting.demand.clone());
-            if let Some(asked) = &waiting.asked {
-                let balance = &mut self.ledger.entry(asked.account.clone()).or_default().balance;
-                balance.held = balance.held.plus(asked.amount).unwrap_or(balance.held);
-            }
+            waiting.asked.iter().for_each(|asked| hold(&mut self.ledger, asked));
         }
         answers
     }

@@ -7,12 +7,14 @@ use jiff::Timestamp;
 use tracing::{error, warn};
 
 use crate::api::BudgetView;
+use crate::daemon::purses::{self, Payer};
 use crate::daemon::reconcile::{Decided, carry_out, perform, tell};
 use crate::daemon::world::World;
 use crate::domain::admit::Ledger;
 use crate::domain::charge::{of_start, used};
 use crate::domain::ledger::{
-    Account, Amount, Asked, Balance, Budget, GoesOn, OnOverrun, Stage, StartId, to_stop, wrong,
+    Account, Amount, Asked, Balance, Budget, Funds, GoesOn, OnExhausted, OnOverrun, Resource,
+    Share, SlurmBudget, Stage, StartId, may_start, to_stop, wrong,
 };
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Event, Reason, Run, State, step};
@@ -20,30 +22,27 @@ use crate::domain::site::Site;
 use crate::domain::units::{SECONDS_MAX, Seconds};
 use crate::store::{LedgerEntry, RunRow, StoreError};
 
-/// What a start of the run may cost at most, where it begins now, and how long it may last then: its time limit, and what the
-/// scheduler may let it run beyond that. None where what it runs on costs nothing.
-pub(super) fn at_most(
-    world: &World,
-    resolved: &Resolved,
-    now: Timestamp,
-) -> Option<(Amount, Seconds)> {
+/// How long a start of the run may last: its time limit, and what the scheduler may let it run beyond that.
+fn longest(world: &World, resolved: &Resolved) -> Seconds {
     /// Until a job that is killed is over in the scheduler's eyes.
     const CLEARED: Seconds = Seconds(60);
     let compute = &resolved.compute;
     let scheduler = world.scheduler(compute.target.cluster());
     let beyond = scheduler.map_or(Seconds(0), |scheduler| scheduler.ends_late_by());
-    let longest = compute
-        .time_limit
-        .map_or(SECONDS_MAX, |limit| limit.0.0.saturating_add(beyond.0 + CLEARED.0));
-    Some((Amount::clamped(of_start(resolved, longest, now)?), Seconds(longest)))
+    let limit = compute.time_limit;
+    Seconds(limit.map_or(SECONDS_MAX, |limit| limit.0.0.saturating_add(beyond.0 + CLEARED.0)))
+}
+
+/// What a start of the run may cost at most, where it begins now. None where what it runs on costs nothing.
+pub(super) fn at_most(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Amount> {
+    Some(Amount::clamped(of_start(resolved, longest(world, resolved).0, now)?))
 }
 
 /// What a start of the run has to set aside now. None where its project has no budget, or what it runs on costs nothing.
 pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Option<Asked> {
     let in_force = world.in_force();
-    let budget = in_force.site().budget(resolved.project.as_deref()?)?;
-    let (amount, longest) = at_most(world, resolved, now)?;
-    let compute = &resolved.compute;
+    let project = resolved.project.as_deref()?;
+    let (compute, longest) = (&resolved.compute, longest(world, resolved));
     let nodes =
         if compute.nodes == 1 { "1 node".to_owned() } else { format!("{} nodes", compute.nodes) };
     let class = &compute.class;
@@ -51,8 +50,24 @@ pub(super) fn asked(world: &World, resolved: &Resolved, now: Timestamp) -> Optio
         Some(_) => format!("{nodes} of class `{class}` for up to {longest}"),
         None => format!("{nodes} of class `{class}` without a time limit"),
     };
+    let Some(budget) = in_force.site().budget(project) else {
+        return purses::asked(world, resolved, (longest, what), now);
+    };
+    let amount = at_most(world, resolved, now)?;
     let account = budget.account(now);
-    Some(Asked { account, budget: budget.amount, on_exhausted: budget.on_exhausted, amount, what })
+    let share = Share { account, amount, budget: Funds::Granted(budget.amount) };
+    let on_exhausted = budget.on_exhausted;
+    Some(Asked { shares: vec![share], on_exhausted, what, unknown: None })
+}
+
+/// The same once Slurm was asked, where it keeps the budget: for somebody who waits for the answer.
+pub(super) async fn asked_anew(
+    world: &World,
+    resolved: &Resolved,
+    now: Timestamp,
+) -> Result<Option<Asked>, StoreError> {
+    purses::look_for(world, resolved).await?;
+    Ok(asked(world, resolved, now))
 }
 
 /// Enters what the site says of budgets now.
@@ -203,20 +218,88 @@ pub async fn budgets(
 ) -> Result<Option<Vec<BudgetView>>, StoreError> {
     let in_force = world.in_force();
     let site = in_force.site();
+    if let Some(name) = project
+        && site.project.as_ref().is_none_or(|projects| projects.get(name).is_none())
+    {
+        return Ok(None);
+    }
+    let is_asked = |name: &str| project.is_none_or(|project| project == name);
+    let by_slurm = site.slurm_budgets().filter(|budget| is_asked(&budget.project));
+    let by_slurm: Vec<SlurmBudget> = by_slurm.collect();
+    let payers: Vec<Payer> =
+        by_slurm.iter().flat_map(|budget| purses::payers(world, &budget.project)).collect();
+    purses::look(world, &payers).await?;
     let ledger = world.store.ledger().await?;
     let now = world.clock.now();
-    let Some(name) = project else {
-        return Ok(Some(site.budgets().map(|budget| view(&ledger, &budget, now)).collect()));
-    };
-    if let Some(budget) = site.budget(name) {
-        return Ok(Some(vec![view(&ledger, &budget, now)]));
+    let own = site.budgets().filter(|budget| is_asked(&budget.project));
+    let mut views: Vec<BudgetView> = own.map(|budget| view(&ledger, &budget, now)).collect();
+    for budget in by_slurm {
+        for payer in payers.iter().filter(|(project, _)| *project == budget.project) {
+            views.extend(views_of_purse(world, &ledger, (&budget, payer), now));
+        }
     }
-    let is_known = site.project.as_ref().is_some_and(|projects| projects.get(name).is_some());
-    Ok(is_known.then(Vec::new))
+    Ok(Some(views))
+}
+
+/// How what Slurm keeps stands: one for each thing that it limits.
+fn views_of_purse(
+    world: &World,
+    ledger: &Ledger,
+    (budget, payer): (&SlurmBudget, &Payer),
+    now: Timestamp,
+) -> Vec<BudgetView> {
+    let told = world.purses.told(payer, now);
+    let (project, purse) = payer;
+    let is_shown = |counted: &Resource| {
+        let room = told.rooms.get(counted);
+        let is_limited = room.is_some_and(|(_, room)| room.limit.is_some());
+        let account = Account::by_slurm(project, purse, *counted);
+        is_limited || ledger.get(&account).is_some_and(|known| known.balance.held > Amount::ZERO)
+    };
+    let mut shown: Vec<Resource> = Resource::ALL.into_iter().filter(is_shown).collect();
+    if shown.is_empty() {
+        shown.push(Resource::Nodes);
+    }
+    let silence = told.silence.as_deref();
+    let unknown = told.rooms.is_empty().then(|| purses::unknown(purse, silence));
+    let view = |counted| {
+        let account = Account::by_slurm(project, purse, counted);
+        let standing = ledger.get(&account).cloned().unwrap_or_default();
+        let room = told.rooms.get(&counted).map(|(_, room)| room);
+        BudgetView::by_slurm((budget, purse, counted), (&standing, room), unknown.clone())
+    };
+    shown.into_iter().map(view).collect()
+}
+
+/// How the budget stands that starts are paid from; of what Slurm counts, the one that is told first.
+pub(super) fn view_of(
+    world: &World,
+    ledger: &Ledger,
+    asked: &Asked,
+    now: Timestamp,
+) -> Option<BudgetView> {
+    let account = &asked.shares.first()?.account;
+    let in_force = world.in_force();
+    if let Some(budget) = in_force.site().budget(&account.project) {
+        return Some(view(ledger, &budget, now));
+    }
+    let budget = in_force.site().slurm_budget(&account.project)?;
+    let standing = |account: &Account| ledger.get(account).cloned().unwrap_or_default();
+    let is_short = |share: &&Share| {
+        let shares = vec![(*share).clone()];
+        let alone = Asked { shares, on_exhausted: OnExhausted::Reject, ..asked.clone() };
+        may_start(standing, &alone).is_err()
+    };
+    let tightest = asked.shares.iter().find(is_short);
+    let tightest = &tightest.or(asked.shares.first())?.account;
+    purses::payers(world, &account.project).iter().find_map(|payer| {
+        let views = views_of_purse(world, ledger, (&budget, payer), now);
+        views.into_iter().find(|view| view.period == tightest.period)
+    })
 }
 
 /// How a budget stands.
-pub(super) fn view(ledger: &Ledger, budget: &Budget, now: Timestamp) -> BudgetView {
+fn view(ledger: &Ledger, budget: &Budget, now: Timestamp) -> BudgetView {
     let account = budget.account(now);
     let standing = ledger.get(&account).cloned().unwrap_or_default();
     let balance = Balance { budget: budget.amount, ..standing.balance };

@@ -6,10 +6,11 @@ use crate::api::{BudgetView, EstimateView, LikelyStart};
 use crate::daemon::accept::AcceptError;
 use crate::daemon::budgets;
 use crate::daemon::classes::STARTS_MAX;
+use crate::daemon::purses;
 use crate::daemon::world::World;
 use crate::domain::charge::of_start;
 use crate::domain::estimate::{Starts, Sum};
-use crate::domain::ledger::{Amount, Asked, may_start};
+use crate::domain::ledger::{Account, Amount, Asked, Refusal, may_start};
 use crate::domain::request::{Checked, SpecRequest};
 use crate::domain::resolved::{Resolved, Target};
 use crate::domain::sweep::Family;
@@ -34,9 +35,9 @@ pub async fn estimate(world: &World, request: SpecRequest) -> Result<EstimateVie
     let starts: Vec<Starts> =
         sets.iter().map(|(resolved, count)| starts(world, (resolved, *count), now)).collect();
     let sum = Sum::of(&starts);
-    let paid = paid(world, (&sets, &sum, is_sweep), now).await?;
-    let (budget, shortage, is_refused) = paid
-        .map_or((None, None, false), |paid| (Some(paid.budget), paid.shortage, paid.is_refused));
+    let paid = paid(world, (&sets, is_sweep), now).await?;
+    let (budget, shortage, is_refused) =
+        paid.map_or((None, None, false), |paid| (paid.budget, paid.shortage, paid.is_refused));
     let compute = &first.compute;
     Ok(EstimateView {
         points: is_sweep.then(|| sets.iter().map(|(_, count)| count).sum()),
@@ -87,13 +88,13 @@ fn starts(world: &World, (resolved, count): (&Resolved, usize), now: Timestamp) 
         nodes: resolved.compute.nodes,
         time_limit,
         at_limit: time_limit.and_then(|limit| of_start(resolved, limit.0, now)),
-        set_aside: budgets::at_most(world, resolved, now).map(|(amount, _)| amount),
+        set_aside: budgets::at_most(world, resolved, now),
     }
 }
 
 /// The budget that starts are paid from, and what is to be said of them.
 struct Paid {
-    budget: BudgetView,
+    budget: Option<BudgetView>,
     shortage: Option<String>,
     is_refused: bool,
 }
@@ -101,24 +102,32 @@ struct Paid {
 /// None where nothing is held for them.
 async fn paid(
     world: &World,
-    (sets, sum, is_sweep): (&[(Resolved, usize)], &Sum, bool),
+    (sets, is_sweep): (&[(Resolved, usize)], bool),
     now: Timestamp,
 ) -> Result<Option<Paid>, StoreError> {
     // One project pays for all points.
-    let first = sets.iter().find_map(|(resolved, _)| budgets::asked(world, resolved, now));
-    let Some((first, amount)) = first.zip(sum.set_aside) else { return Ok(None) };
-    let points: usize = sets.iter().map(|(_, count)| count).sum();
-    let what = if is_sweep { format!("its {points} points") } else { first.what.clone() };
-    let asked = Asked { amount, what, ..first };
-    let in_force = world.in_force();
-    let Some(budget) = in_force.site().budget(&asked.account.project) else { return Ok(None) };
+    for (resolved, _) in sets {
+        purses::look_for(world, resolved).await?;
+    }
+    let each = sets.iter().filter_map(|(resolved, count)| {
+        let asked = budgets::asked(world, resolved, now)?;
+        let what = asked.what.clone();
+        Some(asked.times(*count, what))
+    });
+    let Some(mut asked) = each.reduce(Asked::and) else { return Ok(None) };
+    if is_sweep {
+        let points: usize = sets.iter().map(|(_, count)| count).sum();
+        asked.what = format!("its {points} points");
+    }
     let ledger = world.store.ledger().await?;
-    let standing = ledger.get(&asked.account).cloned().unwrap_or_default();
-    let (shortage, is_refused) = match may_start(&standing, &asked) {
+    let standing = |account: &Account| ledger.get(account).cloned().unwrap_or_default();
+    let (shortage, is_refused) = match may_start(standing, &asked) {
         Ok(told) => (told, false),
-        Err(refusal) => (Some(refusal.to_string()), true),
+        // Where nobody knows, a run is taken in and waits.
+        Err(refusal) => (Some(refusal.to_string()), matches!(refusal, Refusal::Short(_))),
     };
-    Ok(Some(Paid { budget: budgets::view(&ledger, &budget, now), shortage, is_refused }))
+    let budget = budgets::view_of(world, &ledger, &asked, now);
+    Ok(Some(Paid { budget, shortage, is_refused }))
 }
 
 /// When the run would start, by what starts like it have waited, and by what Slurm reckons.

@@ -33,6 +33,7 @@ mod markers;
 mod nodes;
 mod observe;
 mod points;
+mod purses;
 mod reconcile;
 mod record;
 mod retention;

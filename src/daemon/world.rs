@@ -15,6 +15,7 @@ use crate::daemon::in_force::{InForce, Next, SiteNews};
 use crate::daemon::inboxes::Inboxes;
 use crate::daemon::looks::Looks;
 use crate::daemon::nodes::Nodes;
+use crate::daemon::purses::Purses;
 use crate::daemon::retention::Retaining;
 use crate::daemon::schedules::Firings;
 use crate::daemon::state_dir::StateDir;
@@ -102,6 +103,7 @@ pub struct World {
     pub(super) firings: Firings,
     pub(super) watching: Watching,
     pub(super) nodes: Nodes,
+    pub(super) purses: Purses,
     /// The day on which all entries of the ledger were added up last; they are when the database is opened, too.
     pub(super) books_checked: AtomicI64,
     /// What a build finds around it.
@@ -174,6 +176,7 @@ impl World {
             firings: Firings::default(),
             watching: Watching::default(),
             nodes: Nodes::default(),
+            purses: Purses::default(),
             books_checked: AtomicI64::default(),
             build_environment,
             host,

@@ -54,6 +54,14 @@ impl Limits {
 /// How the accounts stand; one that nothing was entered in yet is left out.
 pub type Ledger = BTreeMap<Account, Standing>;
 
+/// Takes what a start asks for.
+pub fn hold(ledger: &mut Ledger, asked: &Asked) {
+    for share in &asked.shares {
+        let balance = &mut ledger.entry(share.account.clone()).or_default().balance;
+        balance.held = balance.held.plus(share.amount).unwrap_or(balance.held);
+    }
+}
+
 /// The answer to one waiting run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Admission {
@@ -184,16 +192,13 @@ impl<'a> Room<'a> {
     /// Takes what the run needs.
     fn give(&mut self, waiting: &Waiting) {
         self.take(&waiting.demand);
-        if let Some(asked) = &waiting.asked {
-            let balance = &mut self.ledger.entry(asked.account.clone()).or_default().balance;
-            balance.held = balance.held.plus(asked.amount).unwrap_or(balance.held);
-        }
+        waiting.asked.iter().for_each(|asked| hold(&mut self.ledger, asked));
     }
 
     fn no_credit(&self, waiting: &Waiting) -> Option<String> {
         let asked = waiting.asked.as_ref()?;
-        let standing = self.ledger.get(&asked.account).cloned().unwrap_or_default();
-        may_start(&standing, asked).err().map(|refusal| asked.waits(&refusal))
+        let standing = |account: &Account| self.ledger.get(account).cloned().unwrap_or_default();
+        may_start(standing, asked).err().map(|refusal| asked.waits(&refusal))
     }
 
     fn others_first(waiting: &Waiting) -> Option<String> {

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::keys::choice;
+use crate::domain::ledger::Resource;
 use crate::domain::resolved::{Compute, Resolved};
 use crate::domain::run::Attempt;
 use crate::domain::units::Seconds;
@@ -139,6 +140,19 @@ fn of_compute(compute: &Compute, seconds: u64, at: Timestamp) -> Option<f64> {
     Share::asked(compute).charge(float(seconds), 0.0, at, compute)
 }
 
+/// What Slurm counts of an attempt until `now`, or its end, in hours: as it was granted, in whole nodes.
+pub fn counted(attempt: &Attempt, resolved: &Resolved, what: Resource, now: Timestamp) -> f64 {
+    let Some(started_at) = attempt.started_at else { return 0.0 };
+    let clock = seconds(started_at, attempt.ended_at.map_or(now, |ended| ended.min(now)));
+    let elapsed = attempt.elapsed_seconds.map_or(clock, float);
+    Share::of(attempt, &resolved.compute).counted(what) * elapsed / HOUR
+}
+
+/// What Slurm would count of a start of that many seconds at most, in hours.
+pub fn counted_of_start(resolved: &Resolved, what: Resource, seconds: u64) -> f64 {
+    Share::asked(&resolved.compute).counted(what) * float(seconds) / HOUR
+}
+
 /// What an attempt that runs will have cost.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outlook {
@@ -211,6 +225,15 @@ impl Share {
         let cpus = compute.terms.node.cpus.map_or(1.0, float) * nodes;
         let gpus = f64::from(compute.gpus_per_node) * nodes;
         Self { nodes, part: 1.0, gpus, cpus, billing: cpus }
+    }
+
+    fn counted(self, what: Resource) -> f64 {
+        match what {
+            Resource::Nodes => self.nodes,
+            Resource::Cpus => self.cpus,
+            Resource::Gpus => self.gpus,
+            Resource::Billing => self.billing,
+        }
     }
 
     fn charge(

@@ -28,6 +28,8 @@ pub struct ClusterConfig {
     pub enforced: Vec<String>,
     /// Whether a job has to fit all partitions that it names, and not one of them.
     pub enforces_every_partition: bool,
+    /// How often it adds up what running jobs use of their accounts' limits; `None` where nobody adds that up.
+    pub use_counted_every: Option<Seconds>,
     pub job_comp_type: Option<String>,
     /// What users cannot see of others.
     pub private_data: Vec<String>,
@@ -51,6 +53,7 @@ impl Default for ClusterConfig {
             has_accounting: false,
             enforced: Vec::new(),
             enforces_every_partition: false,
+            use_counted_every: None,
             job_comp_type: None,
             private_data: Vec::new(),
             job_requeue: true,
@@ -128,6 +131,12 @@ fn take(config: &mut ClusterConfig, key: &str, value: &str) {
         }
         "AccountingStorageEnforce" => config.enforced = listed(word),
         "EnforcePartLimits" => config.enforces_every_partition = value == "ALL",
+        "PriorityCalcPeriod" => config.use_counted_every = fields::limit(value).map(Seconds),
+        // It comes after the period.
+        "PriorityType" => {
+            let every = config.use_counted_every.unwrap_or(Seconds(300));
+            config.use_counted_every = value.ends_with("/multifactor").then_some(every);
+        }
         "PrivateData" => config.private_data = listed(word),
         "BOOT_TIME" => config.booted_at = fields::time(value),
         "JobRequeue" => config.job_requeue = number != Some(0),

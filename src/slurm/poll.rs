@@ -107,6 +107,14 @@ impl Poll {
         true
     }
 
+    /// Takes a call for something else than the queue, if one is left.
+    pub fn spare(&mut self, now: Timestamp) -> bool {
+        self.earn(now);
+        let is_left = self.tokens > 0;
+        self.tokens -= u32::from(is_left);
+        is_left
+    }
+
     /// What the call that was paid has brought.
     pub fn answered(&mut self, changed: bool) {
         if changed {
@@ -202,6 +210,15 @@ mod tests {
             let most = i64::from(burst) + 3_600 / 30;
             assert!(called <= most && called >= most - 1, "{called} calls, {most} allowed");
         }
+    }
+
+    #[test]
+    fn what_else_is_asked_is_paid_from_the_same_bucket() {
+        let mut poll = Poll::new(pace(30, 2));
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let spare: Vec<i64> = (0..100).filter(|second| poll.spare(at(*second))).collect();
+        assert_eq!(spare, [0, 1, 30, 60, 90]);
+        assert_eq!(calls(&mut poll, 100..200, &[], true), [120, 150, 180]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod polling;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
+use crate::domain::ledger::Figures;
 use crate::domain::nodelist::NodeName;
 use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Sighting};
@@ -52,6 +53,8 @@ pub struct SlurmScheduler {
     /// What the last poll told, to tell whether anything has changed.
     last: Mutex<HashMap<Token, Sighting>>,
     witnesses: Mutex<Witnesses>,
+    /// The accounts above those that were asked about.
+    above: Mutex<BTreeSet<String>>,
 }
 
 impl SlurmScheduler {
@@ -74,6 +77,7 @@ impl SlurmScheduler {
             config: Mutex::default(),
             last: Mutex::default(),
             witnesses: Mutex::default(),
+            above: Mutex::default(),
         }
     }
 
@@ -342,6 +346,24 @@ impl Scheduler for SlurmScheduler {
         Box::pin(async move {
             let args = would_start::args(options);
             would_start::reckoned(self.commands.output(Query::Sbatch, args).await)
+        })
+    }
+
+    fn figures<'a>(
+        &'a self,
+        accounts: &'a BTreeSet<String>,
+    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Figures>>, Silence>> {
+        Box::pin(async move {
+            let now = self.clock.now();
+            if !self.poll.lock().unwrap_or_else(PoisonError::into_inner).spare(now) {
+                return Ok(None);
+            }
+            let told = self.figures_of(accounts).await;
+            if told.is_err() {
+                // What it said of itself may have changed.
+                self.forget_config();
+            }
+            told.map(Some)
         })
     }
 

@@ -11,7 +11,7 @@ use crate::domain::site_check::{Accounting, Association, ClusterFacts, CommandFa
 use crate::ports::{Hands, Silence};
 use crate::slurm::commands::{Account, Commands, Query, Tools};
 use crate::slurm::found::answers::{fields, partitions};
-use crate::slurm::{config, nodes};
+use crate::slurm::{assoc_mgr, config, nodes};
 
 /// Longer than Slurm's commands take to find that slurmctld is not there.
 const PATIENCE: Duration = Duration::from_secs(12);
@@ -84,7 +84,11 @@ async fn slurm(commands: &Commands, asker: &Asker) -> Result<Survey, Silence> {
     let reservations = ask(commands, Query::Scontrol, &["-o", "show", "reservation"]).await;
     let licenses = ask(commands, Query::Scontrol, &["-o", "show", "licenses"]).await;
     let accounting = if config.has_accounting { accounting(commands, asker).await } else { None };
+    let limits = ask_words(commands, Query::Scontrol, assoc_mgr::args_of_all(&asker.user)).await;
+    let limited = limits.ok().map(|said| assoc_mgr::limited(&said, &asker.user));
     Ok(Survey {
+        counts_use: config.use_counted_every.is_some(),
+        limited: limited.filter(|_| config.has_accounting),
         version: config.version,
         has_accounting: config.has_accounting,
         enforced: config.enforced,
@@ -98,7 +102,15 @@ async fn slurm(commands: &Commands, asker: &Asker) -> Result<Survey, Silence> {
 }
 
 async fn ask(commands: &Commands, query: Query, args: &[&str]) -> Result<String, Silence> {
-    let bytes = commands.ask(query, words(args)).await?;
+    ask_words(commands, query, words(args)).await
+}
+
+async fn ask_words(
+    commands: &Commands,
+    query: Query,
+    args: Vec<String>,
+) -> Result<String, Silence> {
+    let bytes = commands.ask(query, args).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

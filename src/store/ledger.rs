@@ -1,16 +1,16 @@
 //! The ledger: entries are added and never changed, and the balance that is kept is compared with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::domain::admit::Ledger;
-use crate::domain::charge::used;
+use crate::domain::charge::{counted, used};
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::ledger::{
-    Account, Amount, Asked, Balance, Entry, Kind, Known, Refusal, Standing, StartId, given_back,
-    may_start, settle,
+    Account, Amount, Asked, Balance, Entry, Funds, Kind, Known, Refusal, Standing, StartId,
+    given_back, may_start, settle,
 };
 use crate::domain::run::{Decision, Event, Policy, Reason, step};
 use crate::store::books::{Books, account, balance, balances};
@@ -132,7 +132,28 @@ impl Store {
             let entries = given_back(&known(&tx, run.id)?, &run, &who);
             entries.iter().try_for_each(|entry| insert(&tx, entry, now))?;
             tx.commit().during("give back what is held")?;
-            Ok(entries.iter().fold(Amount::ZERO, |sum, it| sum.plus(it.amount()).unwrap_or(sum)))
+            // Where Slurm counts several things, of the first: they do not add up to anything.
+            let first = entries.first().map(|entry| entry.account.clone());
+            let of_first = entries.iter().filter(|entry| Some(&entry.account) == first.as_ref());
+            Ok(of_first.fold(Amount::ZERO, |sum, it| sum.plus(it.amount()).unwrap_or(sum)))
+        })
+        .await
+    }
+
+    /// What was captured in an account since a moment.
+    pub async fn captured_since(
+        &self,
+        account: Account,
+        at: Timestamp,
+    ) -> Result<Amount, StoreError> {
+        self.call(move |connection| {
+            let sql = "SELECT coalesce(sum(captured), 0) FROM ledger WHERE project = ?1 AND period = ?2 AND at >= ?3";
+            let values = params![account.project, account.period, at.as_millisecond()];
+            connection
+                .prepare_cached(sql)
+                .and_then(|mut statement| statement.query_row(values, |row| row.get(0)))
+                .map(Amount::of_micros)
+                .during("add up what was captured lately")
         })
         .await
     }
@@ -164,20 +185,27 @@ impl Store {
     }
 }
 
-/// Whether a start is let in as the account stands once what is held for `others` is free; then what has to be said about it.
+/// Whether a start is let in as its accounts stand once what is held for `others` is free; then what has to be said about it.
 pub(super) fn let_in(
     connection: &Connection,
     books: &Books,
     asked: &Asked,
     others: &[RunId],
 ) -> Result<Result<Option<String>, Refusal>, StoreError> {
-    let known = known_balance(connection, &asked.account)?;
-    let mut balance = known.unwrap_or_default();
-    balance.held = balance.held.less(held_for(connection, &asked.account, others)?);
-    let standing = Standing { balance, is_wrong: books.is_wrong(&asked.account) };
-    // It may have been asked by a site that is not in force any more: what was granted since counts as well.
-    let budget = known.map_or(asked.budget, |known| known.budget.min(asked.budget));
-    Ok(may_start(&standing, &Asked { budget, ..asked.clone() }))
+    let mut standings = BTreeMap::new();
+    let mut asked = asked.clone();
+    for share in &mut asked.shares {
+        let known = known_balance(connection, &share.account)?;
+        let mut balance = known.unwrap_or_default();
+        balance.held = balance.held.less(held_for(connection, &share.account, others)?);
+        // It may have been asked by a site that is not in force any more: what was granted since counts as well.
+        if let (Funds::Granted(granted), Some(known)) = (&mut share.budget, known) {
+            *granted = known.budget.min(*granted);
+        }
+        let is_wrong = books.is_wrong(&share.account);
+        standings.insert(share.account.clone(), Standing { balance, is_wrong });
+    }
+    Ok(may_start(|account| standings.get(account).cloned().unwrap_or_default(), &asked))
 }
 
 /// Sets aside what a start may cost. The first of a period is granted its budget; from then on that is for whoever takes up
@@ -188,10 +216,14 @@ pub(super) fn hold(
     (of, owner): ((RunId, StartId), &str),
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    if known_balance(tx, &asked.account)?.is_none() {
-        grant(tx, &asked.account, asked.budget, now)?;
+    for share in &asked.shares {
+        if let Funds::Granted(budget) = share.budget
+            && known_balance(tx, &share.account)?.is_none()
+        {
+            grant(tx, &share.account, budget, now)?;
+        }
     }
-    insert(tx, &Entry::hold(asked, of, owner), now)
+    Entry::holds(asked, of, owner).try_for_each(|entry| insert(tx, &entry, now))
 }
 
 /// What is held in an account for the starts of these runs.
@@ -227,8 +259,12 @@ pub(super) fn settle_in(
         .prepare_cached(&format!("SELECT {RESOLVED} FROM run WHERE id = ?1"))
         .and_then(|mut statement| statement.query_row([decision.run.id.0], |row| json(row, 0)))
         .during("read what a run costs")?;
-    let cost =
-        |attempt: &_| Amount::clamped(used(attempt, &resolved, now).charge.unwrap_or_default());
+    let cost = |account: &Account, attempt: &_| {
+        Amount::clamped(match account.counted() {
+            Some(what) => counted(attempt, &resolved, what, now),
+            None => used(attempt, &resolved, now).charge.unwrap_or_default(),
+        })
+    };
     settle(&known, decision, cost).iter().try_for_each(|entry| insert(tx, entry, now))
 }
 
@@ -237,7 +273,7 @@ fn known(connection: &Connection, run: RunId) -> Result<Vec<Known>, StoreError> 
     let sql = "SELECT project, period, submission, idx, restart, sum(held), sum(captured), max(kind = 'capture'), \
                EXISTS (SELECT 1 FROM attempt WHERE attempt.submission = ledger.submission AND \
                attempt.idx = ledger.idx AND attempt.restart = ledger.restart) \
-               FROM ledger WHERE run = ?1 GROUP BY submission, idx, restart";
+               FROM ledger WHERE run = ?1 GROUP BY submission, idx, restart, project, period";
     let mut statement = connection.prepare_cached(sql).during("read what is held for a run")?;
     let rows = statement
         .query_map([run.0], |row| {

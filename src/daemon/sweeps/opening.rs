@@ -10,7 +10,7 @@ use crate::daemon::sweeps::bounds;
 use crate::daemon::world::World;
 use crate::domain::admit::Limits;
 use crate::domain::ids::RunId;
-use crate::domain::ledger::{Amount, Asked};
+use crate::domain::ledger::Asked;
 use crate::domain::quota::Demand;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::Run;
@@ -45,12 +45,16 @@ pub(in crate::daemon) async fn first_array(world: &World, plan: &Plan) -> Option
 
 impl FirstArray {
     /// What a budget has to have for these points. Those that come after them wait for it.
-    pub(in crate::daemon) fn asked(&self, world: &World) -> Option<Asked> {
-        let asked = budgets::asked(world, &self.resolved, world.clock.now())?;
+    pub(in crate::daemon) async fn asked(
+        &self,
+        world: &World,
+    ) -> Result<Option<Asked>, StoreError> {
+        let asked = budgets::asked_anew(world, &self.resolved, world.clock.now()).await?;
         let count = self.chunk.points.len();
-        let micros = asked.amount.micros().saturating_mul(i64::try_from(count).unwrap_or(i64::MAX));
-        let what = format!("{count} points, each {}", asked.what);
-        Some(Asked { amount: Amount::of_micros(micros), what, ..asked })
+        Ok(asked.map(|asked| {
+            let what = format!("{count} points, each {}", asked.what);
+            asked.times(count, what)
+        }))
     }
 
     /// As what these points are submitted at once, where nothing that the next pass could see holds them up.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::document::parse;
-use crate::domain::ledger::{Amount, Balance, OnExhausted};
+use crate::domain::ledger::{Amount, Balance, Funds, OnExhausted, Share};
 use crate::domain::problem::SourceId;
 use crate::domain::site::{Layer, LayerKind, effective};
 
@@ -235,11 +235,14 @@ fn only_runs_that_a_limit_counts_are_looked_at_beside_others() {
 fn what_one_is_given_of_a_budget_is_not_left_for_the_next() {
     let account = Account { project: "nlp".into(), period: "2026".into() };
     let asked = |units: i64| Asked {
-        account: account.clone(),
-        budget: Amount::of_micros(10_000_000),
+        shares: vec![Share {
+            account: account.clone(),
+            amount: Amount::of_micros(units * 1_000_000),
+            budget: Funds::Granted(Amount::of_micros(10_000_000)),
+        }],
         on_exhausted: OnExhausted::Reject,
-        amount: Amount::of_micros(units * 1_000_000),
         what: "1 node for 1h".into(),
+        unknown: None,
     };
     let asks = |run, units| Waiting { asked: Some(asked(units)), ..waiting(run, "main", &[]) };
     let spent = Balance { captured: Amount::of_micros(3_000_000), ..Balance::default() };

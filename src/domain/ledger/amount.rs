@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::document::Node;
-use crate::domain::keys::{FromNode, not_supported};
+use crate::domain::keys::FromNode;
 use crate::domain::problem::{At, Problem};
 
 /// Millionths of a charge unit. Less than nothing only where an amount is a difference.
@@ -76,12 +76,6 @@ impl fmt::Display for Amount {
 
 impl FromNode for Amount {
     fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
-        if let Node::Text(word) = &node.value
-            && word == "slurm"
-        {
-            problems.push(not_supported(node, &format!("{path} = \"slurm\"")));
-            return None;
-        }
         let amount = Self::of_units(f64::from_node(node, path, problems)?);
         if amount.is_none() {
             let message = format!("`{path}` is more than {UNITS_MAX} charge units");

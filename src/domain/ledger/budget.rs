@@ -1,12 +1,12 @@
-//! What a project may spend in a period, and whether a start fits into what is left of it.
-
-use std::fmt;
+//! What a site file says that a project may spend.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::domain::keys::choice;
-use crate::domain::ledger::{Account, Amount, Balance};
+use crate::domain::document::Node;
+use crate::domain::keys::{FromNode, choice};
+use crate::domain::ledger::{Account, Amount};
+use crate::domain::problem::{At, Problem};
 
 choice! {
     /// For how long a budget is: by the calendar, UTC. What is left does not roll over.
@@ -73,85 +73,56 @@ impl Budget {
     }
 }
 
-/// What a start sets aside before it is submitted.
+/// What a site file says of a project whose budget Slurm keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Asked {
-    pub account: Account,
-    pub budget: Amount,
+pub struct SlurmBudget {
+    pub project: String,
     pub on_exhausted: OnExhausted,
-    /// What it may cost at most.
-    pub amount: Amount,
-    /// What that is for, in words.
-    pub what: String,
 }
 
-impl Asked {
-    /// Why the start waits where it is not let in. As long as it waits for the same, the words stay the same, whatever is
-    /// entered meanwhile: each change of them is recorded, for every run that waits.
-    pub fn waits(&self, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::Short(_) => format!(
-                "{} has no room for this start, which may take {} charge units: {}",
-                self.account, self.amount, self.what
-            ),
-            Refusal::Wrong(why) => why.clone(),
+/// The key itself: charge units, or that Slurm knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKey {
+    Units(Amount),
+    Slurm,
+}
+
+impl FromNode for BudgetKey {
+    fn from_node(node: &At<Node>, path: &str, problems: &mut Vec<Problem>) -> Option<Self> {
+        match &node.value {
+            Node::Text(word) if word == SLURM => Some(Self::Slurm),
+            Node::Text(word) => {
+                let message = format!(
+                    "`{path}` must be a number, or \"slurm\"; it is `{}`",
+                    word.escape_debug()
+                );
+                problems.push(Problem::at(node.place, message));
+                None
+            }
+            Node::Integer(_)
+            | Node::Float(_)
+            | Node::Boolean(_)
+            | Node::Datetime(_)
+            | Node::List(_)
+            | Node::Table(_) => Amount::from_node(node, path, problems).map(Self::Units),
         }
     }
 }
 
-/// How an account stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Standing {
-    pub balance: Balance,
-    /// Its entries do not come to the balance that is kept: nobody knows what is left.
-    pub is_wrong: bool,
-}
+const SLURM: &str = "slurm";
 
-/// Why a start is not let in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// The budget has no room for it. In words.
-    Short(String),
-    /// The ledger cannot be trusted. In words.
-    Wrong(String),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Short(why) | Self::Wrong(why)) = self;
-        f.write_str(why)
+impl schemars::JsonSchema for BudgetKey {
+    fn inline_schema() -> bool {
+        true
     }
-}
-
-/// Whether a start is let in, and if so, what has to be said about it. The budget that counts is the one of now.
-pub fn may_start(standing: &Standing, asked: &Asked) -> Result<Option<String>, Refusal> {
-    if standing.is_wrong {
-        return Err(Refusal::Wrong(wrong(&asked.account)));
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "BudgetKey".into()
     }
-    let balance = Balance { budget: asked.budget, ..standing.balance };
-    if asked.amount <= balance.available() {
-        return Ok(None);
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let units = Amount::json_schema(generator);
+        schemars::json_schema!({
+            "description": "charge units, or \"slurm\": the GrpTRESMins of its account",
+            "anyOf": [units, { "const": SLURM }],
+        })
     }
-    let told = format!(
-        "{} has {} of {} charge units left ({} spent, {} held), and {} may take {}",
-        asked.account,
-        balance.available(),
-        asked.budget,
-        balance.captured,
-        balance.held,
-        asked.what,
-        asked.amount
-    );
-    match asked.on_exhausted {
-        OnExhausted::Reject => Err(Refusal::Short(told)),
-        OnExhausted::Warn => Ok(Some(told)),
-    }
-}
-
-/// What is said where an account's entries do not come to its balance.
-pub fn wrong(account: &Account) -> String {
-    format!(
-        "the ledger of {account} does not add up: its entries come to something else than the balance that is kept, and \
-         nothing of it is started before an administrator has looked"
-    )
 }

@@ -5,16 +5,18 @@
 //! exceeds the budget when a start is let in.
 
 mod amount;
+mod asked;
 mod budget;
+mod by_slurm;
 mod overrun;
 mod settle;
 #[cfg(test)]
 mod tests;
 
 pub use amount::{Amount, UNITS_MAX};
-pub use budget::{
-    Asked, Budget, OnExhausted, OnOverrun, Period, Refusal, Standing, may_start, wrong,
-};
+pub use asked::{Asked, Funds, Refusal, Share, Standing, may_start, wrong};
+pub use budget::{Budget, BudgetKey, OnExhausted, OnOverrun, Period, SlurmBudget};
+pub use by_slurm::{Figures, Limit, Purse, Resource, Room};
 pub use overrun::{GoesOn, Stage, to_stop};
 pub use settle::{Known, given_back, settle};
 
@@ -28,7 +30,7 @@ use crate::domain::run::Attempt;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Account {
     pub project: String,
-    /// As [`Period::label`] gives it.
+    /// As [`Period::label`] gives it; `CLUSTER/ACCOUNT/TRES` where Slurm keeps its budget.
     pub period: String,
 }
 
@@ -127,15 +129,16 @@ impl Entry {
         })
     }
 
-    pub fn hold(asked: &Asked, of: (RunId, StartId), owner: &str) -> Self {
-        Self {
-            account: asked.account.clone(),
+    /// One for each account that it takes something of.
+    pub fn holds(asked: &Asked, of: (RunId, StartId), owner: &str) -> impl Iterator<Item = Self> {
+        asked.shares.iter().map(move |share| Self {
+            account: share.account.clone(),
             kind: Kind::Hold,
-            adds: Balance { held: asked.amount, ..Balance::default() },
+            adds: Balance { held: share.amount, ..Balance::default() },
             of: Some(of),
             who: owner.to_owned(),
             why: asked.what.clone(),
-        }
+        })
     }
 
     /// The amount that it is about, in its own direction.

@@ -21,14 +21,15 @@ pub struct Known {
 pub fn settle(
     known: &[Known],
     decision: &Decision,
-    cost: impl Fn(&Attempt) -> Amount,
+    cost: impl Fn(&Account, &Attempt) -> Amount,
 ) -> Vec<Entry> {
     let run = &decision.run;
     let mut entries = Vec::new();
     let attempts = || decision.closed.iter().chain(&run.attempt);
     for attempt in attempts().filter(|attempt| is_over(attempt, run) && !keeps_hold(attempt, run)) {
-        if let Some(known) = known_of(known, StartId::of(attempt)) {
-            entries.extend(paid(&known, run.id, attempt, cost(attempt)));
+        for known in known_of(known, StartId::of(attempt)) {
+            let cost = cost(&known.account, attempt);
+            entries.extend(paid(&known, run.id, attempt, cost));
         }
     }
     for known in known.iter().filter(|known| known.held > Amount::ZERO && !known.has_attempt) {
@@ -47,24 +48,26 @@ pub fn given_back(known: &[Known], run: &Run, who: &str) -> Vec<Entry> {
     held.map(|known| known.release(run.id, known.held, (who, "given back by hand"))).collect()
 }
 
-/// A restart may have come and gone unseen: nothing is held for it, and what it did cost is due all the same. What is from
-/// before the first start that was held, is from before its project had a budget: nothing is due for that.
-fn known_of(known: &[Known], start: StartId) -> Option<Known> {
-    let of_start = known.iter().find(|known| known.start == start);
+/// The start in each account that it is in. A restart may have come and gone unseen: nothing is held for it, and what it did
+/// cost is due all the same, where the first start of its submission is. What is from before the first start that was held,
+/// is from before its project had a budget: nothing is due for that.
+fn known_of(known: &[Known], start: StartId) -> Vec<Known> {
+    let of = |start: StartId| known.iter().filter(move |known| known.start == start);
+    if of(start).next().is_some() {
+        return of(start).cloned().collect();
+    }
     let of_submission = known.iter().filter(|known| known.start.submission == start.submission);
-    of_start.cloned().or_else(|| {
-        let first = of_submission.min_by_key(|known| known.start)?;
-        let account = (first.start < start).then(|| first.account.clone())?;
-        let none = Amount::ZERO;
-        Some(Known {
-            start,
-            account,
-            held: none,
-            captured: none,
-            is_captured: false,
-            has_attempt: true,
-        })
-    })
+    let first = of_submission.map(|known| known.start).min().filter(|first| *first < start);
+    let none = Amount::ZERO;
+    let unheld = |first: &Known| Known {
+        start,
+        account: first.account.clone(),
+        held: none,
+        captured: none,
+        is_captured: false,
+        has_attempt: true,
+    };
+    first.into_iter().flat_map(of).map(unheld).collect()
 }
 
 /// What a start that is over did cost, and the rest of what was held for it; or in what that differs from what is entered.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::{JobKey, RunId, SubmissionId, Token};
 use crate::domain::ledger::{
-    Account, Amount, Asked, Balance, Entry, Kind, Known, OnExhausted, Period, StartId, balance,
-    given_back, settle,
+    Account, Amount, Asked, Balance, Entry, Funds, Kind, Known, OnExhausted, Period, Share,
+    StartId, balance, given_back, settle,
 };
 use crate::domain::run::{
     Attempt, AttemptState, Decision, End, Ending, Event, Policy, Reason, Run, State, step,
@@ -118,7 +118,7 @@ fn over(state: AttemptState, reason: Option<Reason>) -> Run {
 
 /// What is entered when this is decided, as `kind captured held`.
 fn entered(known: &[Known], decision: &Decision, cost: i64) -> Vec<String> {
-    let entries = settle(known, decision, |_| units(cost));
+    let entries = settle(known, decision, |_, _| units(cost));
     let shown = |entry: &Entry| {
         let Balance { captured, held, .. } = entry.adds;
         format!("{} {captured} {held}", entry.kind)
@@ -268,25 +268,28 @@ impl Books {
             }
             (1, None) => {
                 let asked = Asked {
-                    account: of,
-                    budget: Amount::ZERO,
+                    shares: vec![Share {
+                        account: of,
+                        amount,
+                        budget: Funds::Granted(Amount::ZERO),
+                    }],
                     on_exhausted: OnExhausted::Warn,
-                    amount,
                     what: String::new(),
+                    unknown: None,
                 };
-                self.enter(Entry::hold(&asked, (RunId(which), id), "ada"));
+                self.enter_all(Entry::holds(&asked, (RunId(which), id), "ada"));
                 self.expected.insert(id, (amount, Amount::ZERO));
             }
             // It ends, or what it cost becomes known better.
             (2, Some(known)) if known.is_captured || known.held > Amount::ZERO => {
                 let mut run = over(AttemptState::Completed, None);
                 run.attempt.as_mut().unwrap().submission = SubmissionId(which);
-                self.enter_all(settle(&[known], &Decision::stay(&run), |_| amount));
+                self.enter_all(settle(&[known], &Decision::stay(&run), |_, _| amount));
                 self.expected.insert(id, (Amount::ZERO, amount));
             }
             (3, Some(known)) if !known.is_captured => {
                 let run = Run::accepted(RunId(which));
-                self.enter_all(settle(&[known], &Decision::stay(&run), |_| amount));
+                self.enter_all(settle(&[known], &Decision::stay(&run), |_, _| amount));
                 self.expected.insert(id, (Amount::ZERO, Amount::ZERO));
             }
             _ => {}

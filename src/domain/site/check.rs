@@ -53,8 +53,9 @@ impl Site {
         if let Some(build) = &self.build {
             build.check(self, problems);
         }
-        for project in self.project.iter().flat_map(|all| &all.0).map(|(_, project)| project) {
+        for (name, project) in self.project.iter().flat_map(|all| &all.0) {
             project.check(problems);
+            project.check_funds(name, problems);
         }
         for (name, dataset) in self.dataset.iter().flat_map(|all| &all.0) {
             dataset.check(name, problems);

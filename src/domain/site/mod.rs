@@ -3,6 +3,7 @@
 
 mod charge;
 mod check;
+mod funds;
 mod layers;
 mod mode;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::num::NonZeroU32;
 
 use crate::domain::bad_nodes;
 use crate::domain::keys::{Named, choice, keys};
-use crate::domain::ledger::{Amount, Budget, OnExhausted, OnOverrun, Period};
+use crate::domain::ledger::{BudgetKey, OnExhausted, OnOverrun, Period};
 use crate::domain::problem::At;
 use crate::domain::resolve::Asker;
 use crate::domain::spec::{ArgValue, Interval, Partitions, ScriptPiece};
@@ -230,9 +231,9 @@ keys! {
         max_running: At<NonZeroU32>,
         /// How many nodes its runs that are submitted may come to; more wait.
         max_running_nodes: At<NonZeroU32>,
-        /// What it may spend in a period, in charge units.
-        budget: At<Amount>,
-        /// For how long a budget is, by the calendar, UTC; what is left does not roll over. Default: `none`, once and for all.
+        /// What it may spend in a period, in charge units; or `"slurm"`: what Slurm's `GrpTRESMins` leave its account.
+        budget: At<BudgetKey>,
+        /// For how long a budget in charge units is, by the calendar, UTC; what is left does not roll over. Default: `none`, once and for all.
         period: At<Period>,
         /// What becomes of a run that the budget has no room for: `reject` (default) or `warn`.
         on_exhausted: At<OnExhausted>,
@@ -358,26 +359,6 @@ impl Site {
 
     pub fn class_names(&self) -> impl Iterator<Item = &str> {
         self.class.iter().flat_map(Named::names)
-    }
-
-    /// The budget of a project, where it has one.
-    pub fn budget(&self, name: &str) -> Option<Budget> {
-        let project = self.project.as_ref()?.get(name)?;
-        Some(Budget {
-            project: name.to_owned(),
-            amount: project.budget.as_ref()?.value,
-            period: project.period.as_ref().map_or(Period::None, |period| period.value),
-            on_exhausted: project
-                .on_exhausted
-                .as_ref()
-                .map_or(OnExhausted::Reject, |said| said.value),
-            on_overrun: project.on_overrun.as_ref().map_or(OnOverrun::Finish, |said| said.value),
-        })
-    }
-
-    /// All projects that have a budget.
-    pub fn budgets(&self) -> impl Iterator<Item = Budget> {
-        self.project.iter().flat_map(Named::names).filter_map(|name| self.budget(name))
     }
 
     pub fn dataset(&self, name: &str) -> Option<&Dataset> {

@@ -1,6 +1,9 @@
 //! What a cluster says about itself, as far as a site config depends on it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::domain::bad_nodes::Node;
+use crate::domain::ledger::Resource;
 use crate::domain::resolve::Asker;
 use crate::domain::units::TimeLimit;
 
@@ -34,6 +37,10 @@ pub struct Survey {
     pub reservations: Option<Vec<String>>,
     pub licenses: Option<Vec<String>>,
     pub accounting: Option<Accounting>,
+    /// Whether it counts what accounts use.
+    pub counts_use: bool,
+    /// All accounts that it shows, and what of them is limited.
+    pub limited: Option<BTreeMap<String, BTreeSet<Resource>>>,
 }
 
 impl Survey {

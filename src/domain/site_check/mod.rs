@@ -5,6 +5,7 @@ mod accounts;
 mod class;
 mod facts;
 pub mod probe;
+mod purses;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use crate::domain::problem::{Place, Problem};
 use crate::domain::resolve::Asker;
 use crate::domain::site::{Class, Cluster, Site};
 use crate::domain::site_check::accounts::Payer;
+use crate::domain::site_check::purses::Purse;
 
 /// What was found about one thing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -119,6 +121,12 @@ pub fn check(
                 None => site.cluster.iter().flat_map(Named::names).filter_map(survey_of).collect(),
             };
             payer.check(&surveys, asker, &mut findings);
+            if let Some(account) = payer.account.filter(|_| project.is_kept_by_slurm())
+                && project.has_member(asker)
+            {
+                let what = format!("{}.budget", payer.what);
+                Purse { site, what, project, account }.check(&surveys, &mut findings);
+            }
         }
     }
     findings

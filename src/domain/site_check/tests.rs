@@ -1,11 +1,12 @@
 //! Wrong site files of every kind, against a cluster of four nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::*;
 use crate::domain::bad_nodes::{Health, Node};
 use crate::domain::document::parse;
+use crate::domain::ledger::Resource;
 use crate::domain::problem::SourceId;
 use crate::domain::site::{Layer, LayerKind, effective};
 use crate::domain::units::{Seconds, TimeLimit};
@@ -100,6 +101,11 @@ fn survey() -> Survey {
             associations: vec![association("ml", "normal few"), association("lab", "normal")],
             qos: words("normal few high"),
         }),
+        counts_use: true,
+        limited: Some(BTreeMap::from([
+            ("ml".to_owned(), BTreeSet::from([Resource::Nodes, Resource::Gpus])),
+            ("lab".to_owned(), BTreeSet::new()),
+        ])),
     }
 }
 
@@ -324,4 +330,43 @@ fn commands_and_a_silent_slurm_are_told() {
     let nobody = Survey { accounting: Some(Accounting::default()), ..survey() };
     let findings = found("[cluster.big]\n", facts(Ok(nobody)), 1000);
     assert!(told(&findings).contains("anna has no account there"), "{findings:?}");
+}
+
+#[test]
+fn a_budget_that_slurm_keeps_is_compared_with_what_slurm_limits() {
+    let check = |keys: &str, change: &dyn Fn(&mut Survey), expected: &str| {
+        let mut survey = survey();
+        change(&mut survey);
+        let by = "[class.c]\nrate = 1.0\n";
+        let text = format!("[cluster.big]\n{by}[project.p]\nbudget = 'slurm'\n{keys}");
+        let findings = found(&text, facts(Ok(survey)), 1000);
+        let own: Vec<Finding> =
+            findings.into_iter().filter(|it| it.what == "project.p.budget").collect();
+        let told = told(&own);
+        let first = told.lines().next().unwrap_or_default();
+        assert!(
+            first.contains(expected) && first.is_empty() == expected.is_empty(),
+            "{keys}: {told}"
+        );
+        assert!(own.iter().all(|it| it.place.is_some()), "{own:?}");
+    };
+    let as_it_is = |_: &mut Survey| {};
+    check("account = 'ml'", &as_it_is, "");
+    check("account = 'ml'\n[site]\ncharge = { by = 'gpu_hours' }", &as_it_is, "");
+    check(
+        "account = 'ml'\n[site]\ncharge = { by = 'core_hours' }",
+        &as_it_is,
+        "class `c` is charged by `core_hours`, and Slurm limits node, gres/gpu",
+    );
+    check("account = 'lab'", &as_it_is, "Slurm's account `lab` has no `GrpTRESMins`");
+    check("account = 'lib'", &as_it_is, "Slurm shows no account `lib`");
+    check("account = 'lib'\nmembers = ['bert']", &as_it_is, "");
+    check("account = 'ml'", &|survey| survey.counts_use = false, "its `PriorityType` is not");
+    check("account = 'ml'", &|survey| survey.has_accounting = false, "no accounting");
+    check("account = 'ml'", &|survey| survey.limited = None, "");
+    check(
+        "account = 'ml'",
+        &|survey| survey.enforced = words("associations"),
+        "`AccountingStorageEnforce` has no `limits`",
+    );
 }

@@ -1,12 +1,16 @@
 //! One poll of a cluster, from the question to what is believed of the answer.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::PoisonError;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::domain::ids::JobKey;
+use crate::domain::ledger::Figures;
+use crate::domain::units::Seconds;
 use crate::ports::{Asked, LookAnswer, Silence};
+use crate::slurm::assoc_mgr;
 use crate::slurm::commands::Query;
 use crate::slurm::config::ClusterConfig;
 use crate::slurm::identity::Ours;
@@ -86,6 +90,43 @@ impl SlurmScheduler {
             Some(_) | None => {}
         }
         Ok(())
+    }
+
+    /// What accounts may use; see [`assoc_mgr`]. Those above them are asked for too, once their names are known.
+    pub(super) async fn figures_of(
+        &self,
+        accounts: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Figures>, Silence> {
+        /// A little later than Slurm does it.
+        const SLACK: u64 = 15;
+        let silence = |why: &str| Silence { who: self.name.clone(), why: why.to_owned() };
+        let config = self.config().await?;
+        if !config.has_accounting {
+            return Err(silence("it has no accounting, and so no limits of accounts"));
+        }
+        let every = config.use_counted_every.ok_or_else(|| {
+            silence("it does not count what accounts use: its `PriorityType` is not `priority/multifactor`")
+        })?;
+        let mut asked = accounts.clone();
+        let told_at = self.clock.now();
+        let rows = loop {
+            let known = self.above.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            asked.extend(known);
+            let args = assoc_mgr::args(&asked, &self.account.user);
+            let answer = self.commands.ask(Query::Scontrol, args).await?;
+            let rows = assoc_mgr::parse(&String::from_utf8_lossy(&answer));
+            let missing = assoc_mgr::missing(&rows);
+            if missing.is_subset(&asked) {
+                break rows;
+            }
+            self.above.lock().unwrap_or_else(PoisonError::into_inner).extend(missing);
+        };
+        let about = (told_at, Seconds(every.0.saturating_add(SLACK)));
+        let user = self.account.user.as_str();
+        let of = |account: &String| {
+            Some((account.clone(), assoc_mgr::figures(&rows, (account, user), about)?))
+        };
+        Ok(accounts.iter().filter_map(of).collect())
     }
 
     /// Asks accounting.

@@ -3,7 +3,9 @@
 use rusqlite::Connection;
 
 use crate::domain::ids::RunId;
-use crate::domain::ledger::{Account, Amount, Asked, Kind, OnExhausted, Refusal};
+use crate::domain::ledger::{
+    Account, Amount, Asked, Funds, Kind, OnExhausted, Purse, Refusal, Resource, Room, Share,
+};
 use crate::domain::request::IfActive;
 use crate::domain::run::{Attempt, AttemptState, Decision, End, Ending, Event, Reason, State};
 use crate::store::open::{MIGRATIONS_SLICE, open_with};
@@ -21,11 +23,14 @@ fn units(units: i64) -> Amount {
 /// A start that may take so much of a budget of ten.
 fn asks(amount: i64) -> Asked {
     Asked {
-        account: account(),
-        budget: units(10),
+        shares: vec![Share {
+            account: account(),
+            amount: units(amount),
+            budget: Funds::Granted(units(10)),
+        }],
         on_exhausted: OnExhausted::Reject,
-        amount: units(amount),
         what: "1 node".into(),
+        unknown: None,
     }
 }
 
@@ -261,4 +266,46 @@ async fn a_database_from_before_the_ledger_gets_one() {
     assert_eq!(store.ledger().await.unwrap().len(), 0);
     store.grant(vec![(account(), units(1))], t(0)).await.unwrap();
     assert_eq!(store.next_number().await.unwrap(), RunId(2));
+}
+
+/// What Slurm counts of a start is entered in an account for each thing; one without room for it keeps it out of all.
+#[tokio::test]
+async fn a_start_that_slurm_counts_is_in_several_accounts_or_in_none() {
+    let yard = Yard::new();
+    let purse = Purse { cluster: "main".into(), account: "ml".into() };
+    let account = |counted| Account::by_slurm("nlp", &purse, counted);
+    let told_at = t(0);
+    let share = |counted, amount, room: Option<i64>| {
+        let limit = room.map(|room| (units(room), "ml".to_owned()));
+        let room = Room { room: room.map(units), limit, told_at };
+        Share { account: account(counted), amount: units(amount), budget: Funds::Slurm(room) }
+    };
+    let asks = |gpus| Asked {
+        shares: vec![share(Resource::Nodes, 1, None), share(Resource::Gpus, gpus, Some(10))],
+        ..asks(0)
+    };
+    let intend = async |bits, gpus| {
+        let row = yard.row(yard.accepted("x").await).await;
+        let run = row.run.id;
+        let start = Start { asked: Some(asks(gpus)), ..start(bits) };
+        let intending = Intending { run: row.run, run_dir: row.run_dir, owner: row.owner, start };
+        (run, yard.store.intend(intending, t(1)).await.unwrap().map(drop))
+    };
+    let (first, told) = intend(1, 7).await;
+    assert_eq!(told, Ok(()));
+    assert!(matches!(intend(2, 4).await.1, Err(Refusal::Short(_))));
+    let held = |of: Account| {
+        let store = yard.store.clone();
+        async move { store.ledger().await.unwrap()[&of].balance }
+    };
+    assert_eq!(held(account(Resource::Nodes)).await.held, units(1));
+    assert_eq!(held(account(Resource::Gpus)).await.held, units(7));
+    // Nothing is granted: the budget is not ours.
+    assert_eq!(held(account(Resource::Gpus)).await.budget, units(0));
+    yard.tell(first, Event::Refused { message: "no".into(), for_now: false }, t(2)).await;
+    for counted in [Resource::Nodes, Resource::Gpus] {
+        let balance = held(account(counted)).await;
+        assert_eq!((balance.held, balance.captured), (units(0), units(0)), "{counted:?}");
+    }
+    assert_eq!(yard.store.check_ledger(true).await.unwrap(), []);
 }

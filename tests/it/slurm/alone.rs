@@ -6,6 +6,7 @@ mod charges;
 mod plain;
 mod polls;
 mod preempt;
+mod purses;
 
 use std::path::Path;
 use std::time::Instant;

@@ -219,3 +219,35 @@ fn a_hundred_submissions_at_once_never_take_a_budget_over() {
     drop(cluster.env.run(["cancel".to_owned()].iter().chain(&runs)).success());
     wait_until("all is given back", || budget(&cluster) == (0.0, 0.0));
 }
+
+#[test]
+fn where_slurm_does_not_tell_what_is_left_a_run_waits_or_is_let_in_with_a_warning() {
+    let keys = "[project.nlp]\naccount = 'ml'\nbudget = 'slurm'\n";
+    let mut cluster = Cluster::with(&format!("{KEYS}{keys}"));
+    // Since 23.02 Slurm counts unless it is told not to.
+    let counts = cluster.ask("scontrol", &["show", "config"]).contains("priority/multifactor");
+    if !cluster.applies(!counts || !cluster.has_accounting(), "this Slurm counts what is used") {
+        return;
+    }
+    let spec = spec(&cluster, "unknown", "true", "class = 'paid'");
+    let said = cluster.env.run(["submit", spec.to_str().unwrap()]).success();
+    const WHY: &str =
+        "Slurm has not told what account `ml` has left on cluster `test`: test gave no answer: it ";
+    assert!(said.stderr.contains(WHY), "{said}");
+    let run: i64 = said.stdout.trim().parse().unwrap();
+    wait_until("it says why it waits", || {
+        let shown = cluster.env.show(run);
+        shown["state"] == "pending" && shown["message"].as_str().unwrap_or("").starts_with(WHY)
+    });
+    let shown = cluster.env.line("budget nlp").success();
+    assert!(shown.stdout.contains(" unknown") && shown.stderr.contains(WHY), "{shown}");
+    let checked = cluster.env.line("site check").ended(3);
+    assert!(checked.stdout.contains("it is \"slurm\", and this Slurm "), "{checked}");
+    // Whoever only wants to be warned goes on.
+    let site = std::fs::read_to_string(cluster.env.home().join("site.toml")).unwrap();
+    let warns = site.replace("budget = 'slurm'", "budget = 'slurm'\non_exhausted = 'warn'");
+    cluster.env.use_site(&warns);
+    assert_eq!(cluster.env.until(run, &["completed", "failed"])["state"], "completed");
+    let said = cluster.env.line(&format!("events {run}"));
+    assert!(said.stdout.contains(WHY), "{said}");
+}

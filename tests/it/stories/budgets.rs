@@ -274,7 +274,18 @@ fn budgets_that_cannot_be_meant_are_told_at_their_place() {
         ("budget = nan", "`project.nlp.budget` must be a finite number, 0 or more"),
         ("budget = 2e9", "`project.nlp.budget` is more than 1000000000 charge units"),
         ("budget = 'lots'", "`project.nlp.budget` must be a number"),
-        ("budget = 'slurm'", "is not supported by this version"),
+        (
+            "budget = 'slurm'",
+            "`project.nlp.budget` is \"slurm\", and the project has no Slurm account",
+        ),
+        (
+            "budget = 'slurm'\naccount = 'ml'\nperiod = 'year'",
+            "`project.nlp.period` has no meaning where `budget` is \"slurm\"",
+        ),
+        (
+            "budget = 'slurm'\naccount = 'ml'\non_overrun = 'stop'",
+            "`project.nlp.on_overrun` has no meaning where `budget` is \"slurm\"",
+        ),
         ("budget = 1\nperiod = 'week'", "`project.nlp.period`"),
         ("budget = 1\non_exhausted = 'ask'", "`project.nlp.on_exhausted`"),
         ("budget = 1\non_overrun = 'warn'", "`project.nlp.on_overrun` cannot be `warn`"),

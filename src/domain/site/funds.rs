@@ -1,0 +1,82 @@
+//! What a site says that projects may spend.
+
+use crate::domain::keys::Named;
+use crate::domain::ledger::{
+    Amount, Budget, BudgetKey, OnExhausted, OnOverrun, Period, SlurmBudget,
+};
+use crate::domain::problem::{At, Problem};
+use crate::domain::site::{Project, Site};
+
+impl Project {
+    fn units(&self) -> Option<Amount> {
+        match self.budget.as_ref()?.value {
+            BudgetKey::Units(amount) => Some(amount),
+            BudgetKey::Slurm => None,
+        }
+    }
+
+    /// Whether Slurm keeps its budget.
+    pub fn is_kept_by_slurm(&self) -> bool {
+        self.budget.as_ref().is_some_and(|budget| budget.value == BudgetKey::Slurm)
+    }
+
+    fn on_exhausted(&self) -> OnExhausted {
+        self.on_exhausted.as_ref().map_or(OnExhausted::Reject, |said| said.value)
+    }
+
+    /// What does not go together with a budget that Slurm keeps.
+    pub(super) fn check_funds(&self, name: &At<String>, problems: &mut Vec<Problem>) {
+        let Some(budget) = self.budget.as_ref().filter(|_| self.is_kept_by_slurm()) else { return };
+        let own = format!("project.{}", name.value);
+        if self.account.is_none() {
+            let message =
+                format!("`{own}.budget` is \"slurm\", and the project has no Slurm account");
+            problems.push(Problem::at(budget.place, message).help("add `account = \"NAME\"`"));
+        }
+        if let Some(period) = &self.period {
+            let message = format!("`{own}.period` has no meaning where `budget` is \"slurm\"");
+            let help = "remove it: Slurm's own `PriorityDecayHalfLife` and `PriorityUsageResetPeriod` say for how long use counts";
+            problems.push(Problem::at(period.place, message).help(help));
+        }
+        if let Some(on_overrun) = &self.on_overrun {
+            let message = format!("`{own}.on_overrun` has no meaning where `budget` is \"slurm\"");
+            let help = "remove it: Slurm itself ends the jobs of an account that has used up its `GrpTRESMins`";
+            problems.push(Problem::at(on_overrun.place, message).help(help));
+        }
+    }
+}
+
+impl Site {
+    fn projects(&self) -> impl Iterator<Item = (&str, &Project)> {
+        self.project.iter().flat_map(Named::iter)
+    }
+
+    /// The budget of a project, where the site file gives it one.
+    pub fn budget(&self, name: &str) -> Option<Budget> {
+        let project = self.project.as_ref()?.get(name)?;
+        Some(Budget {
+            project: name.to_owned(),
+            amount: project.units()?,
+            period: project.period.as_ref().map_or(Period::None, |period| period.value),
+            on_exhausted: project.on_exhausted(),
+            on_overrun: project.on_overrun.as_ref().map_or(OnOverrun::Finish, |said| said.value),
+        })
+    }
+
+    /// All projects that the site file gives a budget.
+    pub fn budgets(&self) -> impl Iterator<Item = Budget> {
+        self.projects().filter_map(|(name, _)| self.budget(name))
+    }
+
+    /// The budget of a project, where Slurm keeps it.
+    pub fn slurm_budget(&self, name: &str) -> Option<SlurmBudget> {
+        let project = self.project.as_ref()?.get(name)?;
+        let on_exhausted = project.on_exhausted();
+        project.is_kept_by_slurm().then(|| SlurmBudget { project: name.to_owned(), on_exhausted })
+    }
+
+    /// All projects whose budget Slurm keeps.
+    pub fn slurm_budgets(&self) -> impl Iterator<Item = SlurmBudget> {
+        self.projects().filter_map(|(name, _)| self.slurm_budget(name))
+    }
+}
