@@ -6,7 +6,10 @@ mod sweep;
 
 pub use budget::BySlurmView;
 pub use estimate::{EstimateView, LikelyStart};
-pub use sweep::{CompareRequest, SweepShown};
+pub use sweep::{
+    AskAnswer, CompareRequest, EndedPointView, OpenSweepView, SweepShown, TellAnswer, TellPoint,
+    TellRequest, ToldPointView,
+};
 
 use std::path::PathBuf;
 
@@ -128,8 +131,8 @@ pub struct ProblemBody {
 /// What became of a submission.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubmitAnswer {
-    /// Of a sweep the first point.
-    pub run: RunView,
+    /// Of a sweep the first point; none of an open sweep, which has none before it is told one.
+    pub run: Option<RunView>,
     /// Where the run is a point: its sweep, and the numbers of all points.
     #[serde(default)]
     pub sweep: Option<SweepAnswer>,

@@ -352,6 +352,10 @@ pub trait Hands: Send + Sync {
     /// Removes a run directory that was made for a run which was not recorded.
     fn discard_run_dir(&self, run_dir: &Path) -> std::io::Result<()>;
 
+    /// Writes lines of a sweep's table of points, durably, from the one of point `from` on; what stands there is of points
+    /// that were never recorded, and goes.
+    fn add_points(&self, sweep_dir: &Path, from: u32, lines: &str) -> std::io::Result<()>;
+
     /// Takes away what the killed script of a sweep's point left, but not what its training wrote.
     fn tidy_point(&self, run_dir: &Path) -> std::io::Result<()>;
 

@@ -174,13 +174,14 @@ fn sweep_verdict(
 
 /// A sweep's extent in a few words.
 fn extent(cost: &Cost) -> String {
-    let Cost { points, resource_sets, node_hours_max, charge_max } = *cost;
+    let Cost { points, resource_sets, node_hours_max, charge_max, open } = *cost;
     let (s, sets) = (plural(points), plural(resource_sets));
     let hours = match node_hours_max {
         Some(hours) => format!("at most {hours:.1} node-hours"),
         None => "without a time limit".to_owned(),
     };
     let charge = charge_max.map_or(String::new(), |charge| format!(" and a charge of {charge:.1}"));
+    let points = if open { format!("open for at most {points}") } else { points.to_string() };
     format!("{points} point{s}, {resource_sets} set{sets} of resources, {hours}{charge}")
 }
 

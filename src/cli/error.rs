@@ -24,14 +24,14 @@ exits! {
     Done = 0, "what was asked is done";
     NotCompleted = 1, "the run that was waited for did not complete, or not all points of the sweep; `doctor` found something wrong; a dataset has no fingerprint; a probe was interrupted; a schedule could not submit the run that was asked for";
     Usage = 2, "the command line cannot be understood, asks for something that this version does not support, or names a run ambiguously";
-    Invalid = 3, "the spec or the site file is invalid, and nothing was submitted; `site check` found something wrong";
+    Invalid = 3, "the spec or the site file is invalid, or a point is not as its sweep declares, and nothing was submitted; `site check` found something wrong";
     NotFound = 4, "there is no such run, sweep, attempt, log, dataset, project or schedule, or no failure of such a node is remembered";
     NoDaemon = 5, "the daemon cannot be reached, and none can be started";
     Refused = 6, "the scheduler refused the run";
     NoSlurm = 7, "Slurm cannot be reached, and without its answer the command cannot know what is meant; nothing was submitted";
     NotAcknowledged = 8, "the run is accepted, but the scheduler has not acknowledged it yet: its number is printed, and the daemon sees it through";
     OverBudget = 9, "the project's budget does not allow it, or would not, as `estimate` tells; nothing was submitted";
-    Conflict = 11, "a conflict with what is recorded: the key belongs to another spec, a run that is over was to be cancelled, a file that is there was to be written, or the daemon goes by another site";
+    Conflict = 11, "a conflict with what is recorded: the key belongs to another spec, a run that is over was to be cancelled, a sweep takes no more points, a file that is there was to be written, or the daemon goes by another site";
     TimedOut = 12, "waiting timed out: the run goes on, and a probe's job is cancelled";
     Internal = 70, "Trainyard itself failed, or the machine it runs on: a full disk, a directory that cannot be written";
 }

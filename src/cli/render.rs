@@ -42,6 +42,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let script = render(&resolved);
     if context.global.json {
         let (number, parameters) = point.unzip();
+        let number = number.flatten();
         context.output().json(&serde_json::json!({
             "script": script, "resolved": resolved, "point": number, "parameters": parameters,
         }))?;
@@ -51,16 +52,27 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The point that is asked for, with its number; without one the first, and then it is said which.
+/// The point that is asked for, with its number; without one the first, and then it is said which. Of an open sweep one
+/// that could be told, which has no number.
 fn point<'a>(
     context: &Context,
     family: &'a Family,
     asked: Option<usize>,
     request: &SpecRequest,
     site: &LoadedSite,
-) -> Result<(usize, &'a Point), CliError> {
+) -> Result<(Option<usize>, &'a Point), CliError> {
     let points = &family.points.points;
     let number = asked.unwrap_or(0);
+    if let (Some(_), Some(example)) = (&family.open, family.first()) {
+        if asked.is_some() {
+            let message = format!("there is no point {number}: the sweep is open");
+            return Err(CliError::new(Exit::NotFound, message)
+                .hint("its points are told once it is submitted"));
+        }
+        let shown = family.shown_point(example);
+        context.say(&format!("a point that could be told: {}", TerminalText(&shown)));
+        return Ok((None, example));
+    }
     if points.is_empty() {
         // There is something wrong with it, then.
         let found = check_sweep(context, request, family, site);
@@ -77,5 +89,5 @@ fn point<'a>(
         let shown = TerminalText(&shown);
         context.say(&format!("point 0 of {count}: {shown}; --point gives another one"));
     }
-    Ok((number, point))
+    Ok((Some(number), point))
 }

@@ -152,15 +152,17 @@ pub(super) async fn hand_in(
 ) -> Result<Exit, CliError> {
     let answer: SubmitAnswer = client.submit(request).await?;
     if !context.global.json && !context.quiet {
-        context.output().line(&number(&answer).to_string())?;
+        context.output().line(&number(&answer))?;
     }
     announce(context, &answer);
     Box::pin(see_through(context, client, how, answer)).await
 }
 
 /// What the run is known by, or the sweep.
-fn number(answer: &SubmitAnswer) -> i64 {
-    answer.sweep.as_ref().map_or(answer.run.id, |sweep| sweep.sweep.id)
+fn number(answer: &SubmitAnswer) -> String {
+    let sweep = answer.sweep.as_ref().map(|answer| answer.sweep.id);
+    let number = sweep.or(answer.run.as_ref().map(|run| run.id));
+    number.map_or(String::new(), |number| number.to_string())
 }
 
 /// What was fine here may be refused by a daemon that has been there since before the cluster was found as it is now.
@@ -183,7 +185,7 @@ pub(super) fn checked(
 ) -> Result<Resolved, Faults> {
     let Some(family) = family else { return check(context, spec, site) };
     check_sweep(context, spec, family, site)?;
-    let Some(first) = family.points.points.first() else { return Err(Faults::default()) };
+    let Some(first) = family.first() else { return Err(Faults::default()) };
     check_point(context, spec, (family, first), site)
 }
 
@@ -197,9 +199,14 @@ fn dry_run(
     } else {
         let target = resolved.compute.target.cluster();
         let name = TerminalText(&resolved.name);
-        let points = family.map(|family| family.points.points.len());
-        let points = points.map(|count| format!(" with {count} point{}", plural(count)));
-        let points = points.unwrap_or_default();
+        let points = family.map_or(String::new(), |family| {
+            let count = family.points.points.len();
+            if family.open.is_some() {
+                " as an open sweep".to_owned()
+            } else {
+                format!(" with {count} point{}", plural(count))
+            }
+        });
         context.say(&format!("would submit `{name}`{points} to {target}; nothing was submitted"));
     }
     Ok(Exit::Done)
@@ -216,6 +223,13 @@ async fn see_through(
     if let (true, Some(sweep)) = (how.wait, &sweep) {
         return see_sweep_through(context, client, how, sweep.clone()).await;
     }
+    let Some(run) = run else {
+        // An open sweep: there is nothing that a scheduler could acknowledge.
+        if let (true, Some(sweep)) = (context.global.json, &sweep) {
+            context.output().json(sweep)?;
+        }
+        return Ok(Exit::Done);
+    };
     let json = |run: &RunView| match &sweep {
         _ if !context.global.json => Ok(()),
         Some(sweep) => context.output().json(sweep),
@@ -266,14 +280,17 @@ async fn see_sweep_through(
 }
 
 fn announce(context: &Context, answer: &SubmitAnswer) {
-    let run = &answer.run;
     for warning in &answer.warnings {
         context.say(&format!("warning: {}", one_line(warning)));
     }
-    let name = TerminalText(&run.name);
     if let Some(SweepAnswer { sweep, .. }) = &answer.sweep {
+        let name = TerminalText(&sweep.name);
         let (id, points, s) = (sweep.id, sweep.points, plural(sweep.points as usize));
         context.say(&match answer.outcome {
+            SubmitOutcome::New if sweep.is_open() => format!(
+                "open sweep {id} `{name}` accepted: `trainyard sweep tell {id}` gives it points; its files are in {}",
+                path(&sweep.sweep_dir)
+            ),
             SubmitOutcome::New => format!(
                 "sweep {id} `{name}` with {points} point{s} accepted; its files are in {}",
                 path(&sweep.sweep_dir)
@@ -290,6 +307,8 @@ fn announce(context: &Context, answer: &SubmitAnswer) {
         });
         return;
     }
+    let Some(run) = &answer.run else { return };
+    let name = TerminalText(&run.name);
     let id = run.id;
     let line = match answer.outcome {
         SubmitOutcome::New => {

@@ -1,6 +1,7 @@
 //! `sweep`: families of runs from one spec.
 
 mod compare;
+mod open;
 mod show;
 
 use crate::api::LIST_MAX;
@@ -19,7 +20,11 @@ pub enum Command {
     Show(show::ShowArgs),
     /// Compare the points of sweeps by a metric, best first
     Compare(compare::CompareArgs),
-    /// Cancel all points of sweeps that are not over
+    /// Give an open sweep points, each of which is a run then; prints them as JSON
+    Tell(open::TellArgs),
+    /// Ask an open sweep what came of its points, in the order of their ends; prints JSON
+    Ask(open::AskArgs),
+    /// Cancel all points of sweeps that are not over; an open one takes no more
     Cancel(CancelArgs),
 }
 
@@ -42,6 +47,8 @@ pub(super) fn run(context: &Context, command: &Command) -> Result<Exit, CliError
         Command::List(args) => list(context, args),
         Command::Show(args) => show::show(context, args),
         Command::Compare(args) => compare::compare(context, args),
+        Command::Tell(args) => open::tell(context, args),
+        Command::Ask(args) => open::ask(context, args),
         Command::Cancel(args) => cancel(context, args),
     }
 }

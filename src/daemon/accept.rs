@@ -76,7 +76,7 @@ impl fmt::Display for Destination {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Accepted {
     New {
-        /// Of a sweep the first point.
+        /// Of a sweep the first point; an open sweep itself.
         run: RunId,
         /// What its owner is told about its project's budget.
         warning: Option<String>,
@@ -341,8 +341,11 @@ pub(super) async fn discard(world: &World, id: RunId, root: PathBuf, run_dir: Pa
 }
 
 pub(super) fn check_key(key: &str) -> Result<(), AcceptError> {
+    if is_key(key) { Ok(()) } else { Err(AcceptError::BadKey) }
+}
+
+/// Whether people may give this as a key.
+pub(super) fn is_key(key: &str) -> bool {
     const KEY_CHARACTERS_MAX: usize = 255;
-    let fine = (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count())
-        && !key.chars().any(char::is_control);
-    if fine { Ok(()) } else { Err(AcceptError::BadKey) }
+    (1..=KEY_CHARACTERS_MAX).contains(&key.chars().count()) && !key.chars().any(char::is_control)
 }

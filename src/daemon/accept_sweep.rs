@@ -67,6 +67,8 @@ pub(super) async fn accept_sweep(
     let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
     let recorded = request.recorded();
     let Plan { about, sets, points, .. } = plan;
+    // An open sweep has no points yet: it stands for itself.
+    let number = RunId(id.0 + i64::from(!points.is_empty()));
     let run_root = sets.first().map_or_else(PathBuf::new, |set| set.run_root.clone());
     let new = NewSweep {
         id,
@@ -95,7 +97,7 @@ pub(super) async fn accept_sweep(
                 }
                 _ => world.nudge.notify_one(),
             }
-            Ok(Accepted::New { run: RunId(id.0 + 1), warning })
+            Ok(Accepted::New { run: number, warning })
         }
         SweepAcceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),
         SweepAcceptance::KeyTaken(known) => of_key(&key.unwrap_or_default(), &known, &digest),

@@ -85,7 +85,10 @@ impl Gathered {
             points: (0..).zip(&plan.points).map(line).collect(),
         };
         let script = render_points(first, &varying);
-        Ok(NewRunDir { script, sweep: Some(sweep), ..self.run_dir(first, path, spec)? })
+        let dir = self.run_dir(first, path, spec)?;
+        // Those of an open sweep are taken with each point: between two there may be nobody who needs them.
+        let secrets = dir.secrets.filter(|_| !plan.points.is_empty());
+        Ok(NewRunDir { script, sweep: Some(sweep), secrets, ..dir })
     }
 
     /// The files of a run directory.

@@ -32,6 +32,7 @@ mod looks;
 mod markers;
 mod nodes;
 mod observe;
+mod open_sweeps;
 mod points;
 mod purses;
 mod reconcile;
@@ -61,6 +62,7 @@ pub use in_force::{InForce, SiteFiles, SiteNews, SiteSource, SiteTrouble, Unusab
 pub use kept::{DeleteError, code_contents, collect_garbage, delete};
 pub use lease::{Holder, Lease, LeaseError, read as read_lease};
 pub use nodes::{bad_nodes, clear_bad_nodes};
+pub use open_sweeps::{TellError, close_sweep, ended_points, tell};
 pub use reconcile::{PassReport, pass};
 pub use record::run_record;
 pub use retention::retention_plan;

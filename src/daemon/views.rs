@@ -42,6 +42,7 @@ pub async fn sweep_views(world: &World, limit: u32) -> Result<Vec<SweepView>, St
 
 fn of_sweep(sweep: WholeSweep) -> SweepView {
     let WholeSweep { row, states } = sweep;
+    let is_open = row.is_open();
     SweepView {
         id: row.id.0,
         name: row.name,
@@ -49,12 +50,13 @@ fn of_sweep(sweep: WholeSweep) -> SweepView {
         project: row.project,
         experiment: row.experiment,
         created_at: row.created_at,
-        state: state(&states).to_owned(),
+        state: state(&states, is_open).to_owned(),
         points: row.points,
         states,
         sweep_dir: row.sweep_dir,
         key: row.key,
         about: row.about,
+        closed_at: row.closed_at,
         standing: None,
     }
 }

@@ -17,7 +17,7 @@ use crate::domain::run::Revocation;
 use crate::files::process;
 use crate::hands::{
     archive, build, checkpoints, claim, code, dataset, inbox, point, program, regular, removal,
-    retire, run_dir, secrets, stored,
+    retire, run_dir, secrets, stored, table,
 };
 use crate::ports::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, CopiedUpTo, DataOrder, Doomed, HandOut, Hands,
@@ -140,6 +140,10 @@ impl Hands for InProcess {
 
     fn discard_run_dir(&self, run_dir: &Path) -> io::Result<()> {
         removal::remove_tree(run_dir)
+    }
+
+    fn add_points(&self, sweep_dir: &Path, from: u32, lines: &str) -> io::Result<()> {
+        table::add(sweep_dir, from, lines)
     }
 
     fn tidy_point(&self, run_dir: &Path) -> io::Result<()> {

@@ -25,6 +25,7 @@ mod secrets;
 mod session;
 mod ssh;
 mod stored;
+mod table;
 
 pub use background::{LastWords, StartedDaemon, start_daemon};
 pub use clock::SystemClock;

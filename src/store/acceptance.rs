@@ -14,6 +14,7 @@ use crate::domain::run::{Note, Run, WishKind};
 use crate::fault::point;
 use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::open_sweeps::{close_all, newest_open};
 use crate::store::runs::to_json;
 use crate::store::submissions::{Intending, Intent, Start, intend};
 use crate::store::writer::begin;
@@ -54,7 +55,7 @@ impl Active {
     }
 }
 
-/// A run, or the first point of a sweep, that has a key.
+/// A run, or the first point of a sweep, that has a key; an open sweep itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Keyed {
     pub run: RunId,
@@ -109,6 +110,11 @@ impl Store {
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
                 return Ok(Acceptance::Active(newest.run));
             }
+            if new.if_active == IfActive::Skip
+                && let Some(open) = newest_open(&tx, &new.owner, &new.resolved.name)?
+            {
+                return Ok(Acceptance::Active(open));
+            }
             let others: Vec<RunId> = match new.if_active {
                 IfActive::Queue | IfActive::Replace => active.iter().map(|it| it.run).collect(),
                 IfActive::Submit | IfActive::Skip => Vec::new(),
@@ -120,6 +126,7 @@ impl Store {
             let run = insert(&tx, &new)?;
             wait_for(&tx, new.id, &others)?;
             if new.if_active == IfActive::Replace {
+                close_all(&tx, (&new.owner, &new.resolved.name), new.now)?;
                 for other in &others {
                     wishes::insert(&tx, *other, WishKind::Cancel, &new.owner, new.now)?;
                 }
@@ -175,7 +182,8 @@ pub(super) fn of_key(
     connection
         .query_row(
             "SELECT id, spec_digest, deleted_at IS NOT NULL FROM run WHERE owner = ?1 AND key = ?2 \
-             UNION ALL SELECT id + 1, spec_digest, 0 FROM sweep WHERE owner = ?1 AND key = ?2",
+             UNION ALL SELECT id + (about ->> '$.method' <> 'open'), spec_digest, 0 FROM sweep \
+             WHERE owner = ?1 AND key = ?2",
             [owner, key],
             |row| {
                 Ok(Keyed {

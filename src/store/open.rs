@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/016-schedule.sql")),
     M::up(include_str!("migrations/017-rung.sql")),
     M::up(include_str!("migrations/018-slurm-budget.sql")),
+    M::up(include_str!("migrations/019-told.sql")),
     M::up(include_str!("migrations/020-no-number.sql")),
 ];
 

@@ -13,6 +13,7 @@ use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Decision, Run, WishKind};
 use crate::domain::run_files::RunFiles;
+use crate::domain::spec::SweepMethod;
 use crate::domain::sweep::slots::Chunk;
 use crate::domain::sweep::{About, Given, PlannedPoint};
 use crate::fault::point;
@@ -20,6 +21,7 @@ use crate::store::acceptance::{Keyed, active, of_key};
 use crate::store::arrays::{ArrayIntent, IntendingPoints, intend_points};
 use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::open_sweeps::{close_all, newest_open};
 use crate::store::runs::{json, time, to_json};
 use crate::store::submissions::Start;
 use crate::store::writer::begin;
@@ -84,6 +86,15 @@ pub struct SweepRow {
     pub points: u32,
     pub about: About,
     pub key: Option<String>,
+    /// Since when an open sweep takes no more points.
+    pub closed_at: Option<Timestamp>,
+}
+
+impl SweepRow {
+    /// Whether it may be told more points.
+    pub fn is_open(&self) -> bool {
+        self.about.method == SweepMethod::Open && self.closed_at.is_none()
+    }
 }
 
 /// What became of a new sweep.
@@ -131,6 +142,14 @@ impl Store {
             let active = active(&tx, &new.owner, name)?;
             if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
                 return Ok(SweepAcceptance::Active(newest.run));
+            }
+            if new.if_active == IfActive::Skip
+                && let Some(open) = newest_open(&tx, &new.owner, name)?
+            {
+                return Ok(SweepAcceptance::Active(open));
+            }
+            if new.if_active == IfActive::Replace {
+                close_all(&tx, (&new.owner, name), new.now)?;
             }
             let others = match new.if_active {
                 IfActive::Queue | IfActive::Replace => active.as_slice(),
@@ -217,7 +236,7 @@ fn forget_what_is_over(connection: &mut Connection) -> Result<(), StoreError> {
 }
 
 pub(super) const SWEEP_COLUMNS: &str =
-    "id, name, owner, project, experiment, created_at, sweep_dir, points, about, key";
+    "id, name, owner, project, experiment, created_at, sweep_dir, points, about, key, closed_at";
 
 pub(super) fn sweep_row(row: &Row<'_>) -> rusqlite::Result<SweepRow> {
     Ok(SweepRow {
@@ -231,6 +250,7 @@ pub(super) fn sweep_row(row: &Row<'_>) -> rusqlite::Result<SweepRow> {
         points: row.get(7)?,
         about: json(row, 8)?,
         key: row.get(9)?,
+        closed_at: row.get::<_, Option<i64>>(10)?.map(time),
     })
 }
 

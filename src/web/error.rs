@@ -7,6 +7,7 @@ use tracing::error;
 
 use crate::api::{ErrorCode, ProblemBody};
 use crate::daemon::AcceptError;
+use crate::domain::problem::{Problem, Sources};
 use crate::store::StoreError;
 
 /// The media type of RFC 9457.
@@ -31,6 +32,14 @@ impl ApiError {
             sources: None,
         };
         Self(Box::new(body))
+    }
+
+    /// Problems of a text, which are told at their places.
+    pub(super) fn invalid(told: String, sources: Sources, problems: Vec<Problem>) -> Self {
+        let mut body = Self::new(ErrorCode::InvalidSpec, told);
+        body.0.problems = problems;
+        body.0.sources = Some(sources);
+        body
     }
 
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -67,10 +76,7 @@ impl From<AcceptError> for ApiError {
         let told = crate::chain(&error);
         match error {
             AcceptError::Invalid { sources, problems } => {
-                let mut body = Self::new(ErrorCode::InvalidSpec, told);
-                body.0.problems = problems;
-                body.0.sources = Some(*sources);
-                body
+                Self::invalid(told, *sources, problems)
             }
             AcceptError::KeyDeleted { .. } => Self::new(ErrorCode::Conflict, told)
                 .hint("give another key: this one will not be given again"),

@@ -12,6 +12,7 @@ mod estimate;
 mod kept;
 mod logs;
 mod nodes;
+mod open_sweeps;
 mod reference;
 mod resume;
 mod runs;
@@ -90,6 +91,8 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{sweep}", get(sweeps::show))
         .route("/sweeps/{sweep}/cancel", post(sweeps::cancel))
+        .route("/sweeps/{sweep}/results", get(open_sweeps::ask))
+        .route("/sweeps/{sweep}/tell", post(open_sweeps::tell))
         .route("/schedules", get(schedules::list).post(schedules::add))
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))

@@ -19,7 +19,10 @@ pub(super) async fn no_run(world: &World, reference: &str) -> Result<ApiError, A
     let Some(sweep) = sweep else { return Ok(missing(reference)) };
     let id = sweep.id;
     let message = format!("{id} is a sweep: `trainyard sweep show {id}`");
-    let hint = format!("its points are runs, {id}:0 to {id}:{}", sweep.points.saturating_sub(1));
+    let hint = match sweep.points.checked_sub(1) {
+        Some(last) => format!("its points are runs, {id}:0 to {id}:{last}"),
+        None => format!("it has no points yet: `trainyard sweep tell {id}` gives it some"),
+    };
     Ok(ApiError::new(ErrorCode::NotFound, message).hint(hint))
 }
 
@@ -68,11 +71,13 @@ async fn point(world: &World, sweep: &str, number: &str) -> Result<RunId, ApiErr
     }
     Err(match world.store.sweep(id).await? {
         Some(sweep) => {
-            let (id, count) = (sweep.id, sweep.points);
-            not_found(format!(
-                "sweep {id} has no point {number}: they are numbered from 0 to {}",
-                count - 1
-            ))
+            let id = sweep.id;
+            not_found(match sweep.points.checked_sub(1) {
+                Some(last) => {
+                    format!("sweep {id} has no point {number}: they are numbered from 0 to {last}")
+                }
+                None => format!("sweep {id} has no points yet"),
+            })
         }
         None => not_found(format!("there is no sweep {id}"))
             .hint("`trainyard sweep list` shows the newest sweeps"),

@@ -37,7 +37,8 @@ pub(super) async fn submit(
     let accepted =
         accepting.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
     let accepted = accepted?;
-    let run = view(&app.world, accepted.run()).await?;
+    let number = accepted.run();
+    let run = run_view(&app.world, number).await?;
     let mut warnings = Vec::new();
     let outcome = match accepted {
         Accepted::New { warning, .. } => {
@@ -48,13 +49,16 @@ pub(super) async fn submit(
         Accepted::Skipped(_) => SubmitOutcome::Skipped,
     };
     let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
-    let sweep = sweep_answer(&app.world, &run).await?;
+    let of_sweep = run.as_ref().map_or(Some(number.0), |run| run.sweep);
+    let sweep = sweep_answer(&app.world, of_sweep).await?;
+    if run.is_none() && sweep.is_none() {
+        return Err(no_run(&app.world, &number.to_string()).await?);
+    }
     Ok((status, Json(SubmitAnswer { run, sweep, outcome, warnings })))
 }
 
-/// The sweep that a run is a point of.
-async fn sweep_answer(world: &World, run: &RunView) -> Result<Option<SweepAnswer>, ApiError> {
-    let Some(id) = run.sweep.map(RunId) else { return Ok(None) };
+async fn sweep_answer(world: &World, id: Option<i64>) -> Result<Option<SweepAnswer>, ApiError> {
+    let Some(id) = id.map(RunId) else { return Ok(None) };
     let Some(sweep) = sweep_view(world, id).await? else { return Ok(None) };
     let runs = world.store.points(id).await?.into_iter().map(|run| run.0).collect();
     Ok(Some(SweepAnswer { sweep, runs }))

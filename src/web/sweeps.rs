@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
 use crate::api::{CompareRequest, ErrorCode, LIST_MAX, SweepShown};
-use crate::daemon::{World, compared_points, standing, sweep_view, sweep_views};
+use crate::daemon::{World, close_sweep, compared_points, standing, sweep_view, sweep_views};
 use crate::domain::checkpoint::Goal;
 use crate::domain::ids::RunId;
 use crate::domain::sweep::compare::{Comparison, sort};
@@ -160,7 +160,12 @@ pub(super) async fn cancel(
     let world = &app.world;
     let sweep = found(world, &reference).await?;
     let (id, by) = (RunId(sweep.id), world.asker.user.clone());
-    if world.store.cancel_sweep(id, by, world.clock.now()).await? == 0 {
+    // First: what is told afterwards would not be cancelled.
+    if sweep.is_open() {
+        close_sweep(world, id).await?;
+    }
+    let count = world.store.cancel_sweep(id, by, world.clock.now()).await?;
+    if count == 0 && !sweep.is_open() {
         let message = format!("sweep {id} is over already: {}", sweep.state);
         return Err(ApiError::new(ErrorCode::Conflict, message)
             .hint(format!("`trainyard sweep show {id}` tells how its points ended")));

@@ -226,7 +226,16 @@ fn living(recorded: &serde_json::Value) -> Option<Pid> {
 impl Said {
     pub(crate) fn of(command: &mut Command) -> Self {
         let shown = format!("{:?}", command.get_args().collect::<Vec<_>>());
-        let Output { status, stdout, stderr } = command.output().unwrap();
+        Self::output(command.output().unwrap(), shown)
+    }
+
+    /// What a program says that was started with pipes.
+    pub(crate) fn of_child(child: std::process::Child, shown: &str) -> Self {
+        Self::output(child.wait_with_output().unwrap(), shown.to_owned())
+    }
+
+    fn output(output: Output, shown: String) -> Self {
+        let Output { status, stdout, stderr } = output;
         Self {
             code: status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),

@@ -44,10 +44,16 @@ fn whole(sweep: &SweepView) -> String {
     let keys: Vec<String> =
         about.parameters.iter().map(|key| TerminalText(key).to_string()).collect();
     let mut lines = vec![
-        ("points", format!("{}: {}", sweep.points, counted(&sweep.states))),
+        ("points", points(sweep)),
         ("progress", progress(sweep)),
         ("parameters", keys.join(", ")),
     ];
+    lines.extend(about.max_points.map(|most| {
+        (
+            "open",
+            if sweep.is_open() { format!("for {most} points in all") } else { "no more".into() },
+        )
+    }));
     lines.extend(about.max_parallel.map(|most| ("at a time", most.to_string())));
     lines.extend(about.objective.as_ref().map(|objective| {
         ("objective", format!("{} {}", objective.goal, TerminalText(&objective.metric)))
@@ -59,6 +65,13 @@ fn whole(sweep: &SweepView) -> String {
     lines.push(("files", path(&sweep.sweep_dir)));
     let heading = format!("sweep {} {}: {}\n", sweep.id, TerminalText(&sweep.name), sweep.state);
     lines.into_iter().fold(heading, |text, (key, value)| text + &format!("  {key:<11} {value}\n"))
+}
+
+fn points(sweep: &SweepView) -> String {
+    match sweep.points {
+        0 => "none so far".to_owned(),
+        points => format!("{points}: {}", counted(&sweep.states)),
+    }
 }
 
 /// `[######..................] 5 of 20 over, about 12m left`

@@ -27,6 +27,8 @@ keys! {
         points: At<Vec<At<Dotted<Given>>>>,
         /// The points of `list`, in another file: `.csv` or `.jsonl`, relative to the spec's own file.
         file: At<String>,
+        /// How many points an `open` sweep may be told, all in all.
+        max_points: At<NonZeroU32>,
         /// How many points may be under way at a time. Default: all.
         max_parallel: At<NonZeroU32>,
         /// By what the points are compared.
@@ -86,6 +88,8 @@ choice! {
         Random = "random",
         /// Points that are listed, one by one.
         List = "list",
+        /// Points that `sweep tell` gives the sweep while it runs, within the declared parameters.
+        Open = "open",
     }
     later {}
 }

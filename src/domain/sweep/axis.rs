@@ -6,7 +6,7 @@ use crate::domain::document::Node;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::spec::{Domain, SweepMethod, Values};
 use crate::domain::sweep::POINTS_MAX;
-use crate::domain::sweep::condition::{Condition, number, same};
+use crate::domain::sweep::condition::{Condition, number, same, shown};
 use crate::domain::sweep::decimal::{Decimal, Steps};
 use crate::domain::sweep::draw::{below, log_uniform, uniform};
 
@@ -51,6 +51,55 @@ impl Axis<'_> {
     pub(super) fn never_has(&self, parameter: usize, value: &Node) -> bool {
         let column = parameter.checked_sub(self.first).and_then(|at| self.columns().get(at));
         column.is_some_and(|column| !column.iter().any(|listed| same(&listed.value, value)))
+    }
+
+    /// The values that it is checked with where it has one parameter: all, or both ends of what is between them.
+    pub(super) fn extremes(&self) -> Vec<Arc<At<Node>>> {
+        let ends = |low: Node, high: Node, place: Place| {
+            [low, high].map(|end| Arc::new(At::new(end, place))).to_vec()
+        };
+        let float = |value: f64| Node::Float(format!("{value:?}"));
+        match &self.choices {
+            Choices::Rows(columns) => columns.first().cloned().unwrap_or_default(),
+            Choices::Uniform(At { value: (low, high), place })
+            | Choices::LogUniform(At { value: (low, high), place }) => {
+                ends(float(*low), float(*high), *place)
+            }
+            Choices::Integer(At { value: (low, high), place }) => {
+                ends(Node::Integer(*low), Node::Integer(*high), *place)
+            }
+        }
+    }
+
+    /// A value that somebody chose for its one parameter, as it is written where it is listed; or why it cannot have it.
+    pub(super) fn taken(&self, value: &Arc<At<Node>>) -> Result<Arc<At<Node>>, String> {
+        let told = || format!("cannot be {}", shown(&value.value));
+        match &self.choices {
+            Choices::Rows(columns) => {
+                let column = columns.first().into_iter().flatten();
+                let mut alike = column.filter(|listed| same(&listed.value, &value.value));
+                alike.next().cloned().ok_or_else(|| told() + ": that is none of its values")
+            }
+            Choices::Uniform(At { value: (low, high), .. })
+            | Choices::LogUniform(At { value: (low, high), .. }) => {
+                let is_between = |number: f64| (*low..=*high).contains(&number);
+                match number(&value.value) {
+                    Some(number) if is_between(number) => Ok(Arc::clone(value)),
+                    Some(_) => Err(told() + &format!(": it is between {low:?} and {high:?}")),
+                    None => Err(told() + ": it is a number"),
+                }
+            }
+            Choices::Integer(At { value: (low, high), .. }) => match value.value {
+                Node::Integer(number) if (*low..=*high).contains(&number) => Ok(Arc::clone(value)),
+                Node::Integer(_) => Err(told() + &format!(": it is between {low} and {high}")),
+                Node::Text(_)
+                | Node::Float(_)
+                | Node::Boolean(_)
+                | Node::Datetime(_)
+                | Node::List(_)
+                | Node::Table(_) => Err(told() + ": it is a whole number"),
+            },
+        }
     }
 
     /// What its parameters are, for these random bits.
@@ -119,7 +168,7 @@ pub(super) fn choices(
         }
         Values::Integer(ends) => Choices::Integer(integers(name, ends, problems)?),
     };
-    if method == SweepMethod::Random {
+    if [SweepMethod::Random, SweepMethod::Open].contains(&method) {
         return Some(drawn);
     }
     let message = format!("`{name}` is drawn at random, and the method is `{method}`");

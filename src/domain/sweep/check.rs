@@ -25,6 +25,41 @@ pub struct Cost {
     pub node_hours_max: Option<f64>,
     /// What starts that last as long cost by the terms of their classes; none where one has no rate.
     pub charge_max: Option<f64>,
+    /// The points are told later, and these are the most that may be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub open: bool,
+}
+
+impl Cost {
+    const NOTHING: Self = Self {
+        points: 0,
+        resource_sets: 0,
+        node_hours_max: Some(0.0),
+        charge_max: Some(0.0),
+        open: false,
+    };
+
+    /// What so many points of a set ask for, if they start now.
+    pub(super) fn of(resolved: &Resolved, points: usize, now: Timestamp) -> Self {
+        let mut cost = Self { resource_sets: 1, ..Self::NOTHING };
+        cost.add(resolved, points, now);
+        cost
+    }
+
+    fn add(&mut self, resolved: &Resolved, points: usize, now: Timestamp) {
+        const SECONDS_PER_HOUR: f64 = 3600.0;
+        let compute = &resolved.compute;
+        self.points += points;
+        let seconds = compute.time_limit.map(|limit| limit.0.0);
+        #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
+        let add = |sum: Option<f64>, of_point: Option<f64>| Some(sum? + points as f64 * of_point?);
+        #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
+        let hours =
+            seconds.map(|seconds| f64::from(compute.nodes) * seconds as f64 / SECONDS_PER_HOUR);
+        self.node_hours_max = add(self.node_hours_max, hours);
+        let charge = seconds.and_then(|seconds| of_start(resolved, seconds, now));
+        self.charge_max = add(self.charge_max, charge);
+    }
 }
 
 /// Points of which one problem is.
@@ -193,6 +228,11 @@ impl<'a> Check<'a> {
     /// A problem, and at which points it is.
     fn told(&self, mut problem: Problem, told: &Told, all: usize) -> Problem {
         let Some(first) = told.first.first().filter(|_| told.count < all) else { return problem };
+        if self.family.open.is_some() {
+            // Nobody has numbered what could be told.
+            problem.message += &format!(" (where {})", self.family.shown(*first));
+            return problem;
+        }
         let numbers: Vec<String> = told.first.iter().map(ToString::to_string).collect();
         let (numbers, shown) = (numbers.join(", "), self.family.shown(*first));
         problem.message += &match told.count - told.first.len() {
@@ -251,25 +291,13 @@ fn add_new<T: PartialEq>(all: &mut Vec<T>, more: Vec<T>) {
 
 /// What sets of points ask for together, if they start now.
 fn cost(sets: &[Set], now: Timestamp) -> Cost {
-    const SECONDS_PER_HOUR: f64 = 3600.0;
     let mut kinds = HashSet::new();
-    let mut cost =
-        Cost { points: 0, resource_sets: 0, node_hours_max: Some(0.0), charge_max: Some(0.0) };
+    let mut cost = Cost::NOTHING;
     for Set { resolved, points, .. } in sets {
         let Some(resolved) = resolved else { continue };
         let Resolved { compute, distributed, .. } = resolved;
         kinds.insert(serde_json::to_string(&(compute, distributed)).unwrap_or_default());
-        cost.points += points.count;
-        let seconds = compute.time_limit.map(|limit| limit.0.0);
-        #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
-        let add =
-            |sum: Option<f64>, of_point: Option<f64>| Some(sum? + points.count as f64 * of_point?);
-        #[expect(clippy::cast_precision_loss, reason = "points and seconds have limits below 2^53")]
-        let hours =
-            seconds.map(|seconds| f64::from(compute.nodes) * seconds as f64 / SECONDS_PER_HOUR);
-        cost.node_hours_max = add(cost.node_hours_max, hours);
-        let charge = seconds.and_then(|seconds| of_start(resolved, seconds, now));
-        cost.charge_max = add(cost.charge_max, charge);
+        cost.add(resolved, points.count, now);
     }
     cost.resource_sets = kinds.len();
     cost

@@ -44,6 +44,11 @@ impl<'a> Condition<'a> {
         self.0.is_empty()
     }
 
+    /// Whether it asks for a value of this parameter.
+    pub(super) fn is_about(&self, parameter: usize) -> bool {
+        self.0.iter().any(|(asked, _)| *asked == parameter)
+    }
+
     /// Whether a point has all of the values; `value` tells what it has.
     pub(super) fn holds<'b>(&self, value: impl Fn(usize) -> Option<&'b Node>) -> bool {
         let has = |(parameter, values): &(usize, &[At<Node>])| {

@@ -19,10 +19,17 @@ pub fn points(sweep: &At<Sweep>, file: Option<At<&str>>, problems: &mut Vec<Prob
     let before = problems.len();
     let method = sweep.value.method.as_ref().map_or(SweepMethod::Grid, |method| method.value);
     refuse_others(sweep, method, problems);
-    let points = if method == SweepMethod::List {
-        listed(sweep, file, problems)
-    } else {
-        combined(sweep, method, problems)
+    let points = match method {
+        SweepMethod::List => listed(sweep, file, problems),
+        SweepMethod::Grid | SweepMethod::Random => combined(sweep, method, problems),
+        // They are told later.
+        SweepMethod::Open => {
+            let keys = Nest::of(&sweep.value, method, problems).keys;
+            if keys.is_empty() && problems.len() == before {
+                problems.push(no_parameters(sweep));
+            }
+            Points { keys, points: Vec::new() }
+        }
     };
     refuse_keys(&points.keys, problems);
     if problems.len() > before { Points::default() } else { points }
@@ -32,10 +39,10 @@ pub fn points(sweep: &At<Sweep>, file: Option<At<&str>>, problems: &mut Vec<Prob
 fn refuse_others(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>) {
     let said = &sweep.value;
     let start = |table: &Dotted<Domain>| table.0.first().map(|(key, _)| key.place);
-    let keys: [(&str, Option<Place>, &[SweepMethod]); 7] = {
-        use SweepMethod::{Grid, List, Random};
+    let keys: [(&str, Option<Place>, &[SweepMethod]); 8] = {
+        use SweepMethod::{Grid, List, Open, Random};
         [
-            ("parameters", said.parameters.as_ref().and_then(start), &[Grid, Random]),
+            ("parameters", said.parameters.as_ref().and_then(start), &[Grid, Random, Open]),
             ("zip", said.zip.as_ref().and_then(|all| Some(all.first()?.place)), &[Grid, Random]),
             (
                 "exclude",
@@ -46,6 +53,7 @@ fn refuse_others(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Prob
             ("seed", said.seed.as_ref().map(|at| at.place), &[Random]),
             ("points", said.points.as_ref().map(|at| at.place), &[List]),
             ("file", said.file.as_ref().map(|at| at.place), &[List]),
+            ("max_points", said.max_points.as_ref().map(|at| at.place), &[Open]),
         ]
     };
     for (key, place, methods) in keys {
@@ -147,16 +155,9 @@ fn too_many() -> String {
 fn combined(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>) -> Points {
     let before = problems.len();
     let said = &sweep.value;
-    let mut nest = Nest { method, keys: Vec::new(), axes: Vec::new() };
-    for group in said.zip.iter().flatten() {
-        nest.add_group(group, problems);
-    }
-    for (key, domain) in said.parameters.iter().flat_map(|table| &table.0) {
-        nest.add(key, domain, problems);
-    }
+    let nest = Nest::of(said, method, problems);
     if nest.keys.is_empty() && problems.len() == before {
-        let help = "write `[sweep.parameters]`, and below it `\"args.lr\" = [0.1, 0.2]`";
-        problems.push(Problem::at(sweep.place, "the sweep has no parameters").help(help));
+        problems.push(no_parameters(sweep));
     }
     let Nest { keys, axes, .. } = nest;
     let exclude: Vec<Condition<'_>> = said
@@ -184,14 +185,31 @@ fn combined(sweep: &At<Sweep>, method: SweepMethod, problems: &mut Vec<Problem>)
     Points { keys, points }
 }
 
+fn no_parameters(sweep: &At<Sweep>) -> Problem {
+    let help = "write `[sweep.parameters]`, and below it `\"args.lr\" = [0.1, 0.2]`";
+    Problem::at(sweep.place, "the sweep has no parameters").help(help)
+}
+
 /// Loops as they are read.
-struct Nest<'a> {
+pub(super) struct Nest<'a> {
     method: SweepMethod,
-    keys: Vec<At<String>>,
-    axes: Vec<Axis<'a>>,
+    pub(super) keys: Vec<At<String>>,
+    pub(super) axes: Vec<Axis<'a>>,
 }
 
 impl<'a> Nest<'a> {
+    /// Reads groups and parameters.
+    pub(super) fn of(said: &'a Sweep, method: SweepMethod, problems: &mut Vec<Problem>) -> Self {
+        let mut nest = Self { method, keys: Vec::new(), axes: Vec::new() };
+        for group in said.zip.iter().flatten() {
+            nest.add_group(group, problems);
+        }
+        for (key, domain) in said.parameters.iter().flat_map(|table| &table.0) {
+            nest.add(key, domain, problems);
+        }
+        nest
+    }
+
     /// A parameter by itself.
     fn add(&mut self, key: &At<String>, domain: &'a Domain, problems: &mut Vec<Problem>) {
         let known = (&self.keys[..], "that stands before this");

@@ -11,13 +11,15 @@ use crate::domain::resolved::Resolved;
 use crate::domain::spec::Sweep;
 use crate::domain::sweep::check::{Check, Cost};
 use crate::domain::sweep::condition::shown;
-use crate::domain::sweep::{Point, Points, points};
+use crate::domain::sweep::{Open, Point, Points, points};
 
 /// A spec that is a sweep.
 #[derive(Debug, Clone)]
 pub struct Family {
     pub sources: Sources,
     pub points: Points,
+    /// What is known of its points where they are told later.
+    pub open: Option<Open>,
     /// The spec without `[sweep]`.
     pub(super) table: Table,
     pub(super) problems: Vec<Problem>,
@@ -50,15 +52,21 @@ impl Family {
             )
         });
         // A definition of which a part was refused would come to other points than were meant.
+        let mut open = None;
         let points = match sweep {
             Some(sweep) if read.problems.len() == before => {
-                points(&At::new(sweep, key.place), file, &mut read.problems)
+                let sweep = At::new(sweep, key.place);
+                let found = points(&sweep, file, &mut read.problems);
+                if read.problems.len() == before {
+                    open = Open::read(&sweep, read.table.get("schedule"), &mut read.problems);
+                }
+                found
             }
             _ => Points::default(),
         };
         refuse_changes(request, &points, &mut read.problems);
         let (sources, table, problems) = (read.sources, read.table, read.problems);
-        Some(Self { sources, points, table, problems })
+        Some(Self { sources, points, open, table, problems })
     }
 
     /// What one point means.
@@ -71,6 +79,9 @@ impl Family {
 
     /// Checks all points; what they cost is that of starts now.
     pub fn check(&self, context: Context<'_>, now: Timestamp) -> FamilyOutcome {
+        if let Some(open) = &self.open {
+            return self.check_open(open.max_points, (context, now));
+        }
         if self.points.points.is_empty() {
             return self.without_points(context);
         }
@@ -87,9 +98,12 @@ impl Family {
 
     /// A point's parameters, in short.
     pub fn shown(&self, index: usize) -> String {
+        self.points.points.get(index).map_or(String::new(), |point| self.shown_point(point))
+    }
+
+    pub fn shown_point(&self, point: &Point) -> String {
         /// Parameters that are named to tell a point.
         const SHOWN_MAX: usize = 8;
-        let Some(point) = self.points.points.get(index) else { return String::new() };
         let one = |(key, value): (&At<String>, &At<Node>)| {
             format!("{} = {}", key.value, shown(&value.value))
         };

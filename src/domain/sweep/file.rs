@@ -159,7 +159,20 @@ fn line(text: &At<&str>, start: usize) -> Place {
     Place { source: text.place.source, start, end: start + length }
 }
 
-fn json_lines(text: &At<&str>, problems: &mut Vec<Problem>) -> Points {
+/// The places of its lines.
+pub(super) fn lines(text: &At<&str>) -> Vec<Place> {
+    let source = text.place.source;
+    let mut next = 0;
+    let place = |said: &str| {
+        let start = next;
+        next += said.len();
+        Place { source, start, end: start + said.trim_end().len() }
+    };
+    text.value.split_inclusive('\n').map(place).collect()
+}
+
+/// Reads an object from each line that is not empty.
+pub(super) fn json_lines(text: &At<&str>, problems: &mut Vec<Problem>) -> Points {
     let mut rows = Rows::default();
     let mut start = 0;
     for said in text.value.split_inclusive('\n') {

@@ -36,6 +36,9 @@ pub struct About {
     pub method: SweepMethod,
     /// The parameters' keys, in their order.
     pub parameters: Vec<String>,
+    /// How many points it may be told, where they come one by one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_points: Option<u32>,
     /// How many points may be under way at a time.
     pub max_parallel: Option<u32>,
     pub objective: Option<Objective>,
@@ -110,24 +113,36 @@ impl Family {
     /// What the points come to. They were checked before ([`Family::check`]); what is wrong with them all the same is that
     /// they differ in what has to be the same for all.
     pub fn plan(&self, about: About, context: Context<'_>) -> Result<Plan, Vec<Problem>> {
-        let mut planner = Planner {
-            family: self,
-            context,
-            own: Vec::new(),
-            set_of: HashMap::new(),
-            sets: Vec::new(),
-            capture: None,
-            spelled: HashMap::new(),
-            problems: Vec::new(),
-        };
-        planner.own = planner.own_args();
-        let points: Vec<PlannedPoint> =
-            self.points.points.iter().filter_map(|point| planner.point(point)).collect();
+        // Of what is told later only the sets are known.
+        let examples = self.with_examples();
+        let family = examples.as_ref().unwrap_or(self);
+        let mut planner = Planner::of(family, HashMap::new(), context);
+        let mut points: Vec<PlannedPoint> =
+            family.points.points.iter().filter_map(|point| planner.point(point)).collect();
+        if self.open.is_some() {
+            points.clear();
+        }
         let Planner { sets, capture, problems, .. } = planner;
         match capture {
             Some(capture) if problems.is_empty() => Ok(Plan { about, sets, points, capture }),
             _ => Err(problems),
         }
+    }
+
+    /// What points come to that were told: they are of sets that are known.
+    pub(super) fn plan_known(
+        &self,
+        context: Context<'_>,
+    ) -> Result<Vec<PlannedPoint>, Vec<Problem>> {
+        let known = self.known_sets();
+        let count = known.len();
+        let mut planner = Planner::of(self, known, context);
+        let points = self.points.points.iter().filter_map(|point| planner.point(point)).collect();
+        if planner.set_of.len() > count {
+            let message = "these parameters ask for something that the sweep did not declare";
+            planner.problems.push(Problem::nowhere(message));
+        }
+        if planner.problems.is_empty() { Ok(points) } else { Err(planner.problems) }
     }
 
     /// What the spec that it was read from says of the sweep as a whole.
@@ -138,6 +153,7 @@ impl Family {
         Some(About {
             method: sweep.method.map(|method| method.value).unwrap_or_default(),
             parameters: self.points.keys.iter().map(|key| key.value.clone()).collect(),
+            max_points: self.open.as_ref().map(|open| open.max_points),
             max_parallel: sweep.max_parallel.map(|most| most.value.get()),
             objective: sweep.objective.and_then(|At { value: objective, .. }| {
                 Some(Objective { metric: objective.metric?.value, goal: objective.goal?.value })
@@ -156,7 +172,22 @@ impl Family {
     }
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn of(family: &'a Family, set_of: HashMap<String, u32>, context: Context<'a>) -> Self {
+        let mut planner = Self {
+            family,
+            context,
+            own: Vec::new(),
+            set_of,
+            sets: Vec::new(),
+            capture: None,
+            spelled: HashMap::new(),
+            problems: Vec::new(),
+        };
+        planner.own = planner.own_args();
+        planner
+    }
+
     fn point(&mut self, point: &Point) -> Option<PlannedPoint> {
         let set = self.set(point)?;
         let points = &self.family.points;

@@ -2,6 +2,7 @@
 
 mod checked;
 mod files;
+mod open;
 mod planned;
 mod properties;
 
@@ -289,5 +290,5 @@ fn the_examples_of_the_guide_are_fine() {
         assert_eq!(told(&family.sources, &outcome.problems), Vec::<String>::new(), "{text}");
         count += 1;
     }
-    assert_eq!(count, 6);
+    assert_eq!(count, 7);
 }

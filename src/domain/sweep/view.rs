@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::spec::SweepMethod;
 use crate::domain::sweep::{About, Standing};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -16,7 +17,8 @@ pub struct SweepView {
     pub project: Option<String>,
     pub experiment: Option<String>,
     pub created_at: Timestamp,
-    /// What its points come to together: `pending`, `queued`, `running`, or how it ended.
+    /// What its points come to together: `pending`, `queued`, `running`, or how it ended; `waiting` of an open sweep that
+    /// has no points which are not over.
     pub state: String,
     pub points: u32,
     /// How many points are in each state; those that nothing is in are left out.
@@ -25,6 +27,9 @@ pub struct SweepView {
     pub key: Option<String>,
     #[serde(flatten)]
     pub about: About,
+    /// Since when an open sweep takes no more points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_at: Option<Timestamp>,
     /// What its points came to so far; only where one sweep is shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standing: Option<Standing>,
@@ -36,7 +41,12 @@ impl SweepView {
         self.states.iter().filter(|(state, _)| is_over(state)).map(|(_, count)| count).sum()
     }
 
-    /// Whether all of them are.
+    /// Whether it may be told more points.
+    pub fn is_open(&self) -> bool {
+        self.about.method == SweepMethod::Open && self.closed_at.is_none()
+    }
+
+    /// Whether all of them are, and no more can come.
     pub fn is_over(&self) -> bool {
         is_over(&self.state)
     }
@@ -54,8 +64,9 @@ pub(super) fn is_under_way(state: &str) -> bool {
     UNDER_WAY.contains(&state)
 }
 
-/// What points in these states are as a whole: the liveliest of them while one is not over; then completed only if all are.
-pub fn state(states: &BTreeMap<String, u32>) -> &'static str {
+/// What points in these states are as a whole: the liveliest of them while one is not over; then completed only if all are,
+/// where no more can come.
+pub fn state(states: &BTreeMap<String, u32>, is_open: bool) -> &'static str {
     const ORDER: [(&str, &[&str]); 6] = [
         ("running", UNDER_WAY),
         ("queued", &["queued", "submitting"]),
@@ -65,7 +76,9 @@ pub fn state(states: &BTreeMap<String, u32>) -> &'static str {
         ("completed", &["completed"]),
     ];
     let has = |words: &[&str]| words.iter().any(|word| states.get(*word).is_some_and(|n| *n > 0));
-    ORDER.iter().find(|(_, words)| has(words)).map_or("pending", |(state, _)| state)
+    // A sweep without points is one that was closed before it was told any.
+    let state = ORDER.iter().find(|(_, words)| has(words)).map_or("completed", |(state, _)| state);
+    if is_open && is_over(state) { "waiting" } else { state }
 }
 
 #[cfg(test)]
@@ -76,7 +89,9 @@ mod tests {
     fn a_sweep_is_what_its_liveliest_point_is_and_then_what_the_worst_was() {
         let check = |states: &[&str], expected: &str| {
             let states = states.iter().map(|state| ((*state).to_owned(), 1)).collect();
-            assert_eq!(state(&states), expected);
+            assert_eq!(state(&states, false), expected);
+            let of_open = if is_over(expected) { "waiting" } else { expected };
+            assert_eq!(state(&states, true), of_open);
         };
         check(&["pending", "queued", "completed"], "queued");
         check(&["pending", "finishing", "failed"], "running");
@@ -84,5 +99,6 @@ mod tests {
         check(&["completed", "cancelled"], "cancelled");
         check(&["completed", "failed", "cancelled"], "failed");
         check(&["completed"], "completed");
+        check(&[], "completed");
     }
 }

@@ -62,6 +62,7 @@ impl Yard {
                 early_stopping: None,
                 method: SweepMethod::Grid,
                 parameters: vec!["args.seed".into()],
+                max_points: None,
                 max_parallel: None,
                 objective: None,
             },

@@ -39,6 +39,13 @@ early_stopping = { method = "asha", min_steps = 1, max_steps = 2, reduction_fact
 "compute.time_limit" = ["10m", "11m"]
 "args.n" = [1, 2]
 """
+# Has its points from whoever drives it.
+OPEN = """[sweep]
+method = "open"
+max_points = 2
+[sweep.parameters]
+"args.n" = { integer = [1, 9] }
+"""
 REPORTS = "echo '{\"step\": 1, \"loss\": 1}' >>$TRAINYARD_METRICS_PATH; live 3"
 KEEPS_ONE = "[checkpoint]\nkeep_last = 1\n[failure]\nmax_restarts = 0"
 
@@ -97,6 +104,14 @@ class Stage:
         wait_until("a run is asked for", lambda: self.firing() or self.world.run("schedule", "run-now", "scheduled").code == 0)
         wait_until("it has its run", lambda: (self.firing() or {}).get("outcome") == "submitted")
 
+    def drive(self):
+        """An open sweep of two points, each told until somebody has heard of it."""
+        sweep = self.submit("told", more=OPEN)
+        said = lambda *words: self.world.run("sweep", "tell", str(sweep), *words).code == 0
+        for n in (1, 2):
+            wait_until(f"point {n} is told", lambda: said(f'{{"args.n": {n}}}', "--key", str(n)))
+        wait_until("it is closed", lambda: said("--close"))
+
     def armed(self):
         """A daemon that will end at the place, and nobody else does."""
         child = self.world.serve(TRAINYARD_FAULT=self.point)
@@ -122,6 +137,7 @@ class Stage:
             keeps = self.submit("keeps", SAVES, KEEPS_ONE)
         self.submit("plain")
         self.submit("swept", REPORTS, SWEEP)
+        self.drive()
         self.schedule()
         settled = world.settle(120)
         if keeps:
@@ -134,6 +150,9 @@ class Stage:
         scheduled = [run["id"] for run in world.list("--name", "scheduled")]
         if len(scheduled) != 1 or self.firing()["run"] != scheduled[0]:
             problems.append(f"a planned time has the runs {scheduled}: {self.firing()}")
+        told = [run["point"] for run in world.list("--name", "told")]
+        if sorted(told) != [0, 1]:
+            problems.append(f"an open sweep that was told two points has {told}")
         wrong = {run["id"]: run["state"] for run in world.list() if run["state"] != "completed" and run["id"] not in cancelled}
         if wrong:
             problems.append(f"runs that did not complete: {wrong}; {fates(world)}")

@@ -22,6 +22,7 @@ mod lives;
 mod login_nodes;
 mod names;
 mod once;
+mod open_sweeps;
 mod phases;
 mod points;
 mod poison;

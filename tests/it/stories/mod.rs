@@ -9,6 +9,7 @@ mod from_script;
 mod halving;
 mod kills;
 mod lives;
+mod open_sweeps;
 mod points;
 pub(crate) mod requirements;
 mod retention;

@@ -249,20 +249,44 @@ fn the_most_that_a_sweep_costs_is_known() {
     };
     assert_eq!(
         cost("args.a = [1, 2, 3]\ncompute.nodes = [1, 2]"),
-        Cost { points: 6, resource_sets: 2, node_hours_max: Some(36.0), charge_max: Some(54.0) }
+        Cost {
+            points: 6,
+            resource_sets: 2,
+            node_hours_max: Some(36.0),
+            charge_max: Some(54.0),
+            open: false
+        }
     );
     assert_eq!(
         cost("environment.variables.X = [1, 2, 3]\ndataset = ['text', '/data/x']"),
-        Cost { points: 6, resource_sets: 1, node_hours_max: Some(24.0), charge_max: Some(36.0) },
+        Cost {
+            points: 6,
+            resource_sets: 1,
+            node_hours_max: Some(24.0),
+            charge_max: Some(36.0),
+            open: false
+        },
         "what trainings are given needs no other job"
     );
     assert_eq!(
         cost("compute.class = ['a100', 'free']"),
-        Cost { points: 2, resource_sets: 2, node_hours_max: Some(5.0), charge_max: None }
+        Cost {
+            points: 2,
+            resource_sets: 2,
+            node_hours_max: Some(5.0),
+            charge_max: None,
+            open: false
+        }
     );
     assert_eq!(
         cost("args.a = [1, 2]\ncompute.class = ['gpus']"),
-        Cost { points: 2, resource_sets: 1, node_hours_max: Some(2.0), charge_max: Some(8.0) },
+        Cost {
+            points: 2,
+            resource_sets: 1,
+            node_hours_max: Some(2.0),
+            charge_max: Some(8.0),
+            open: false
+        },
         "GPUs are what this class charges"
     );
     assert_eq!(

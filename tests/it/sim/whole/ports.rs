@@ -296,19 +296,11 @@ impl Hands for Ports {
         vec![None; directories.len()]
     }
 
-    fn archive_checkpoint(
-        &self,
-        _order: &ArchiveOrder,
-        _: Option<CopiedUpTo>,
-    ) -> IoResult<Archived> {
+    fn archive_checkpoint(&self, _: &ArchiveOrder, _: Option<CopiedUpTo>) -> IoResult<Archived> {
         Err(ErrorKind::Unsupported.into())
     }
 
-    fn hide_checkpoints(
-        &self,
-        _directory: &Path,
-        doomed: &[Doomed],
-    ) -> Vec<Result<PathBuf, String>> {
+    fn hide_checkpoints(&self, _: &Path, doomed: &[Doomed]) -> Vec<Result<PathBuf, String>> {
         doomed.iter().map(|_| Err("unsupported".to_owned())).collect()
     }
 
@@ -317,6 +309,10 @@ impl Hands for Ports {
     }
 
     fn choose_checkpoint(&self, _run_dir: &Path, _branch: &Branch) -> IoResult<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    fn add_points(&self, _sweep_dir: &Path, _from: u32, _lines: &str) -> IoResult<()> {
         Err(ErrorKind::Unsupported.into())
     }
 

@@ -1,0 +1,106 @@
+//! Open sweeps: told points, and asked what came of them.
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use serde::Deserialize;
+
+use crate::api::{AskAnswer, ErrorCode, LIST_MAX, OpenSweepView, TellAnswer, TellRequest};
+use crate::daemon::{TellError, World, close_sweep, ended_points, tell as tell_points};
+use crate::domain::ids::RunId;
+use crate::web::error::ApiError;
+use crate::web::sweeps::found;
+use crate::web::{App, deadline};
+
+type Answer<T> = Result<Json<T>, ApiError>;
+
+/// Takes all points or none, then closes the sweep if that is wanted.
+pub(super) async fn tell(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+    Json(request): Json<TellRequest>,
+) -> Answer<TellAnswer> {
+    let id = RunId(found(&app.world, &reference).await?.id);
+    let closes = request.close;
+    // It is finished even when the client goes away in the middle.
+    let world = app.world.clone();
+    let telling = app.world.tasks.spawn(async move { tell_points(&world, id, request).await });
+    let told = telling.await;
+    let told = told.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))??;
+    if closes {
+        close_sweep(&app.world, id).await?;
+    }
+    Ok(Json(TellAnswer { sweep: standing(&app.world, id).await?, told }))
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AskQuery {
+    /// Results behind the one of this number.
+    #[serde(default)]
+    after: u32,
+    limit: Option<u32>,
+    /// Answer only once there is one, or none can come …
+    #[serde(default)]
+    waits: bool,
+    /// … or so many seconds have passed.
+    wait: Option<u64>,
+}
+
+pub(super) async fn ask(
+    State(app): State<App>,
+    Path(reference): Path<String>,
+    Query(query): Query<AskQuery>,
+) -> Answer<AskAnswer> {
+    let world = &app.world;
+    let id = RunId(found(world, &reference).await?.id);
+    let limit = query.limit.unwrap_or(LIST_MAX).min(LIST_MAX);
+    let mut changes = world.changes.subscribe();
+    let deadline = deadline(query.wait);
+    loop {
+        let change = *changes.borrow_and_update();
+        // Before its points: what it says of itself is not newer than what is said of them.
+        let sweep = standing(world, id).await?;
+        let Some(row) = world.store.sweep(id).await? else {
+            return Err(TellError::NotOpen(id).into());
+        };
+        let results = ended_points(world, &row, (query.after, limit)).await?;
+        let is_told = !results.is_empty() || sweep.over || !query.waits;
+        if is_told || !app.has_changed(&mut changes, change, deadline).await {
+            let after = results.last().map_or(query.after, |last| last.result);
+            return Ok(Json(AskAnswer { sweep, after, results }));
+        }
+    }
+}
+
+async fn standing(world: &World, id: RunId) -> Result<OpenSweepView, ApiError> {
+    let sweep = found(world, &id.to_string()).await?;
+    Ok(OpenSweepView::of(&sweep).ok_or(TellError::NotOpen(id))?)
+}
+
+impl From<TellError> for ApiError {
+    fn from(error: TellError) -> Self {
+        let told = crate::chain(&error);
+        match error {
+            TellError::NotOpen(_) => Self::new(ErrorCode::BadRequest, told)
+                .hint("a sweep with `method = \"open\"` is told its points"),
+            TellError::Closed(sweep) | TellError::Full { sweep, .. } => {
+                Self::new(ErrorCode::Conflict, told)
+                    .hint(format!("`trainyard sweep show {sweep}` tells how it stands"))
+            }
+            TellError::KeyTaken { sweep, point, .. } => {
+                Self::new(ErrorCode::Conflict, told).hint(format!(
+                    "`trainyard show {sweep}:{point}` shows it; use another key for another point"
+                ))
+            }
+            TellError::Changed(_) | TellError::NoSpec(_) => Self::new(ErrorCode::Conflict, told),
+            TellError::KeyTwice(_)
+            | TellError::BadKey
+            | TellError::TooMany(_)
+            | TellError::BadText => Self::new(ErrorCode::BadRequest, told),
+            TellError::Invalid { sources, problems } => Self::invalid(told, *sources, problems),
+            TellError::Files(_) => {
+                Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
+            }
+            TellError::Store(source) => source.into(),
+        }
+    }
+}
