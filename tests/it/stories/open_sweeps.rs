@@ -276,13 +276,11 @@ fn secrets_are_there_for_each_point_that_is_told() {
 /// The program of `examples/optuna`, in a directory of this world.
 #[expect(clippy::disallowed_methods, reason = "the story is about somebody else's program")]
 fn drive(env: &TestEnv, trials: u32) -> Command {
-    let python = Path::new(&environment("optuna")).join("bin/python3");
-    let program = Path::new(env!("CARGO_BIN_EXE_trainyard")).parent().unwrap();
-    let mut command = Command::new(python);
+    let mut command = Command::new(Path::new(&environment("optuna")).join("bin/python3"));
     command.args(["drive.py", "--trials", &trials.to_string()]);
     command.current_dir(env.home().join("optuna")).env_clear().env("HOME", env.home());
-    let path = [program.as_os_str(), "/usr/bin".as_ref(), "/bin".as_ref()].join(":".as_ref());
-    command.env("PATH", path).env("TRAINYARD_SITE", env.home().join("site.toml"));
+    command.env("PATH", format!("{}:/usr/bin:/bin", env.home().join("bin").display()));
+    command.env("TRAINYARD_SITE", env.home().join("site.toml"));
     command
 }
 
@@ -294,19 +292,22 @@ fn optuna_drives_a_sweep_and_goes_on_after_it_was_killed() {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/optuna");
     let copy = format!("cp -r '{}' optuna", example.display());
     assert!(env.bash(&copy).status().unwrap().success());
-    let results = || {
-        let said = env.line("sweep ask tuned");
-        if said.code == 0 { said.json()["results"].as_array().unwrap().len() } else { 0 }
-    };
-    let mut first = drive(&env, TRIALS).spawn().unwrap();
-    wait_until("it has learnt from some points", || results() >= 3);
-    first.kill().unwrap();
-    drop(first.wait());
-    assert!(results() < TRIALS as usize, "it was killed in the middle");
+    // Who calls it is killed before it has heard what came of its ninth call.
+    let program = env!("CARGO_BIN_EXE_trainyard");
+    let calls = "echo >>\"$HOME/calls\"\n[[ $(wc -l <\"$HOME/calls\") == 9 ]] && ends=yes";
+    let script = format!(
+        "{calls}\nsaid=$('{program}' \"$@\")\ncode=$?\n[[ -z $ends ]] || kill -KILL $PPID\n\
+         printf '%s\\n' \"$said\"\nexit $code\n"
+    );
+    drop(env.program("bin/trainyard", &script));
+    drop(Said::of(&mut drive(&env, TRIALS)).ended(-1));
+    let asked = || env.line("sweep ask tuned").success().json();
+    let early = asked()["points"].as_u64().unwrap();
+    assert!((1..u64::from(TRIALS)).contains(&early), "it was killed in the middle: {early}");
     let said = Said::of(&mut drive(&env, TRIALS)).success();
     let told = format!("sweep 1: {TRIALS} trials, {TRIALS} completed\nbest: trial ");
     assert!(said.stdout.contains(&told), "{said}");
-    let asked = env.line("sweep ask tuned").success().json();
+    let asked = asked();
     assert_eq!((&asked["points"], &asked["state"]), (&json!(TRIALS), &json!("completed")));
     let mut keys: Vec<&str> =
         asked["results"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
