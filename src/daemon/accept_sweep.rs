@@ -7,9 +7,8 @@ use crate::daemon::accept::{
     AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_arrays,
     missing_sbatch, of_key,
 };
-use crate::daemon::calls::UnderWay;
 use crate::daemon::gather::{Gathered, Given, gather};
-use crate::daemon::sweeps::first_array;
+use crate::daemon::sweeps::Beginning;
 use crate::daemon::world::World;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::problem::Sources;
@@ -58,13 +57,7 @@ pub(super) async fn accept_sweep(
     let (id, sweep_dir) = make_sweep_dir(world, &plan, &request, &gathered).await?;
     point("sweep_dir_made");
     let now = world.clock.now();
-    let first = first_array(world, &plan).await;
-    // What Slurm says of a budget is asked first: the opening goes by it.
-    let (asked, opening) = match &first {
-        Some(first) => (first.asked(world).await?, first.opening(world, (id, &owner)).await?),
-        None => (None, None),
-    };
-    let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
+    let mut beginning = Beginning::of(world, &plan, (id, &owner)).await?;
     let recorded = request.recorded();
     let Plan { about, sets, points, .. } = plan;
     // An open sweep has no points yet: it stands for itself.
@@ -82,8 +75,8 @@ pub(super) async fn accept_sweep(
         inputs: gathered.inputs(request, None),
         sweep_dir: sweep_dir.clone(),
         if_active,
-        asked,
-        opening,
+        asked: beginning.asked.take(),
+        opening: beginning.opening.take(),
         now,
     };
     let acceptance = record(world, new, (run_root, sweep_dir.clone())).await?;
@@ -91,12 +84,7 @@ pub(super) async fn accept_sweep(
     match acceptance {
         SweepAcceptance::Recorded { intent, warning } => {
             world.changed();
-            match (first, under_way, intent) {
-                (Some(first), Some(under_way), Some(intent)) => {
-                    first.begin(under_way, (id, &sweep_dir), intent);
-                }
-                _ => world.nudge.notify_one(),
-            }
+            beginning.begin(world, (id, &sweep_dir), intent);
             Ok(Accepted::New { run: number, warning })
         }
         SweepAcceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),

@@ -15,7 +15,7 @@ use crate::daemon::calls::{self, SubmittedPoints, UnderWay};
 use crate::daemon::nodes;
 use crate::daemon::sweeps::family::Family;
 pub(super) use crate::daemon::sweeps::family::Portions;
-pub(super) use crate::daemon::sweeps::opening::first_array;
+pub(super) use crate::daemon::sweeps::opening::Beginning;
 use crate::daemon::world::World;
 use crate::domain::ids::SubmissionId;
 use crate::domain::run::{Call, State};

@@ -133,7 +133,7 @@ fn settle_locks(connection: &Connection, journal: Journal) -> rusqlite::Result<(
 }
 
 fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
-    /// At most, as SQLite wants it said: a transaction about thousands of points fits into it. More is written early.
+    /// At most, written as `cache_size` has it: a transaction about thousands of points fits into it. More is written early.
     const CACHE_KIBIBYTES: i32 = -32_768;
     match journal {
         Journal::Wal => connection.pragma_update(None, "journal_mode", "WAL")?,

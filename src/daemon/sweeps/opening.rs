@@ -19,8 +19,50 @@ use crate::domain::sweep::slots::{Bounds, Chunk, Ready, next_steps};
 use crate::ports::Scheduler;
 use crate::store::{ArrayIntent, Opening, StoreError};
 
+/// How a new sweep begins.
+#[derive(Default)]
+pub(in crate::daemon) struct Beginning {
+    first: Option<FirstArray>,
+    /// What a budget has to have for the points that are submitted first. Those that come after them wait for it.
+    pub(in crate::daemon) asked: Option<Asked>,
+    /// As what these points are submitted at once, where nothing that the next pass could see holds them up.
+    pub(in crate::daemon) opening: Option<Opening>,
+    under_way: Option<UnderWay>,
+}
+
+impl Beginning {
+    /// Of a sweep that gets this number. There is none where its cluster is not there, nor where it has no points yet.
+    pub(in crate::daemon) async fn of(
+        world: &Arc<World>,
+        plan: &Plan,
+        (sweep, owner): (RunId, &str),
+    ) -> Result<Self, StoreError> {
+        let Some(first) = first_array(world, plan).await else { return Ok(Self::default()) };
+        // What Slurm says of a budget is asked first: the opening goes by it.
+        let asked = first.asked(world).await?;
+        let opening = first.opening(world, (sweep, owner)).await?;
+        let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
+        Ok(Self { first: Some(first), asked, opening, under_way })
+    }
+
+    /// Calls sbatch as the recorded intent says, or leaves it to the next pass.
+    pub(in crate::daemon) fn begin(
+        self,
+        world: &World,
+        (sweep, sweep_dir): (RunId, &Path),
+        intent: Option<ArrayIntent>,
+    ) {
+        match (self.first, self.under_way, intent) {
+            (Some(first), Some(under_way), Some(intent)) => {
+                calls::begin_points(under_way, &first.submitted(sweep, sweep_dir), intent);
+            }
+            _ => world.nudge.notify_one(),
+        }
+    }
+}
+
 /// The points of a new sweep that are submitted first, and to whom.
-pub(in crate::daemon) struct FirstArray {
+struct FirstArray {
     chunk: Chunk,
     resolved: Resolved,
     scheduler: Arc<dyn Scheduler>,
@@ -29,7 +71,7 @@ pub(in crate::daemon) struct FirstArray {
 }
 
 /// What a sweep begins with; none where its cluster is not there. How many points one takes that is silent is not known: one.
-pub(in crate::daemon) async fn first_array(world: &World, plan: &Plan) -> Option<FirstArray> {
+async fn first_array(world: &World, plan: &Plan) -> Option<FirstArray> {
     let cluster = plan.sets.first()?.compute.target.cluster();
     let scheduler = world.scheduler(cluster)?;
     let limits = scheduler.arrays().await.ok().flatten();
@@ -44,11 +86,7 @@ pub(in crate::daemon) async fn first_array(world: &World, plan: &Plan) -> Option
 }
 
 impl FirstArray {
-    /// What a budget has to have for these points. Those that come after them wait for it.
-    pub(in crate::daemon) async fn asked(
-        &self,
-        world: &World,
-    ) -> Result<Option<Asked>, StoreError> {
+    async fn asked(&self, world: &World) -> Result<Option<Asked>, StoreError> {
         let asked = budgets::asked_anew(world, &self.resolved, world.clock.now()).await?;
         let count = self.chunk.points.len();
         Ok(asked.map(|asked| {
@@ -57,8 +95,7 @@ impl FirstArray {
         }))
     }
 
-    /// As what these points are submitted at once, where nothing that the next pass could see holds them up.
-    pub(in crate::daemon) async fn opening(
+    async fn opening(
         &self,
         world: &World,
         (sweep, owner): (RunId, &str),
@@ -73,14 +110,8 @@ impl FirstArray {
         Ok(Some(Opening { chunk: self.chunk.clone(), start }))
     }
 
-    /// Calls sbatch as the recorded intent says.
-    pub(in crate::daemon) fn begin(
-        &self,
-        under_way: UnderWay,
-        (sweep, sweep_dir): (RunId, &Path),
-        intent: ArrayIntent,
-    ) {
-        let submitted = SubmittedPoints {
+    fn submitted<'a>(&'a self, sweep: RunId, sweep_dir: &'a Path) -> SubmittedPoints<'a> {
+        SubmittedPoints {
             sweep,
             name: &self.resolved.name,
             sweep_dir,
@@ -89,7 +120,6 @@ impl FirstArray {
             resolved: &self.resolved,
             scheduler: &self.scheduler,
             is_array: self.is_array,
-        };
-        calls::begin_points(under_way, &submitted, intent);
+        }
     }
 }
