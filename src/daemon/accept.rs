@@ -172,6 +172,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         let sources = Box::new(world.in_force().loaded.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
+    let asked = budgets::asked_anew(world, &resolved, world.clock.now()).await?;
     let gathered = gather(world, &resolved, (&capture, given), sources).await?;
     let request = spec.without_secrets(&capture);
     let recorded = request.recorded();
@@ -179,7 +180,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     point("run_dir_made");
     let now = world.clock.now();
     let new = NewRun {
-        asked: budgets::asked_anew(world, &resolved, now).await?,
+        asked,
         id,
         owner,
         key: key.clone(),

@@ -51,13 +51,13 @@ pub(super) async fn accept_sweep(
         let sources = Box::new(world.in_force().loaded.sources.clone());
         return Err(AcceptError::Invalid { sources, problems: vec![problem] });
     }
+    let mut beginning = Beginning::of(world, &plan, &owner).await?;
     let given = Given { code: None, requirements: None };
     let gathered = gather(world, first, (&plan.capture, given), sources).await?;
     let request = spec.without_secrets(&plan.capture);
     let (id, sweep_dir) = make_sweep_dir(world, &plan, &request, &gathered).await?;
     point("sweep_dir_made");
     let now = world.clock.now();
-    let mut beginning = Beginning::of(world, &plan, (id, &owner)).await?;
     let recorded = request.recorded();
     let Plan { about, sets, points, .. } = plan;
     // An open sweep has no points yet: it stands for itself.

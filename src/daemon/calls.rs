@@ -202,8 +202,9 @@ async fn hear_array(
     (submission, answer): (SubmissionId, Answer),
     (count, policy): (usize, Policy),
 ) -> Result<(), StoreError> {
-    /// Points that are one transaction: between them others get at the database.
-    const AT_ONCE: usize = 25;
+    /// Points that are one transaction at most: between them others get at the database. It begins with one, and grows, for
+    /// where each waits for the disk.
+    const AT_ONCE: usize = 1_000;
     let deciding = world.deciding.try_lock();
     if deciding.is_err() || !matches!(answer, Answer::Acknowledged { .. }) {
         return world.store.answered(submission, answer).await;
@@ -214,7 +215,7 @@ async fn hear_array(
         let points = from..to.min(count);
         world.store.heard_array(submission, answer.clone(), points, (policy.clone(), now)).await?;
         world.changed();
-        (from, to) = (to, to + AT_ONCE);
+        (from, to) = (to, to + AT_ONCE.min(4 * to));
     }
     drop(deciding);
     Ok(())

@@ -8,6 +8,7 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -80,11 +81,21 @@ impl Lease {
     }
 
     /// Whether another daemon has taken over, or is about to. A lease that cannot be read is no news.
-    pub fn is_lost(&self) -> bool {
+    pub async fn is_lost(&self) -> bool {
+        /// One that starts at the same time may have moved the lease aside to look at it, and puts it back.
+        const MOMENT: Duration = Duration::from_millis(200);
+        if self.is_gone() {
+            tokio::time::sleep(MOMENT).await;
+        }
         match std::fs::read(&self.path) {
             Ok(bytes) => serde_json::from_slice(&bytes).is_ok_and(|now: Holder| now != self.holder),
             Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
+    }
+
+    fn is_gone(&self) -> bool {
+        std::fs::symlink_metadata(&self.path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     }
 
     fn is_ours(&self) -> bool {
@@ -179,5 +190,23 @@ mod tests {
         take_away(&dir, &found).expect("there is nothing to remove");
         let names = std::fs::read_dir(folder.path()).expect("a folder");
         assert_eq!(names.count(), 0);
+    }
+    #[tokio::test]
+    async fn a_lease_that_is_looked_at_elsewhere_is_not_lost() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = StateDir::new(folder.path().to_owned());
+        let process = ProcessId::current().expect("a process");
+        let holder = Holder { host: "login1".to_owned(), process };
+        let lease = Lease::acquire(&dir, holder, false).expect("it is free");
+        assert!(!lease.is_lost().await);
+        let aside = folder.path().join("aside");
+        std::fs::rename(dir.lease(), &aside).expect("it is moved");
+        let back = async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            std::fs::rename(&aside, dir.lease()).expect("it is put back");
+        };
+        assert!(!tokio::join!(lease.is_lost(), back).0);
+        std::fs::remove_file(dir.lease()).expect("it is removed");
+        assert!(lease.is_lost().await);
     }
 }

@@ -69,7 +69,7 @@ pub(super) async fn run(
                     break;
                 }
                 _ = lease_look.tick() => {
-                    if lease.is_lost() {
+                    if lease.is_lost().await {
                         error!("another daemon has taken over this state directory: this one ends");
                         return Ended::TakenOver;
                     }

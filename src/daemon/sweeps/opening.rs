@@ -31,16 +31,16 @@ pub(in crate::daemon) struct Beginning {
 }
 
 impl Beginning {
-    /// Of a sweep that gets this number. There is none where its cluster is not there, nor where it has no points yet.
+    /// There is none where the sweep's cluster is not there, nor where it has no points yet.
     pub(in crate::daemon) async fn of(
         world: &Arc<World>,
         plan: &Plan,
-        (sweep, owner): (RunId, &str),
+        owner: &str,
     ) -> Result<Self, StoreError> {
         let Some(first) = first_array(world, plan).await else { return Ok(Self::default()) };
         // What Slurm says of a budget is asked first: the opening goes by it.
         let asked = first.asked(world).await?;
-        let opening = first.opening(world, (sweep, owner)).await?;
+        let opening = first.opening(world, owner).await?;
         let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
         Ok(Self { first: Some(first), asked, opening, under_way })
     }
@@ -95,17 +95,15 @@ impl FirstArray {
         }))
     }
 
-    async fn opening(
-        &self,
-        world: &World,
-        (sweep, owner): (RunId, &str),
-    ) -> Result<Option<Opening>, StoreError> {
+    async fn opening(&self, world: &World, owner: &str) -> Result<Option<Opening>, StoreError> {
         let demand = Demand::of(owner, &self.resolved);
         let is_counted = Limits::of(world.in_force().site()).count(&demand);
         if is_counted || !self.is_array || self.resolved.environment.requirements.is_some() {
             return Ok(None);
         }
-        let avoided = nodes::avoided(world, &Run::accepted(sweep), &self.resolved).await?;
+        // None of the failures that are remembered is its own, whichever number it gets.
+        let new = Run::accepted(RunId(0));
+        let avoided = nodes::avoided(world, &new, &self.resolved).await?;
         let start = calls::start(world, &self.resolved, avoided);
         Ok(Some(Opening { chunk: self.chunk.clone(), start }))
     }
