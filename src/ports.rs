@@ -9,12 +9,14 @@
 
 mod orders;
 mod program;
+mod submit;
 
 pub use orders::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, ContentOrder, CopiedUpTo, DataOrder, Doomed,
     HandOut, InboxItem, NewRunDir, StoredItem, Stretch, SweepFiles, TakenCode, Weight,
 };
 pub use program::{Output, Program, ProgramError};
+pub use submit::{ArrayLimits, ArrayOrder, SubmitOrder};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -25,7 +27,7 @@ use jiff::Timestamp;
 use crate::domain::bad_nodes::Node;
 use crate::domain::checkpoint::{Branch, Format, Walked};
 use crate::domain::dataset::{Found, Root};
-use crate::domain::ids::{JobKey, JobName, SubmissionId, Token};
+use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CodeDigest, Stored};
 use crate::domain::ledger::Figures;
@@ -39,45 +41,6 @@ use crate::domain::usage::Accounts;
 pub trait Clock: Send + Sync {
     fn now(&self) -> Timestamp;
     fn random_bits(&self) -> u128;
-}
-
-/// Everything a scheduler needs to start one submission.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubmitOrder {
-    pub submission: SubmissionId,
-    pub job_name: JobName,
-    /// The run directory: that of the first point, for an array.
-    pub run_dir: PathBuf,
-    /// Which of a sweep's scripts; 0 for a run of its own.
-    pub set: u32,
-    /// The points of a sweep that are submitted together; none for a job of its own.
-    pub array: Option<ArrayOrder>,
-    pub time_limit: Option<Seconds>,
-    /// How long before that the script is warned; 0: not at all.
-    pub warn_before_end: Seconds,
-    /// Between asking a cancelled job to end and killing it.
-    pub kill_wait: Seconds,
-    /// What the job's files are made with.
-    pub umask: u32,
-    /// Nodes that it is not to be given, in place of those that the script excludes; none: what the script says.
-    pub exclude: Vec<NodeName>,
-}
-
-/// An array of jobs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArrayOrder {
-    /// In order, from 0 at the least.
-    pub tasks: Vec<u32>,
-    /// How many may run at once; none for all.
-    pub at_once: Option<u32>,
-}
-
-/// What the arrays of a scheduler may have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArrayLimits {
-    /// Indices: 0 to one less.
-    pub size: u32,
-    pub tasks: u32,
 }
 
 /// A submission whose job is asked for.
