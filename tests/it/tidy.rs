@@ -238,6 +238,15 @@ fn shellcheck_finds_no_fault_in_the_scripts_of_the_tests() {
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
 }
 
+/// In builds of the tests something else has it on, so that no other test would miss it.
+#[test]
+fn numbers_are_read_as_they_were_written() {
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let features = manifest["dependencies"]["serde_json"]["features"].as_array().unwrap();
+    assert!(features.iter().any(|feature| feature.as_str() == Some("float_roundtrip")));
+}
+
 #[test]
 fn the_top_level_is_the_agreed_one() {
     let agreed = [
