@@ -2,10 +2,12 @@
 """Lets Optuna look for good settings of a training, and Trainyard train them.
 
     python3 drive.py --trials 30
+    python3 drive.py --trials 60 --close
 
 What Optuna proposes (its `study.ask`) the sweep is told; what the sweep answers when it is asked, Optuna is told (its
 `study.tell`). Nothing is lost or done twice when this program is killed and started again: Optuna keeps its study in a file,
-the sweep is found by the key it was submitted with, and each trial is told with its number as a key.
+the sweep is found by the key it was submitted with, and each trial is told with its number as a key. With more trials it goes
+on where it ended, until it is called with `--close`: then the sweep takes no more, and another study has to be begun.
 """
 
 import argparse
@@ -25,6 +27,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=30, help="how many points are tried, those of earlier calls included")
     parser.add_argument("--at-a-time", type=int, default=4, help="how many are waited for at a time")
+    parser.add_argument("--close", action="store_true", help="these are the last trials: the sweep and the study are over then")
     parser.add_argument("--study", default="tuned", help="another name is another study, and another sweep")
     args = parser.parse_args()
 
@@ -38,8 +41,12 @@ def main():
         direction=said["objective"]["goal"],
         load_if_exists=True,
     )
+    is_open = trainyard("sweep", "ask", str(number), "--limit", "1")["open"]
+    if not is_open and len(study.trials) < args.trials:
+        sys.exit(f"drive.py: sweep {number} is closed and takes no more trials; another `--study` is another sweep")
     drive(study, number, search_space(said["parameters"]), args)
-    trainyard("sweep", "tell", str(number), "--close")
+    if args.close:
+        trainyard("sweep", "tell", str(number), "--close")
     completed = [trial for trial in study.trials if trial.state == TrialState.COMPLETE]
     print(f"sweep {number}: {len(study.trials)} trials, {len(completed)} completed")
     if completed:
@@ -76,7 +83,11 @@ def tell(number, trial):
 
 
 def learn(study, result):
-    trial = int(result["key"].removeprefix("trial-"))
+    key = result["key"] or ""
+    # Anybody may tell the sweep points of their own.
+    if not key.startswith("trial-"):
+        return
+    trial = int(key.removeprefix("trial-"))
     # A point that failed, or was cancelled, says nothing of its parameters.
     if result["state"] == "completed" and result["best"] is not None:
         study.tell(trial, result["best"], skip_if_finished=True)

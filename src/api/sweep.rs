@@ -123,12 +123,14 @@ pub struct EndedPointView {
     pub reason: Option<String>,
     pub message: String,
     pub parameters: serde_json::Value,
-    /// The best value of the objective's metric, and the step of it.
+    /// The best value of the objective's metric that is a finite number, and the step of it.
     pub best: Option<f64>,
     pub step: Option<i64>,
     /// The newest value.
+    #[serde(with = "crate::domain::number::optional")]
     pub last: Option<f64>,
     /// The newest value of each metric.
+    #[serde(with = "crate::domain::number::by_name")]
     pub metrics: BTreeMap<String, f64>,
     pub elapsed_seconds: f64,
     pub node_hours: f64,

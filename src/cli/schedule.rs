@@ -271,11 +271,15 @@ fn run_now(context: &Context, one: &One) -> Result<Exit, CliError> {
     if context.global.json {
         context.output().json(&firing)?;
     }
-    let Some(number) = firing.sweep.or(firing.run) else {
+    let number = firing.sweep.or(firing.run);
+    // An open sweep for which it was skipped is no run.
+    if number.is_none() && firing.outcome != Outcome::Skipped {
         return Err(CliError::new(Exit::NotCompleted, firing.why).nothing_submitted());
-    };
+    }
     if !context.global.json {
-        context.output().line(&number.to_string())?;
+        if let Some(number) = number {
+            context.output().line(&number.to_string())?;
+        }
         context.say(&became(&firing));
     }
     Ok(Exit::Done)

@@ -83,7 +83,7 @@ pub enum Accepted {
     },
     /// The run that the key was given to.
     OfKey(RunId),
-    /// The active run that `skip` found.
+    /// The active run that `skip` found; an open sweep that has none.
     Skipped(RunId),
 }
 
@@ -99,8 +99,11 @@ impl Accepted {
 pub enum AcceptError {
     #[error("the spec has {} problem(s)", problems.len())]
     Invalid { sources: Box<Sources>, problems: Vec<Problem> },
-    #[error("the key `{key}` was given to run {run}, which has another spec")]
-    KeyTaken { key: String, run: RunId },
+    #[error(
+        "the key `{key}` was given to {} {run}, which has another spec",
+        if *is_sweep { "sweep" } else { "run" }
+    )]
+    KeyTaken { key: String, run: RunId, is_sweep: bool },
     #[error("the key `{key}` was given to run {run}, whose files were deleted")]
     KeyDeleted { key: String, run: RunId },
     #[error("a key has 1 to 255 printable characters")]
@@ -163,9 +166,9 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     check_place(world, choice, &resolved, meant)?;
     if if_active == IfActive::Skip {
         // Asked again when the run is recorded; here it spares the directory.
-        let active = world.store.active(owner.clone(), resolved.name.clone()).await?;
-        if let Some(newest) = active.first() {
-            return Ok(Accepted::Skipped(newest.run));
+        let newest = world.store.newest_active(owner.clone(), resolved.name.clone()).await?;
+        if let Some(newest) = newest {
+            return Ok(Accepted::Skipped(newest));
         }
     }
     if let Some(problem) = no_sbatch {
@@ -257,7 +260,7 @@ pub(super) fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted,
     if known.spec_digest == digest {
         return Ok(Accepted::OfKey(run));
     }
-    Err(AcceptError::KeyTaken { key, run })
+    Err(AcceptError::KeyTaken { key, run, is_sweep: known.is_sweep })
 }
 
 /// Takes a number and makes its directory. Another state directory may share the run root and have had the number first.

@@ -38,9 +38,9 @@ pub(super) async fn accept_sweep(
     let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
     check_place(world, choice, first, meant)?;
     if if_active == IfActive::Skip {
-        let active = world.store.active(owner.clone(), first.name.clone()).await?;
-        if let Some(newest) = active.first() {
-            return Ok(Accepted::Skipped(newest.run));
+        let newest = world.store.newest_active(owner.clone(), first.name.clone()).await?;
+        if let Some(newest) = newest {
+            return Ok(Accepted::Skipped(newest));
         }
     }
     let missing = match missing_sbatch(world, Some(first)).await {

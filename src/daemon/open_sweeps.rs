@@ -178,10 +178,13 @@ async fn add(
     let lines: String = (0..).zip(&points).map(line).collect();
     let secrets = sets.first().and_then(|set| set.environment.secrets.clone());
     // No pass removes secrets before the points are recorded that they are for.
-    let deciding = match &secrets {
-        Some(_) => Some(world.deciding.lock().await),
-        None => None,
-    };
+    let mut deciding = None;
+    if secrets.is_some() {
+        deciding = Some(world.deciding.lock().await);
+        // Noted first: what is there and not noted would stay. Where no point comes of it a pass removes them.
+        world.store.keep_told_secrets(id).await?;
+        world.nudge.notify_one();
+    }
     let write = move |hands: &dyn Hands| {
         if let Some(source) = secrets {
             hands.take_secrets(&source, &sweep_dir)?;

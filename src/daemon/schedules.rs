@@ -187,6 +187,9 @@ async fn fire(
             fired(Outcome::Submitted, Some(run), told.join("; "))
         }
         Ok(Accepted::Skipped(run)) => {
+            if world.store.sweep(run).await?.is_some() {
+                return fired(Outcome::Skipped, None, format!("sweep {run} was active"));
+            }
             fired(Outcome::Skipped, Some(run), format!("run {run} was active"))
         }
         Ok(Accepted::OfKey(run))

@@ -67,7 +67,8 @@ pub(super) async fn remove_secrets(world: &World) -> Result<usize, StoreError> {
             Err(silence) => {
                 warn!(
                     run.id = run.0,
-                    "cannot remove the secrets of run {run}, which is over: {silence}"
+                    "cannot remove the secrets in {}, which nobody needs now: {silence}",
+                    shared.display()
                 );
             }
         }

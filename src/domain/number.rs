@@ -63,6 +63,29 @@ pub mod optional {
     }
 }
 
+/// The same of several, by their names.
+pub mod by_name {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::domain::number::Number;
+
+    pub fn serialize<S: Serializer>(
+        numbers: &BTreeMap<String, f64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(numbers.iter().map(|(name, number)| (name, Number(*number))))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, f64>, D::Error> {
+        let numbers = BTreeMap::<String, Number>::deserialize(deserializer)?;
+        Ok(numbers.into_iter().map(|(name, Number(number))| (name, number)).collect())
+    }
+}
+
 /// What the schema says of such a number.
 pub fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({

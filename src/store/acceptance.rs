@@ -60,6 +60,8 @@ impl Active {
 pub struct Keyed {
     pub run: RunId,
     pub spec_digest: String,
+    /// It is an open sweep itself.
+    pub is_sweep: bool,
     /// Its files were deleted.
     pub is_deleted: bool,
 }
@@ -72,7 +74,7 @@ pub enum Acceptance {
     /// Its project's budget has no room for it. In words.
     OverBudget(String),
     KeyTaken(Keyed),
-    /// The newest active run, instead of a new one.
+    /// The newest active run, instead of a new one; an open sweep that has none.
     Active(RunId),
 }
 
@@ -106,15 +108,12 @@ impl Store {
             if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
                 return Ok(Acceptance::KeyTaken(keyed));
             }
-            let active = active(&tx, &new.owner, &new.resolved.name)?;
-            if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
-                return Ok(Acceptance::Active(newest.run));
-            }
             if new.if_active == IfActive::Skip
-                && let Some(open) = newest_open(&tx, &new.owner, &new.resolved.name)?
+                && let Some(newest) = newest_active(&tx, &new.owner, &new.resolved.name)?
             {
-                return Ok(Acceptance::Active(open));
+                return Ok(Acceptance::Active(newest));
             }
+            let active = active(&tx, &new.owner, &new.resolved.name)?;
             let others: Vec<RunId> = match new.if_active {
                 IfActive::Queue | IfActive::Replace => active.iter().map(|it| it.run).collect(),
                 IfActive::Submit | IfActive::Skip => Vec::new(),
@@ -147,9 +146,13 @@ impl Store {
         .await
     }
 
-    /// An owner's runs of a name that are not final, newest first.
-    pub async fn active(&self, owner: String, name: String) -> Result<Vec<Active>, StoreError> {
-        self.call(move |connection| active(connection, &owner, &name)).await
+    /// Whom a new run of an owner's name would find active.
+    pub async fn newest_active(
+        &self,
+        owner: String,
+        name: String,
+    ) -> Result<Option<RunId>, StoreError> {
+        self.call(move |connection| newest_active(connection, &owner, &name)).await
     }
 
     /// The run that a key was given to.
@@ -181,15 +184,16 @@ pub(super) fn of_key(
     let Some(key) = key else { return Ok(None) };
     connection
         .query_row(
-            "SELECT id, spec_digest, deleted_at IS NOT NULL FROM run WHERE owner = ?1 AND key = ?2 \
-             UNION ALL SELECT id + (about ->> '$.method' <> 'open'), spec_digest, 0 FROM sweep \
-             WHERE owner = ?1 AND key = ?2",
+            "SELECT id, spec_digest, deleted_at IS NOT NULL, 0 FROM run WHERE owner = ?1 AND key = ?2 \
+             UNION ALL SELECT id + (about ->> '$.method' <> 'open'), spec_digest, 0, \
+             about ->> '$.method' = 'open' FROM sweep WHERE owner = ?1 AND key = ?2",
             [owner, key],
             |row| {
                 Ok(Keyed {
                     run: RunId(row.get(0)?),
                     spec_digest: row.get(1)?,
                     is_deleted: row.get(2)?,
+                    is_sweep: row.get(3)?,
                 })
             },
         )
@@ -197,6 +201,19 @@ pub(super) fn of_key(
         .during("look up a key")
 }
 
+/// The newest of an owner's runs of a name that are not final, else the newest sweep of it that is open.
+pub(super) fn newest_active(
+    connection: &Connection,
+    owner: &str,
+    name: &str,
+) -> Result<Option<RunId>, StoreError> {
+    match active(connection, owner, name)?.first() {
+        Some(newest) => Ok(Some(newest.run)),
+        None => newest_open(connection, owner, name),
+    }
+}
+
+/// An owner's runs of a name that are not final, newest first.
 pub(super) fn active(
     connection: &Connection,
     owner: &str,

@@ -115,7 +115,9 @@ impl Store {
             let tx = begin(connection)?;
             let Fired { outcome, run, why } = fired;
             let run = run.map(|run| run.0);
-            let sql = "UPDATE firing SET outcome = ?2, run = ?3, why = ?4, at = ?5 WHERE id = ?1";
+            // An open sweep that stands for itself is no run.
+            let sql = "UPDATE firing SET outcome = ?2, run = (SELECT id FROM run WHERE id = ?3), why = ?4, at = ?5 \
+                       WHERE id = ?1";
             let at = now.as_millisecond();
             change(&tx, WHAT, sql, params![firing, outcome.as_str(), run, why, at])?;
             tx.commit().during(WHAT)

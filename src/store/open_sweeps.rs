@@ -1,6 +1,6 @@
 //! Open sweeps: their points, as they are told, and what came of those, in the order in which they ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
@@ -48,7 +48,7 @@ pub struct ToldPoint {
 pub struct EndedPoint {
     pub result: u32,
     pub told: ToldPoint,
-    /// The best value of the metric that was asked for.
+    /// The best value of the metric that was asked for which is a finite number.
     pub best: Option<Reported>,
 }
 
@@ -69,6 +69,7 @@ impl Store {
             for (number, (planned, key)) in (0_u32..).zip(points) {
                 insert(&tx, &telling, (number, planned, key.as_deref()))?;
             }
+            secrets::kept_by_points(&tx, sweep.id)?;
             point("told_points_written");
             tx.commit().during(WHAT)?;
             Ok(true)
@@ -167,6 +168,19 @@ pub(super) fn newest_open(
     Ok(newest.during("find open sweeps")?.map(RunId))
 }
 
+/// All of them.
+pub(super) fn open_ones(
+    connection: &Connection,
+    owner: &str,
+    name: &str,
+) -> Result<BTreeSet<RunId>, StoreError> {
+    const WHAT: &str = "list open sweeps";
+    let sql = format!("SELECT id FROM sweep WHERE owner = ?1 AND name = ?2 AND {OPEN}");
+    let mut statement = connection.prepare_cached(&sql).during(WHAT)?;
+    let rows = statement.query_map([owner, name], |row| row.get(0).map(RunId));
+    rows.and_then(Iterator::collect).during(WHAT)
+}
+
 /// Lets those take no more.
 pub(super) fn close_all(
     tx: &Transaction<'_>,
@@ -196,7 +210,8 @@ fn best(
         Goal::Maximize => "DESC",
     };
     let sql = format!(
-        "SELECT value, step FROM metric WHERE run = ?1 AND name = ?2 ORDER BY value {order}, step LIMIT 1"
+        "SELECT value, step FROM metric WHERE run = ?1 AND name = ?2 AND word IS NULL \
+         ORDER BY value {order}, step LIMIT 1"
     );
     let mut statement = connection.prepare_cached(&sql).during(READ)?;
     let found = statement.query_row(params![run.0, name], |row| Ok((row.get(0)?, row.get(1)?)));

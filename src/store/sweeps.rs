@@ -17,11 +17,11 @@ use crate::domain::spec::SweepMethod;
 use crate::domain::sweep::slots::Chunk;
 use crate::domain::sweep::{About, Given, PlannedPoint};
 use crate::fault::point;
-use crate::store::acceptance::{Keyed, active, of_key};
+use crate::store::acceptance::{Keyed, active, newest_active, of_key};
 use crate::store::arrays::{ArrayIntent, IntendingPoints, intend_points};
 use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
-use crate::store::open_sweeps::{close_all, newest_open};
+use crate::store::open_sweeps::{close_all, open_ones};
 use crate::store::runs::{json, time, to_json};
 use crate::store::submissions::Start;
 use crate::store::writer::begin;
@@ -108,7 +108,7 @@ pub enum SweepAcceptance {
     },
     OverBudget(String),
     KeyTaken(Keyed),
-    /// The newest active run of the name, instead of a new one.
+    /// The newest active run of the name, instead of a new one; an open sweep that has none.
     Active(RunId),
 }
 
@@ -139,15 +139,12 @@ impl Store {
                 return Ok(SweepAcceptance::KeyTaken(keyed));
             }
             let name = new.sets.first().map_or("", |set| &set.name);
-            let active = active(&tx, &new.owner, name)?;
-            if let (IfActive::Skip, Some(newest)) = (new.if_active, active.first()) {
-                return Ok(SweepAcceptance::Active(newest.run));
-            }
             if new.if_active == IfActive::Skip
-                && let Some(open) = newest_open(&tx, &new.owner, name)?
+                && let Some(newest) = newest_active(&tx, &new.owner, name)?
             {
-                return Ok(SweepAcceptance::Active(open));
+                return Ok(SweepAcceptance::Active(newest));
             }
+            let active = active(&tx, &new.owner, name)?;
             if new.if_active == IfActive::Replace {
                 close_all(&tx, (&new.owner, name), new.now)?;
             }
@@ -165,9 +162,13 @@ impl Store {
                 None => None,
             };
             insert_sweep(&tx, &new)?;
+            let is_open = open_ones(&tx, &new.owner, name)?;
             for other in others {
+                // Points that an open one is told later do not hold it up.
+                let own = other.sweep.is_some_and(|sweep| is_open.contains(&sweep));
+                let number = if own { other.run } else { other.number() };
                 let sql = "INSERT OR IGNORE INTO sweep_waits_for (sweep, other) VALUES (?1, ?2)";
-                change(&tx, WHAT, sql, [new.id.0, other.number().0])?;
+                change(&tx, WHAT, sql, [new.id.0, number.0])?;
                 if new.if_active == IfActive::Replace {
                     wishes::insert(&tx, other.run, WishKind::Cancel, &new.owner, new.now)?;
                 }

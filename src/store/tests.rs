@@ -7,4 +7,5 @@ mod lives;
 mod opening;
 mod points;
 mod schedules;
+mod told;
 mod world;

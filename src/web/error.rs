@@ -80,8 +80,12 @@ impl From<AcceptError> for ApiError {
             }
             AcceptError::KeyDeleted { .. } => Self::new(ErrorCode::Conflict, told)
                 .hint("give another key: this one will not be given again"),
-            AcceptError::KeyTaken { run, .. } => Self::new(ErrorCode::Conflict, told)
-                .hint(format!("`trainyard show {run}` shows it; use another key for another spec")),
+            AcceptError::KeyTaken { run, is_sweep, .. } => {
+                let show = if is_sweep { "sweep show" } else { "show" };
+                Self::new(ErrorCode::Conflict, told).hint(format!(
+                    "`trainyard {show} {run}` shows it; use another key for another spec"
+                ))
+            }
             AcceptError::Elsewhere { .. } => Self::new(ErrorCode::Conflict, told).hint(OLDER_SITE),
             AcceptError::SlurmSilent(_) => Self::new(ErrorCode::SlurmUnreachable, told)
                 .hint("`--target local` runs it on this machine"),

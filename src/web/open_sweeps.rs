@@ -20,15 +20,18 @@ pub(super) async fn tell(
     Json(request): Json<TellRequest>,
 ) -> Answer<TellAnswer> {
     let id = RunId(found(&app.world, &reference).await?.id);
-    let closes = request.close;
     // It is finished even when the client goes away in the middle.
     let world = app.world.clone();
-    let telling = app.world.tasks.spawn(async move { tell_points(&world, id, request).await });
+    let telling = app.world.tasks.spawn(async move {
+        let closes = request.close;
+        let told = tell_points(&world, id, request).await?;
+        if closes {
+            close_sweep(&world, id).await?;
+        }
+        Ok::<_, TellError>(told)
+    });
     let told = telling.await;
     let told = told.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))??;
-    if closes {
-        close_sweep(&app.world, id).await?;
-    }
     Ok(Json(TellAnswer { sweep: standing(&app.world, id).await?, told }))
 }
 

@@ -78,7 +78,7 @@ async fn a_key_is_given_once_per_owner() {
     yard.store.accept(first).await.unwrap();
     let other = NewRun { spec_digest: "other".into(), ..keyed(yard.new_run("y").await) };
     let number = other.id;
-    let keyed_run = Keyed { run, spec_digest: "digest".into(), is_deleted: false };
+    let keyed_run = Keyed { run, spec_digest: "digest".into(), is_sweep: false, is_deleted: false };
     let taken = Acceptance::KeyTaken(keyed_run.clone());
     assert_eq!(yard.store.accept(other).await.unwrap(), taken);
     assert_eq!(yard.store.run(number).await.unwrap(), None, "nothing was recorded");

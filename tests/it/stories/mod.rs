@@ -4,6 +4,7 @@ mod budgets;
 mod code;
 mod cron;
 mod data;
+mod drivers;
 mod first_run;
 mod from_script;
 mod halving;

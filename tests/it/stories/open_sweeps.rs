@@ -1,21 +1,20 @@
 //! Sweeps that somebody else drives: they are told points while they run, and asked what came of them.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::env::{Said, TestEnv, wait_until};
-use crate::environments::environment;
 
-const KEYS: &str = "[sweep]\nmethod = 'open'\nmax_points = 4\nmax_parallel = 2\n\
+pub(super) const KEYS: &str = "[sweep]\nmethod = 'open'\nmax_points = 4\nmax_parallel = 2\n\
                     objective = { metric = 'loss', goal = 'minimize' }\n[sweep.parameters]\n\
                     args.lr = { log_uniform = [1e-5, 1e-1] }\nargs.opt = ['sgd', 'adam']\n\
                     args.momentum = { uniform = [0, 1], when = { args.opt = 'sgd' } }\n";
 
 /// An open sweep that is accepted as sweep 1. Its points leave a line in `trained`, and report their learning rate.
-fn open(env: &TestEnv, work: &str, keys: &str) -> PathBuf {
+pub(super) fn open(env: &TestEnv, work: &str, keys: &str) -> PathBuf {
     let script = format!(
         "{work}\necho \"{{\\\"step\\\": 1, \\\"loss\\\": $2}}\" >>\"$TRAINYARD_METRICS_PATH\"\n\
          echo \"$TRAINYARD_SWEEP_POINT $*\" >>\"$HOME/trained\"\n"
@@ -28,14 +27,14 @@ fn open(env: &TestEnv, work: &str, keys: &str) -> PathBuf {
     path
 }
 
-fn trained(env: &TestEnv) -> Vec<String> {
+pub(super) fn trained(env: &TestEnv) -> Vec<String> {
     let text = std::fs::read_to_string(env.home().join("trained")).unwrap_or_default();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
     lines
 }
 
-fn tell(env: &TestEnv, parameters: &Value, more: &[&str]) -> Said {
+pub(super) fn tell(env: &TestEnv, parameters: &Value, more: &[&str]) -> Said {
     let parameters = parameters.to_string();
     env.run(["sweep", "tell", "1", &parameters].iter().chain(more))
 }
@@ -50,7 +49,7 @@ fn tell_lines(env: &TestEnv, lines: &str) -> Said {
     Said::of_child(child, "sweep tell tune -")
 }
 
-fn ask(env: &TestEnv, more: &str) -> Value {
+pub(super) fn ask(env: &TestEnv, more: &str) -> Value {
     env.line(&format!("sweep ask 1 {more}")).success().json()
 }
 
@@ -59,7 +58,7 @@ fn state(env: &TestEnv) -> String {
     shown["state"].as_str().unwrap().to_owned()
 }
 
-fn adam(lr: f64) -> Value {
+pub(super) fn adam(lr: f64) -> Value {
     json!({ "args.lr": lr, "args.opt": "adam" })
 }
 
@@ -154,6 +153,12 @@ fn a_key_is_a_point_also_when_the_daemon_is_killed_and_the_sweep_is_closed() {
     let again = submit("--key night");
     assert_eq!(again.stdout, number);
     assert!(again.stderr.contains("has this key already"), "{again}");
+    let number = number.trim();
+    let other =
+        env.line(&format!("submit {} --key night --set sweep.max_points=3", spec.display()));
+    let other = other.ended(11);
+    assert!(other.stderr.contains(&format!("`night` was given to sweep {number}")), "{other}");
+    assert!(other.stderr.contains(&format!("`trainyard sweep show {number}` shows")), "{other}");
 }
 
 #[test]
@@ -244,6 +249,7 @@ fn an_open_sweep_that_waits_is_active_to_those_that_skip_or_replace() {
     assert_eq!(skipped.stdout, "1\n");
     assert!(skipped.stderr.contains("sweep 1 `tune` is active (waiting)"), "{skipped}");
     let next = env.line(&format!("submit {spec} --if-active replace")).success().stdout;
+    assert_eq!(next, "2\n", "no directory was made for what was skipped");
     assert_eq!(state(&env), "completed", "it takes no more points");
     drop(tell(&env, &adam(0.1), &[]).ended(11));
     let told = env.run(["sweep", "tell", next.trim(), &adam(0.1).to_string()]).success();
@@ -256,65 +262,13 @@ fn an_open_sweep_that_waits_is_active_to_those_that_skip_or_replace() {
 }
 
 #[test]
-fn secrets_are_there_for_each_point_that_is_told() {
+fn a_value_that_is_no_finite_number_is_told_as_its_word() {
     let env = TestEnv::new();
-    let secrets = env.write("secrets.env", "TOKEN=s3cret\n");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
-    std::fs::set_permissions(&secrets, mode).unwrap();
-    let keys = format!("[environment]\nsecrets = '{}'\n{KEYS}", secrets.display());
-    drop(open(&env, "[[ $TOKEN = s3cret ]] || exit 3", &keys));
-    let taken = env.run_root().join("1-tune/secrets.env");
-    assert!(!taken.exists(), "nobody needs them yet");
-    for (after, lr) in [(0, 0.01), (1, 0.02)] {
-        drop(tell(&env, &adam(lr), &[]).success());
-        let ended = ask(&env, &format!("--after {after} --wait"));
-        assert_eq!(ended["results"][0]["state"], "completed", "{ended}");
-        wait_until("the secrets are gone", || !taken.exists());
-    }
-}
-
-/// The program of `examples/optuna`, in a directory of this world.
-#[expect(clippy::disallowed_methods, reason = "the story is about somebody else's program")]
-fn drive(env: &TestEnv, trials: u32) -> Command {
-    let mut command = Command::new(Path::new(&environment("optuna")).join("bin/python3"));
-    command.args(["drive.py", "--trials", &trials.to_string()]);
-    command.current_dir(env.home().join("optuna")).env_clear().env("HOME", env.home());
-    command.env("PATH", format!("{}:/usr/bin:/bin", env.home().join("bin").display()));
-    command.env("TRAINYARD_SITE", env.home().join("site.toml"));
-    command
-}
-
-#[test]
-fn optuna_drives_a_sweep_and_goes_on_after_it_was_killed() {
-    const TRIALS: u32 = 12;
-    let mut env = TestEnv::new();
-    env.use_site("[site]\nname = 'here'\n");
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/optuna");
-    let copy = format!("cp -r '{}' optuna", example.display());
-    assert!(env.bash(&copy).status().unwrap().success());
-    // Who calls it is killed before it has heard what came of its ninth call.
-    let program = env!("CARGO_BIN_EXE_trainyard");
-    let calls = "echo >>\"$HOME/calls\"\n[[ $(wc -l <\"$HOME/calls\") == 9 ]] && ends=yes";
-    let script = format!(
-        "{calls}\nsaid=$('{program}' \"$@\")\ncode=$?\n[[ -z $ends ]] || kill -KILL $PPID\n\
-         printf '%s\\n' \"$said\"\nexit $code\n"
-    );
-    drop(env.program("bin/trainyard", &script));
-    drop(Said::of(&mut drive(&env, TRIALS)).ended(-1));
-    let asked = || env.line("sweep ask tuned").success().json();
-    let early = asked()["points"].as_u64().unwrap();
-    assert!((1..u64::from(TRIALS)).contains(&early), "it was killed in the middle: {early}");
-    let said = Said::of(&mut drive(&env, TRIALS)).success();
-    let told = format!("sweep 1: {TRIALS} trials, {TRIALS} completed\nbest: trial ");
-    assert!(said.stdout.contains(&told), "{said}");
-    let asked = asked();
-    assert_eq!((&asked["points"], &asked["state"]), (&json!(TRIALS), &json!("completed")));
-    let mut keys: Vec<&str> =
-        asked["results"].as_array().unwrap().iter().map(|it| it["key"].as_str().unwrap()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    assert_eq!(keys.len(), TRIALS as usize, "each trial is one point: {asked}");
-    // Told once more it has nothing to do, and says the same.
-    let again = Said::of(&mut drive(&env, TRIALS)).success();
-    assert!(again.stdout.contains(&told), "{again}");
+    let work = r#"trap 'echo "{\"step\": 2, \"loss\": NaN, \"norm\": -Infinity}" >>"$TRAINYARD_METRICS_PATH"' EXIT"#;
+    drop(open(&env, work, KEYS));
+    drop(tell(&env, &adam(0.01), &[]).success());
+    let result = ask(&env, "--wait")["results"][0].clone();
+    assert_eq!((&result["best"], &result["step"]), (&json!(0.01), &json!(1)), "{result}");
+    assert_eq!(result["last"], "nan");
+    assert_eq!(result["metrics"], json!({ "loss": "nan", "norm": "-inf" }));
 }
