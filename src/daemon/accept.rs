@@ -164,12 +164,12 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         return Err(AcceptError::Invalid { sources: Box::new(sources), problems });
     };
     check_place(world, choice, &resolved, meant)?;
-    if if_active == IfActive::Skip {
-        // Asked again when the run is recorded; here it spares the directory.
-        let newest = world.store.newest_active(owner.clone(), resolved.name.clone()).await?;
-        if let Some(newest) = newest {
-            return Ok(Accepted::Skipped(newest));
-        }
+    // Asked again when the run is recorded; here it spares the directory.
+    if if_active == IfActive::Skip
+        && let Some(newest) =
+            world.store.newest_active(owner.clone(), resolved.name.clone()).await?
+    {
+        return Ok(Accepted::Skipped(newest));
     }
     if let Some(problem) = no_sbatch {
         let sources = Box::new(world.in_force().loaded.sources.clone());

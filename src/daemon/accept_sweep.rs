@@ -37,11 +37,10 @@ pub(super) async fn accept_sweep(
     let (plan, choice, sources) = plan(world, &spec).await?;
     let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
     check_place(world, choice, first, meant)?;
-    if if_active == IfActive::Skip {
-        let newest = world.store.newest_active(owner.clone(), first.name.clone()).await?;
-        if let Some(newest) = newest {
-            return Ok(Accepted::Skipped(newest));
-        }
+    if if_active == IfActive::Skip
+        && let Some(newest) = world.store.newest_active(owner.clone(), first.name.clone()).await?
+    {
+        return Ok(Accepted::Skipped(newest));
     }
     let missing = match missing_sbatch(world, Some(first)).await {
         Some(problem) => Some(problem),
