@@ -57,6 +57,7 @@ impl Site {
             project.check(problems);
             project.check_funds(name, problems);
         }
+        self.check_purses(problems);
         for (name, dataset) in self.dataset.iter().flat_map(|all| &all.0) {
             dataset.check(name, problems);
         }

@@ -51,6 +51,35 @@ impl Site {
         self.project.iter().flat_map(Named::iter)
     }
 
+    /// Two projects of which Slurm keeps the budgets in one account: neither would see what the other holds.
+    pub(super) fn check_purses(&self, problems: &mut Vec<Problem>) {
+        let mut known: Vec<(&str, Option<&str>, &At<String>)> = Vec::new();
+        for (name, project) in self.projects().filter(|(_, project)| project.is_kept_by_slurm()) {
+            let own = project.account.iter().map(|account| (None, account));
+            let for_classes = project.accounts.iter().flat_map(|all| &all.0);
+            let for_classes = for_classes.map(|(class, account)| {
+                let class = self.class(&class.value).and_then(|class| class.cluster.as_ref());
+                (class.map(|cluster| cluster.value.as_str()), account)
+            });
+            for (cluster, account) in own.chain(for_classes) {
+                let is_shared = |(other, of, theirs): &&(&str, Option<&str>, &At<String>)| {
+                    // Without a class it is of all clusters.
+                    let is_there = cluster.is_none() || of.is_none() || cluster == *of;
+                    *other != name && is_there && theirs.value.eq_ignore_ascii_case(&account.value)
+                };
+                if let Some((other, ..)) = known.iter().find(is_shared) {
+                    let message = format!(
+                        "projects `{other}` and `{name}` have `budget` \"slurm\" and one Slurm account, `{}`: neither would see what the other has set aside",
+                        account.value
+                    );
+                    let help = "give each an account of its own, or write what one may spend as a number of charge units";
+                    problems.push(Problem::at(account.place, message).help(help));
+                }
+                known.push((name, cluster, account));
+            }
+        }
+    }
+
     /// The budget of a project, where the site file gives it one.
     pub fn budget(&self, name: &str) -> Option<Budget> {
         let project = self.project.as_ref()?.get(name)?;
@@ -78,5 +107,41 @@ impl Site {
     /// All projects whose budget Slurm keeps.
     pub fn slurm_budgets(&self) -> impl Iterator<Item = SlurmBudget> {
         self.projects().filter_map(|(name, _)| self.slurm_budget(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::domain::document::parse;
+    use crate::domain::problem::SourceId;
+    use crate::domain::site::{Layer, LayerKind, effective};
+
+    #[test]
+    fn one_account_of_slurms_keeps_the_budget_of_one_project() {
+        let check = |keys: &str, is_shared: bool| {
+            let text = format!(
+                "[cluster.big]\n[cluster.old]\n[class.new]\ncluster = 'big'\n[class.slow]\ncluster = 'old'\n\
+                 [project.a]\nbudget = 'slurm'\naccount = 'ml'\naccounts = {{ slow = 'lab' }}\n\
+                 [project.b]\n{keys}"
+            );
+            let (table, faults) = parse(&text, SourceId(0));
+            assert_eq!(faults, vec![]);
+            let layer = Layer { kind: LayerKind::User, source: SourceId(0), table };
+            let problems = effective(vec![layer]).2;
+            let told: Vec<String> =
+                problems.iter().map(|problem| problem.message.clone()).collect();
+            let is_told = told.iter().any(|told| told.contains("projects `a` and `b` have"));
+            assert_eq!(
+                (is_told, told.len()),
+                (is_shared, usize::from(is_shared)),
+                "{keys}: {told:?}"
+            );
+        };
+        check("budget = 'slurm'\naccount = 'vision'", false);
+        check("budget = 'slurm'\naccount = 'ML'", true);
+        check("budget = 10\naccount = 'ml'", false);
+        check("budget = 'slurm'\naccount = 'vision'\naccounts = { new = 'ml' }", true);
+        check("budget = 'slurm'\naccount = 'vision'\naccounts = { new = 'lab' }", false);
+        check("budget = 'slurm'\naccount = 'lab'", true);
     }
 }
