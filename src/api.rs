@@ -4,7 +4,7 @@ mod budget;
 mod estimate;
 mod sweep;
 
-pub use budget::BySlurmView;
+pub use budget::{BySlurmView, ReleasedView};
 pub use estimate::{EstimateView, LikelyStart};
 pub use sweep::{
     AskAnswer, CompareRequest, EndedPointView, OpenSweepView, SweepShown, TellAnswer, TellPoint,

@@ -18,7 +18,7 @@ pub use orders::{
 pub use program::{Output, Program, ProgramError};
 pub use submit::{ArrayLimits, ArrayOrder, SubmitOrder};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
@@ -30,7 +30,7 @@ use crate::domain::dataset::{Found, Root};
 use crate::domain::ids::{JobKey, SubmissionId, Token};
 use crate::domain::inbox::ScriptEvent;
 use crate::domain::inputs::{CodeDigest, Stored};
-use crate::domain::ledger::Figures;
+use crate::domain::ledger::AccountFigures;
 use crate::domain::nodelist::NodeName;
 use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Digest, Revocation, Sighting};
@@ -209,12 +209,11 @@ pub trait Scheduler: Send + Sync {
         Box::pin(async { Ok(Reckoned::Never("it does not reckon".to_owned())) })
     }
 
-    /// What these accounts may use, as the scheduler counts it itself; one that it does not show is left out. None when it may
-    /// not be asked yet.
+    /// What these accounts may use, as the scheduler counts it itself. None when it may not be asked yet.
     fn figures<'a>(
         &'a self,
         _accounts: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Figures>>, Silence>> {
+    ) -> BoxFuture<'a, Result<Option<AccountFigures>, Silence>> {
         Box::pin(async { Ok(None) })
     }
 

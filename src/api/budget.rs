@@ -22,6 +22,13 @@ pub struct BySlurmView {
     pub told_at: Option<Timestamp>,
 }
 
+/// What was given back of what was held.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReleasedView {
+    pub released: f64,
+    pub unit: String,
+}
+
 impl BudgetView {
     pub fn of(budget: &Budget, (account, balance): (&Account, Balance), is_wrong: bool) -> Self {
         let available = balance.available();
@@ -53,6 +60,8 @@ impl BudgetView {
         let all = limit.map(|(_, (all, _))| *all);
         // What others have used as well.
         let spent = all.zip(available).map(|(all, left)| all.less(balance.held).less(left));
+        // Where Slurm lets use decay, more may be left than the limit.
+        let spent = spent.map(|spent| spent.max(Amount::ZERO));
         let is_wrong = standing.is_wrong.then(|| wrong(&account));
         Self {
             project: account.project,

@@ -1,11 +1,12 @@
 //! `ledger`: what was entered for projects, and why.
 
-use crate::api::{EntryView, LIST_MAX};
+use crate::api::{EntryView, LIST_MAX, ReleasedView};
 use crate::cli::client::{Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::output::Column;
 use crate::cli::text::{TerminalText, moment};
+use crate::domain::view::CHARGE_UNIT;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -52,12 +53,14 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 
 fn release(context: &Context, run: &str) -> Result<Exit, CliError> {
     let path = format!("/ledger/release/{}", encoded(run));
-    let given: f64 =
+    let given: ReleasedView =
         Context::block_on(async { Client::connect(context).await?.post(&path, &()).await })?;
     if context.global.json {
-        context.output().json(&serde_json::json!({ "released": given }))?;
+        context.output().json(&given)?;
     } else {
-        context.say(&format!("{given} charge units are given back"));
+        let ReleasedView { released, unit } = &given;
+        let unit = if unit == CHARGE_UNIT { "charge unit" } else { unit };
+        context.say(&format!("{released} {}s are given back", TerminalText(unit)));
     }
     Ok(Exit::Done)
 }

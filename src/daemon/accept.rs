@@ -147,8 +147,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
             return of_key(key, &known, &digest);
         }
     }
-    let choice = outcome.choice;
-    let mut problems = outcome.problems;
+    let (choice, mut problems) = (outcome.choice, outcome.problems);
     // The user's files may lie on a mount that hangs.
     let (base, mut expectations) = (spec.base.clone(), outcome.expectations);
     expectations.retain(|expectation| !given.has(expectation.what));

@@ -113,22 +113,26 @@ pub(super) async fn check(world: &World) -> Result<(), StoreError> {
 pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> {
     let now = world.clock.now();
     let rows = world.store.live().await?;
-    let begun: Vec<(StartId, &Arc<RunRow>, Asked)> = rows
+    let begun: Vec<(StartId, &Arc<RunRow>)> = rows
         .values()
         .filter_map(|row| {
-            Some((begun_by_scheduler(&row.run)?, row, asked(world, &row.resolved, now)?))
+            let start = begun_by_scheduler(&row.run)?;
+            asked(world, &row.resolved, now).map(|_| (start, row))
         })
         .collect();
     if begun.is_empty() {
         return Ok(());
     }
     let unheld: BTreeSet<StartId> =
-        world.store.unheld(begun.iter().map(|(start, ..)| *start).collect()).await?;
+        world.store.unheld(begun.iter().map(|(start, _)| *start).collect()).await?;
+    let begun = begun.into_iter().filter(|(start, _)| unheld.contains(start));
+    let begun: Vec<&Arc<RunRow>> = begun.map(|(_, row)| row).collect();
+    purses::look(world, &payers_of(world, &begun)).await?;
     let mut acts = Vec::new();
-    for (start, row, asked) in begun {
-        if !unheld.contains(&start) {
-            continue;
-        }
+    for row in begun {
+        // Where Slurm has not told what it limits, it is asked again: what is held once is not made up for.
+        let asked = asked(world, &row.resolved, now).filter(|asked| asked.unknown.is_none());
+        let Some(asked) = asked else { continue };
         let (run, by, policy) =
             (row.run.id, (asked, row.owner.clone()), world.policy(&row.resolved));
         let Some(decision) = world.store.hold_restart(run, by, policy, now).await? else {
@@ -140,6 +144,15 @@ pub(super) async fn hold_restarts(world: &Arc<World>) -> Result<(), StoreError> 
     }
     perform(world, acts).await;
     Ok(())
+}
+
+/// What runs are paid from, where Slurm keeps that.
+fn payers_of(world: &World, rows: &[&Arc<RunRow>]) -> Vec<Payer> {
+    let in_force = world.in_force();
+    let site = in_force.site();
+    let payers = rows.iter().filter_map(|row| purses::payer(site, &row.resolved));
+    let payers: BTreeSet<Payer> = payers.map(|(budget, purse)| (budget.project, purse)).collect();
+    payers.into_iter().collect()
 }
 
 /// Stops starts of the projects that want it so when more is spent and held than they have.
@@ -229,6 +242,7 @@ pub async fn budgets(
     let payers: Vec<Payer> =
         by_slurm.iter().flat_map(|budget| purses::payers(world, &budget.project)).collect();
     purses::look(world, &payers).await?;
+    let payers = purses::known_anywhere(world, payers);
     let ledger = world.store.ledger().await?;
     let now = world.clock.now();
     let own = site.budgets().filter(|budget| is_asked(&budget.project));
@@ -248,7 +262,7 @@ fn views_of_purse(
     (budget, payer): (&SlurmBudget, &Payer),
     now: Timestamp,
 ) -> Vec<BudgetView> {
-    let told = world.purses.told(payer, now);
+    let told = purses::told(world, payer, now);
     let (project, purse) = payer;
     let is_shown = |counted: &Resource| {
         let room = told.rooms.get(counted);

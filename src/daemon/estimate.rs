@@ -123,8 +123,11 @@ async fn paid(
     let standing = |account: &Account| ledger.get(account).cloned().unwrap_or_default();
     let (shortage, is_refused) = match may_start(standing, &asked) {
         Ok(told) => (told, false),
-        // Where nobody knows, a run is taken in and waits.
-        Err(refusal) => (Some(refusal.to_string()), matches!(refusal, Refusal::Short(_))),
+        // Where Slurm does not tell, a run is taken in and waits.
+        Err(refusal) => {
+            let is_refused = matches!(refusal, Refusal::Short(_)) || asked.unknown.is_none();
+            (Some(refusal.to_string()), is_refused)
+        }
     };
     let budget = budgets::view_of(world, &ledger, &asked, now);
     Ok(Some(Paid { budget, shortage, is_refused }))

@@ -1,28 +1,34 @@
 //! Budgets that Slurm keeps: what it told last of the accounts that runs are paid from, and what that leaves.
 //!
 //! Slurm is asked when somebody submits, waits for room or looks at a budget, no oftener than it is polled, and for all
-//! accounts of a cluster at once. What it told counts until it tells something newer, since our own starts are entered in the
-//! ledger meanwhile; but not longer than [`LAST`], since others use the same accounts.
+//! accounts of a cluster at once. What answers at once is heard by whoever asked; what does not, by whoever looks later. What
+//! it told counts until it tells something newer, since our own starts are entered in the ledger meanwhile; but not longer
+//! than [`LAST`], since others use the same accounts.
+
+mod questions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
-use tracing::warn;
 
+use crate::daemon::purses::questions::{Question, ask, hear};
 use crate::daemon::world::World;
 use crate::domain::charge::{counted, counted_of_start};
 use crate::domain::keys::Named;
 use crate::domain::ledger::{
-    Account, Amount, Asked, Figures, Funds, Purse, Resource, Room, Share, SlurmBudget,
+    Account, Amount, Asked, Figures, Funds, Purse, Resource, Room, Share, SlurmBudget, StartId,
 };
 use crate::domain::resolved::{Resolved, Target};
 use crate::domain::site::Site;
 use crate::domain::units::Seconds;
-use crate::store::StoreError;
+use crate::store::{LiveRuns, StoreError};
 
-/// How old what Slurm told may become.
+/// How old what Slurm told may become, where it is asked often.
 const LAST: SignedDuration = SignedDuration::from_hours(1);
+
+/// In intervals of its poll, where it is asked rarely.
+const LAST_INTERVALS: i32 = 4;
 
 /// Slurm counts a job when it ends; until it shows.
 const ENDED: SignedDuration = SignedDuration::from_secs(15);
@@ -30,14 +36,17 @@ const ENDED: SignedDuration = SignedDuration::from_secs(15);
 /// A spec may name any account: more than these are forgotten.
 const PAYERS_MAX: usize = 1_000;
 
+/// What is said of an account that a cluster does not know.
+const ABSENT: &str = "it shows no such account";
+
 /// A project, and what its runs are paid from.
 pub(super) type Payer = (String, Purse);
 
 #[derive(Default)]
 pub(super) struct Purses {
     known: Mutex<Known>,
-    /// Whose turn it is to ask.
-    asking: tokio::sync::Mutex<()>,
+    /// What is being asked, by cluster: one question each. Held by whoever looks.
+    questions: tokio::sync::Mutex<BTreeMap<String, Question>>,
 }
 
 #[derive(Default)]
@@ -48,6 +57,8 @@ struct Known {
     silences: BTreeMap<Purse, String>,
     rooms: BTreeMap<Account, Room>,
     asked_at: BTreeMap<String, Timestamp>,
+    /// The starts under way that were seen suspended.
+    suspended: BTreeSet<StartId>,
 }
 
 /// What is known of a purse.
@@ -62,13 +73,13 @@ impl Purses {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What Slurm told of what a project is paid from.
-    pub(super) fn told(&self, (project, purse): &Payer, now: Timestamp) -> Told {
+    /// What Slurm told of what a project is paid from, no longer ago than `last`.
+    fn told(&self, (project, purse): &Payer, last: SignedDuration, now: Timestamp) -> Told {
         let known = self.known();
         let room = |counted| {
             let account = Account::by_slurm(project, purse, counted);
             let room = known.rooms.get(&account).cloned()?;
-            (now.duration_since(room.told_at) <= LAST).then_some((counted, (account, room)))
+            (now.duration_since(room.told_at) <= last).then_some((counted, (account, room)))
         };
         let rooms = Resource::ALL.into_iter().filter_map(room).collect();
         Told { rooms, silence: known.silences.get(purse).cloned() }
@@ -90,7 +101,8 @@ impl Purses {
             payers.iter().filter(is_due).map(|(_, purse)| purse.cluster.clone()).collect();
         if known.payers.len() > PAYERS_MAX {
             // Whoever still counts is asked about again.
-            *known = Known::default();
+            let suspended = std::mem::take(&mut known.suspended);
+            *known = Known { suspended, ..Known::default() };
         }
         known.payers.extend(payers.iter().cloned());
         let mut due: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -100,6 +112,28 @@ impl Purses {
         }
         due
     }
+
+    /// The starts that are suspended or were seen so before, of all that are under way with their scheduler's words. Slurm
+    /// counts nothing of a job that is suspended, and nobody knows for how long it was.
+    fn suspended<'a>(
+        &self,
+        starts: impl Iterator<Item = (StartId, Option<&'a str>)>,
+    ) -> BTreeSet<StartId> {
+        let mut known = self.known();
+        let is_suspended = |word: Option<&str>| word.is_some_and(|word| word == "SUSPENDED");
+        let suspended = starts
+            .filter(|(start, word)| is_suspended(*word) || known.suspended.contains(start))
+            .map(|(start, _)| start)
+            .collect();
+        known.suspended = suspended;
+        known.suspended.clone()
+    }
+}
+
+/// What Slurm told of what a project is paid from.
+pub(super) fn told(world: &World, payer: &Payer, now: Timestamp) -> Told {
+    let last = recent(world, &payer.1.cluster).saturating_mul(LAST_INTERVALS).max(LAST);
+    world.purses.told(payer, last, now)
 }
 
 /// As often as a cluster is polled.
@@ -121,8 +155,8 @@ pub(super) fn payer(site: &Site, resolved: &Resolved) -> Option<(SlurmBudget, Pu
     }
     // The last one is what sbatch goes by.
     let account = compute.options.iter().rev().find(|option| option.name() == "--account");
-    let account = account.and_then(|option| option.value()).unwrap_or_default().to_owned();
-    Some((budget, Purse { cluster: compute.target.cluster().to_owned(), account }))
+    let account = account.and_then(|option| option.value()).unwrap_or_default();
+    Some((budget, Purse::new(compute.target.cluster(), account)))
 }
 
 /// What the projects of the site are paid from, of which Slurm keeps the budget; and what else their runs were.
@@ -137,15 +171,29 @@ pub(super) fn payers(world: &World, project: &str) -> Vec<Payer> {
         settings.account.iter().chain(accounts).map(|account| account.value.as_str()).collect();
     let clusters = site.cluster.iter().flat_map(Named::names);
     let said = clusters.flat_map(|cluster| {
-        accounts.iter().map(|account| {
-            let purse = Purse { cluster: cluster.to_owned(), account: (*account).to_owned() };
-            (project.to_owned(), purse)
-        })
+        accounts.iter().map(|account| (project.to_owned(), Purse::new(cluster, account)))
     });
     let mut payers: BTreeSet<Payer> = said.collect();
     let known = world.purses.known();
     payers.extend(known.payers.iter().filter(|(known, _)| known == project).cloned());
     payers.into_iter().collect()
+}
+
+/// Without the clusters that do not know an account that another one knows, or may know.
+pub(super) fn known_anywhere(world: &World, payers: Vec<Payer>) -> Vec<Payer> {
+    let is_absent = |purse: &Purse| {
+        let known = world.purses.known();
+        known.silences.get(purse).is_some_and(|why| why == ABSENT)
+    };
+    let (absent, mut known): (Vec<Payer>, Vec<Payer>) =
+        payers.into_iter().partition(|(_, purse)| is_absent(purse));
+    let nowhere = absent.into_iter().filter(|(project, purse)| {
+        let is_same = |(other, of): &Payer| other == project && of.account == purse.account;
+        !known.iter().any(is_same)
+    });
+    known.extend(nowhere.collect::<Vec<Payer>>());
+    known.sort();
+    known
 }
 
 /// What a start of the run has to set aside now of what Slurm counts. `longest` is how long it may last, `what` the start in
@@ -157,7 +205,7 @@ pub(super) fn asked(
     now: Timestamp,
 ) -> Option<Asked> {
     let (budget, purse) = payer(world.in_force().site(), resolved)?;
-    let told = world.purses.told(&(budget.project.clone(), purse.clone()), now);
+    let told = told(world, &(budget.project.clone(), purse.clone()), now);
     // What its class is charged by is entered for its own sake.
     let by = Resource::from(resolved.compute.terms.by);
     let is_entered = |counted: &Resource| {
@@ -190,11 +238,14 @@ pub(super) async fn look(world: &World, payers: &[Payer]) -> Result<(), StoreErr
     if payers.is_empty() {
         return Ok(());
     }
-    let _turn = world.purses.asking.lock().await;
+    let mut questions = world.purses.questions.lock().await;
+    hear(world, &mut questions).await?;
     for (cluster, accounts) in world.purses.due(world, payers) {
-        ask(world, &cluster, &accounts).await?;
+        let question = questions.entry(cluster);
+        let cluster = question.key().clone();
+        question.or_insert_with(|| ask(world, &cluster, accounts));
     }
-    Ok(())
+    hear(world, &mut questions).await
 }
 
 /// The same for what a run is paid from.
@@ -202,51 +253,6 @@ pub(super) async fn look_for(world: &World, resolved: &Resolved) -> Result<(), S
     let payer = payer(world.in_force().site(), resolved);
     let payer = payer.map(|(budget, purse)| (budget.project, purse));
     look(world, payer.as_slice()).await
-}
-
-async fn ask(world: &World, cluster: &str, accounts: &BTreeSet<String>) -> Result<(), StoreError> {
-    let told = match world.scheduler(cluster) {
-        Some(scheduler) => {
-            let told = scheduler.figures(accounts);
-            match tokio::time::timeout(world.look_patience, told).await {
-                // It is asked soon.
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Ok(Some(told))) => Ok(told),
-                Ok(Err(silence)) => Err(silence.to_string()),
-                Err(_) => Err("it did not answer in time".to_owned()),
-            }
-        }
-        None => Err("the cluster is not in the site config any more".to_owned()),
-    };
-    if let Err(why) = &told {
-        warn!(cluster.name = cluster, "nobody tells what Slurm's accounts have left: {why}");
-    }
-    let of_cluster: Vec<Payer> = {
-        let mut known = world.purses.known();
-        known.asked_at.insert(cluster.to_owned(), world.clock.now());
-        known.payers.iter().filter(|(_, purse)| purse.cluster == cluster).cloned().collect()
-    };
-    for (project, purse) in of_cluster {
-        let figures = told.as_ref().map(|told| told.get(&purse.account));
-        match figures {
-            Ok(Some(figures)) => {
-                let rooms = rooms(world, (&project, &purse), figures).await?;
-                let mut known = world.purses.known();
-                known.silences.remove(&purse);
-                known.rooms.extend(rooms);
-            }
-            Ok(None) => {
-                let mut known = world.purses.known();
-                for counted in Resource::ALL {
-                    known.rooms.remove(&Account::by_slurm(&project, &purse, counted));
-                }
-                known.silences.insert(purse, "it shows no such account".to_owned());
-            }
-            // What it told before counts for a while.
-            Err(why) => drop(world.purses.known().silences.insert(purse, why.clone())),
-        }
-    }
-    Ok(())
 }
 
 /// What the figures leave for a project's starts. What is entered in the ledger from now on is compared with that.
@@ -264,6 +270,7 @@ async fn rooms(
     let running: Vec<_> = of_project
         .filter(|row| row.run.open_attempt().is_some_and(|attempt| attempt.started_at.is_some()))
         .collect();
+    let suspended = suspended(world, &rows);
     let mut rooms = Vec::new();
     for what in Resource::ALL {
         let account = Account::by_slurm(project, purse, what);
@@ -278,7 +285,9 @@ async fn rooms(
             let late = world.store.captured_since(account.clone(), back(told_at, ENDED)).await?;
             ours = standing.balance.captured.less(late);
             for (row, held) in running.iter().zip(held) {
-                let Some(attempt) = row.run.open_attempt() else { continue };
+                let attempt = row.run.open_attempt();
+                let attempt = attempt.filter(|attempt| !suspended.contains(&StartId::of(attempt)));
+                let Some(attempt) = attempt else { continue };
                 let so_far = counted(attempt, &row.resolved, what, counted_at);
                 ours = ours.plus(Amount::clamped(so_far).min(held)).unwrap_or(ours);
             }
@@ -287,4 +296,31 @@ async fn rooms(
         rooms.push((account, Room { room: Some(limit.room(ours)), limit: limited, told_at }));
     }
     Ok(rooms)
+}
+
+/// The starts under way whose time is not what Slurm has counted.
+fn suspended(world: &World, rows: &LiveRuns) -> BTreeSet<StartId> {
+    let attempts = rows.values().filter_map(|row| row.run.open_attempt());
+    let starts = attempts.map(|attempt| (StartId::of(attempt), attempt.slurm_state.as_deref()));
+    world.purses.suspended(starts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::SubmissionId;
+
+    #[test]
+    fn a_start_that_was_suspended_stays_one_that_was() {
+        let purses = Purses::default();
+        let start = |n| StartId { submission: SubmissionId(n), idx: 0, restart: 0 };
+        let seen = |starts: &[(i64, &'static str)]| -> Vec<i64> {
+            let starts = starts.iter().map(|(n, word)| (start(*n), Some(*word)));
+            purses.suspended(starts).iter().map(|start| start.submission.0).collect()
+        };
+        assert_eq!(seen(&[(1, "RUNNING"), (2, "SUSPENDED"), (3, "SUSPENDED")]), [2, 3]);
+        assert_eq!(seen(&[(1, "SUSPENDED"), (2, "RUNNING")]), [1, 2]);
+        // One that is over is forgotten.
+        assert_eq!(seen(&[(1, "RUNNING"), (2, "RUNNING"), (3, "RUNNING")]), [1, 2]);
+    }
 }

@@ -22,8 +22,8 @@ pub(super) struct Row {
     /// Whether it is of one partition only.
     is_partial: bool,
     parent: Option<String>,
-    /// With what was used of it.
-    minutes: BTreeMap<Resource, (Option<u64>, u64)>,
+    /// With what was used of it; none where it is not understood.
+    minutes: Option<BTreeMap<Resource, (Option<u64>, u64)>>,
 }
 
 /// What is asked of these accounts and of the user in them.
@@ -38,15 +38,19 @@ pub(super) fn args_of_all(user: &str) -> Vec<String> {
     ["-o", "show", "assoc_mgr", &format!("users={user}"), "flags=assoc"].map(str::to_owned).into()
 }
 
-/// What is limited of each account that is shown.
-pub(super) fn limited(text: &str, user: &str) -> BTreeMap<String, BTreeSet<Resource>> {
+/// What is limited of each account that is shown; or why that is not known.
+pub(super) fn limited(
+    text: &str,
+    user: &str,
+) -> BTreeMap<String, Result<BTreeSet<Resource>, String>> {
     let rows = parse(text);
     let about = (Timestamp::UNIX_EPOCH, Seconds(0));
     let of = |row: &Row| {
         let figures = figures(&rows, (&row.account, user), about)?;
-        Some((row.account.clone(), figures.limits.into_keys().collect()))
+        let limited = figures.map(|figures| figures.limits.into_keys().collect());
+        Some((row.account.clone(), limited))
     };
-    rows.iter().filter(|row| row.user.is_none()).filter_map(of).collect()
+    rows.iter().filter_map(of).collect()
 }
 
 pub(super) fn parse(text: &str) -> Vec<Row> {
@@ -73,15 +77,19 @@ fn row(line: &str) -> Option<Row> {
     })
 }
 
-fn minutes(text: &str) -> BTreeMap<Resource, (Option<u64>, u64)> {
-    let part = |part: &str| {
-        let (tres, figures) = part.split_once('=')?;
+/// None where what is said of one of them is not understood: that is not the same as no limit.
+fn minutes(text: &str) -> Option<BTreeMap<Resource, (Option<u64>, u64)>> {
+    let named = text.split(',').filter_map(|part| {
+        let (tres, figures) = part.split_once('=').unwrap_or((part, ""));
         let counted = Resource::ALL.into_iter().find(|counted| counted.tres() == tres)?;
+        Some((counted, figures))
+    });
+    let read = |(counted, figures): (Resource, &str)| {
         let (limit, used) = figures.strip_suffix(')')?.split_once('(')?;
         let limit = if limit == "N" { None } else { Some(limit.parse().ok()?) };
         Some((counted, (limit, used.parse().ok()?)))
     };
-    text.split(',').filter_map(part).collect()
+    named.map(read).collect()
 }
 
 fn is_same(one: &str, other: &str) -> bool {
@@ -96,26 +104,47 @@ pub(super) fn missing(rows: &[Row]) -> BTreeSet<String> {
 }
 
 /// What an account may use: by its own limits, by those of the accounts above it, and by those of the user in it, whichever
-/// less is left of. None of an account that is not shown.
+/// less is left of; or why that is not known. None of an account that is not shown.
 pub(super) fn figures(
     rows: &[Row],
     (account, user): (&str, &str),
+    about: (Timestamp, Seconds),
+) -> Option<Result<Figures, String>> {
+    let is_shown = rows.iter().any(|row| is_same(&row.account, account));
+    is_shown.then(|| told(rows, (account, user), about))
+}
+
+/// The root of all accounts. Slurm knows no limits of it.
+const ROOT: &str = "root";
+
+fn told(
+    rows: &[Row],
+    (account, user): (&str, &str),
     (told_at, behind): (Timestamp, Seconds),
-) -> Option<Figures> {
+) -> Result<Figures, String> {
     let of_account = |account: &str| {
-        rows.iter().find(|row| row.user.is_none() && is_same(&row.account, account))
+        let row = rows.iter().find(|row| row.user.is_none() && is_same(&row.account, account));
+        // A user is shown his own association.
+        row.ok_or_else(|| {
+            format!("it does not show you what account `{account}` uses (its `PrivateData`)")
+        })
     };
-    let own = of_account(account)?;
-    let above = |row: &&Row| of_account(row.parent.as_deref()?);
-    let levels = std::iter::successors(Some(own), above).take(LEVELS_MAX);
-    // Slurm knows no limits of the root of all accounts.
-    let levels = levels.filter(|row| row.parent.is_some() || row.account == own.account);
+    let mut levels = vec![of_account(account)?];
+    while let Some(above) = levels.last().and_then(|row| row.parent.as_deref())
+        && !is_same(above, ROOT)
+    {
+        levels.push(of_account(above)?);
+        if levels.len() > LEVELS_MAX {
+            return Err(format!("the accounts above account `{account}` have no end"));
+        }
+    }
     let is_users = |row: &&Row| {
         row.user.as_deref() == Some(user) && is_same(&row.account, account) && !row.is_partial
     };
     let mut limits: BTreeMap<Resource, Limit> = BTreeMap::new();
-    for row in levels.chain(rows.iter().filter(is_users)) {
-        for (counted, (minutes, used)) in &row.minutes {
+    for row in levels.into_iter().chain(rows.iter().filter(is_users)) {
+        let unread = || format!("it tells what account `{}` uses in unknown words", row.account);
+        for (counted, (minutes, used)) in row.minutes.as_ref().ok_or_else(unread)? {
             let Some(minutes) = *minutes else { continue };
             let of = row.user.as_ref().map_or_else(
                 || row.account.clone(),
@@ -129,7 +158,7 @@ pub(super) fn figures(
             limits.insert(*counted, limit);
         }
     }
-    Some(Figures { told_at, limits, behind })
+    Ok(Figures { told_at, limits, behind })
 }
 
 #[cfg(test)]
@@ -151,7 +180,7 @@ mod tests {
         assert_eq!((rows.len(), missing(&rows)), (6, BTreeSet::new()));
         let about = (Timestamp::UNIX_EPOCH, Seconds(300));
         let limits = |account: &str, user: &str| -> Vec<String> {
-            let figures = figures(&rows, (account, user), about).unwrap();
+            let figures = figures(&rows, (account, user), about).unwrap().unwrap();
             let shown = |(counted, limit): (&Resource, &Limit)| {
                 format!("{}={}({}) of {}", counted.tres(), limit.minutes, limit.used, limit.of)
             };
@@ -179,21 +208,24 @@ mod tests {
             assert_eq!(command.trim(), format!("scontrol {}", words.join(" ")), "{release}");
             assert_eq!(missing(&parse(&own)), BTreeSet::from(["ml".to_owned()]), "{release}");
             let about = (Timestamp::UNIX_EPOCH, Seconds(300));
-            let limits =
-                |text: &str| figures(&parse(text), ("paid", "root"), about).unwrap().limits;
+            let told = |text: &str| figures(&parse(text), ("paid", "root"), about).unwrap();
+            // What may be limited above it is not known before that was asked for.
+            let above = told(&own).unwrap_err();
+            assert!(above.contains("account `ml`"), "{release}: {above}");
+            let limits = |text: &str| told(text).unwrap().limits;
             let limit = |minutes, used, of: &str| Limit { minutes, used, of: of.to_owned() };
             // A node with eight CPUs for 16 or 17 seconds.
             let cpus = (Resource::Cpus, limit(600, 2, "paid"));
             let nodes = (Resource::Nodes, limit(90, 0, "paid"));
-            assert_eq!(limits(&own), BTreeMap::from([cpus.clone(), nodes.clone()]), "{release}");
             let (_, above) = recorded(release, "assoc-mgr-above");
             assert_eq!(missing(&parse(&above)), BTreeSet::new(), "{release}");
-            let gpus = limits(&above).remove(&Resource::Gpus).unwrap();
+            let mut all = limits(&above);
+            let gpus = all.remove(&Resource::Gpus).unwrap();
             assert_eq!((gpus.minutes, gpus.of.as_str()), (60, "ml"), "{release}");
-            assert_eq!(limits(&above).remove(&Resource::Nodes), Some(nodes.1), "{release}");
+            assert_eq!(all, BTreeMap::from([cpus, nodes]), "{release}");
             // slurmctld knows by itself; of an account that there is not it shows nothing.
             let (_, away) = recorded(release, "slurmdbd-down-assoc-mgr");
-            assert_eq!(limits(&away), limits(&own), "{release}");
+            assert_eq!(parse(&away), parse(&own), "{release}");
             for nothing in ["assoc-mgr-unknown", "no-accounting-assoc-mgr"] {
                 assert_eq!(parse(&recorded(release, nothing).1), [], "{release} {nothing}");
             }
@@ -201,6 +233,32 @@ mod tests {
                 crate::slurm::config::parse(&recorded(release, "multifactor-show-config").1);
             assert_eq!(config.unwrap().use_counted_every, Some(Seconds(60)), "{release}");
         }
+    }
+
+    /// What is not shown, or not understood, is not the same as no limit.
+    #[test]
+    fn nothing_is_known_of_limits_that_are_not_shown() {
+        let check = |shown: &str, expected: &str| {
+            let about = (Timestamp::UNIX_EPOCH, Seconds(0));
+            let why = figures(&parse(shown), ("ml", "ada"), about).unwrap().unwrap_err();
+            assert!(why.contains(expected), "{why}");
+            let limited = limited(shown, "ada");
+            assert_eq!(limited.get("ml"), Some(&Err(why)));
+        };
+        let without = |words: &str| -> String {
+            let left = SHOWN.lines().filter(|line| !line.contains(words));
+            left.collect::<Vec<_>>().join("\n")
+        };
+        check(&without("UserName= "), "it does not show you what account `ml` uses");
+        check(&without("Account=lab "), "it does not show you what account `lab` uses");
+        check(&SHOWN.replace("ParentAccount=root(1)", "ParentAccount=ml"), "have no end");
+        let unknown = "account `ml` uses in unknown words";
+        for figures in ["cpu=6e2(5)", "cpu=600(5.0)", "cpu=600", "cpu=-1(5)", "cpu"] {
+            check(&SHOWN.replace("cpu=600(5)", figures), unknown);
+        }
+        // Of others nothing is asked.
+        let other = parse(&SHOWN.replace("mem=N(541)", "mem=all"));
+        assert_eq!(other, parse(SHOWN));
     }
 
     #[test]

@@ -59,6 +59,10 @@ pub struct Poll {
     eager_wait: SignedDuration,
     calm_wait: SignedDuration,
     eager: BTreeSet<SubmissionId>,
+    /// Whether the queue is waited for: the calls for something else are rarer then.
+    is_waited_for: bool,
+    /// Since when a call for something else waits, and when it was last asked for.
+    spare_waits: Option<(Timestamp, Timestamp)>,
 }
 
 impl Poll {
@@ -71,6 +75,8 @@ impl Poll {
             eager_wait: SOONEST,
             calm_wait: pace.interval,
             eager: BTreeSet::new(),
+            is_waited_for: false,
+            spare_waits: None,
         }
     }
 
@@ -96,10 +102,12 @@ impl Poll {
             self.eager_wait = SOONEST;
         }
         self.eager = eager;
+        self.is_waited_for = provisional || !self.eager.is_empty();
         let calm_wait = if provisional { self.pace.interval } else { self.calm_wait };
         let wait = if self.eager.is_empty() { calm_wait } else { self.eager_wait.min(calm_wait) };
         let waited = self.last.is_none_or(|last| now.duration_since(last) >= wait || now < last);
-        if !waited || self.tokens == 0 {
+        let left_over = u32::from(self.is_spare_overdue(now));
+        if !waited || self.tokens <= left_over {
             return false;
         }
         self.tokens -= 1;
@@ -107,12 +115,33 @@ impl Poll {
         true
     }
 
-    /// Takes a call for something else than the queue, if one is left.
+    /// Takes a call for something else than the queue, if one is left. While somebody waits for the queue the last one is
+    /// left for that; but not for ever.
     pub fn spare(&mut self, now: Timestamp) -> bool {
         self.earn(now);
-        let is_left = self.tokens > 0;
-        self.tokens -= u32::from(is_left);
-        is_left
+        let since = self.spare_waits.map_or(now, |(since, _)| since);
+        self.spare_waits = Some((since, now));
+        let left_over = u32::from(self.is_waited_for && !self.is_spare_overdue(now));
+        if self.tokens <= left_over {
+            return false;
+        }
+        self.tokens -= 1;
+        self.spare_waits = None;
+        true
+    }
+
+    /// Whether a call for something else has waited for so long that the next one is left for it.
+    fn is_spare_overdue(&mut self, now: Timestamp) -> bool {
+        /// In intervals.
+        const OVERDUE: i32 = 4;
+        let is_recent = |at: &Timestamp| {
+            let age = now.duration_since(*at);
+            !age.is_negative() && age <= self.pace.interval
+        };
+        // Nobody asks for it any more.
+        self.spare_waits = self.spare_waits.filter(|(_, asked_at)| is_recent(asked_at));
+        let overdue = self.pace.interval.saturating_mul(OVERDUE);
+        self.spare_waits.is_some_and(|(since, _)| now.duration_since(since) >= overdue)
     }
 
     /// What the call that was paid has brought.
@@ -219,6 +248,32 @@ mod tests {
         let spare: Vec<i64> = (0..100).filter(|second| poll.spare(at(*second))).collect();
         assert_eq!(spare, [0, 1, 30, 60, 90]);
         assert_eq!(calls(&mut poll, 100..200, &[], true), [120, 150, 180]);
+    }
+
+    #[test]
+    fn the_queue_and_what_else_is_asked_do_not_starve_each_other() {
+        for burst in [1, 3] {
+            let mut poll = Poll::new(pace(30, burst));
+            let (mut queue, mut others) = (Vec::new(), Vec::new());
+            // Everything changes all the time, somebody new waits every second, and figures are wanted all the time.
+            for second in 0..1_200 {
+                let now = Timestamp::from_second(second).unwrap();
+                if poll.is_due(BTreeSet::from([SubmissionId(second)]), true, now) {
+                    poll.answered(true);
+                    queue.push(second);
+                }
+                if poll.spare(now) {
+                    others.push(second);
+                }
+            }
+            let longest = |called: &[i64]| called.windows(2).map(|two| two[1] - two[0]).max();
+            assert!(longest(&queue) <= Some(60), "{burst}: {queue:?}");
+            assert!(longest(&others) <= Some(150) && others.len() >= 8, "{burst}: {others:?}");
+            // Whoever has given up leaves nothing behind.
+            let all: Vec<i64> = (1_000_000..1_000_400).collect();
+            let after = calls(&mut poll, 10_000..10_400, &all, true).len();
+            assert!(after >= 13, "{burst}: {after}");
+        }
     }
 
     #[test]

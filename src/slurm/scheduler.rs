@@ -5,7 +5,7 @@ mod polling;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -15,7 +15,7 @@ use tracing::{info, warn};
 
 use crate::domain::bad_nodes::Node;
 use crate::domain::ids::{JobKey, SubmissionId, Token};
-use crate::domain::ledger::Figures;
+use crate::domain::ledger::AccountFigures;
 use crate::domain::nodelist::NodeName;
 use crate::domain::resolved::SbatchOption;
 use crate::domain::run::{Answer, Sighting};
@@ -83,9 +83,14 @@ impl SlurmScheduler {
 
     /// The cluster's settings; asked for when they are not known.
     async fn config(&self) -> Result<ClusterConfig, Silence> {
-        if let Some(config) = self.known_config() {
-            return Ok(config);
+        match self.known_config() {
+            Some(config) => Ok(config),
+            None => self.config_anew().await,
         }
+    }
+
+    /// The same, asked again. What was known counts until it is answered.
+    async fn config_anew(&self) -> Result<ClusterConfig, Silence> {
         let answer = self.commands.ask(Query::Scontrol, config::args()).await?;
         let config = config::parse(&String::from_utf8_lossy(&answer)).ok_or_else(|| Silence {
             who: self.name.clone(),
@@ -352,18 +357,13 @@ impl Scheduler for SlurmScheduler {
     fn figures<'a>(
         &'a self,
         accounts: &'a BTreeSet<String>,
-    ) -> BoxFuture<'a, Result<Option<BTreeMap<String, Figures>>, Silence>> {
+    ) -> BoxFuture<'a, Result<Option<AccountFigures>, Silence>> {
         Box::pin(async move {
             let now = self.clock.now();
             if !self.poll.lock().unwrap_or_else(PoisonError::into_inner).spare(now) {
                 return Ok(None);
             }
-            let told = self.figures_of(accounts).await;
-            if told.is_err() {
-                // What it said of itself may have changed.
-                self.forget_config();
-            }
-            told.map(Some)
+            self.figures_of(accounts).await.map(Some)
         })
     }
 

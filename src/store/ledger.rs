@@ -9,10 +9,11 @@ use crate::domain::admit::Ledger;
 use crate::domain::charge::{counted, used};
 use crate::domain::ids::{RunId, SubmissionId};
 use crate::domain::ledger::{
-    Account, Amount, Asked, Balance, Entry, Funds, Kind, Known, Refusal, Standing, StartId,
-    given_back, may_start, settle,
+    Account, Amount, Asked, Balance, Entry, Funds, Kind, Known, Refusal, Resource, Standing,
+    StartId, given_back, may_start, settle,
 };
 use crate::domain::run::{Decision, Event, Policy, Reason, step};
+use crate::domain::view::CHARGE_UNIT;
 use crate::store::books::{Books, account, balance, balances};
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::runs::{RESOLVED, json, time, write};
@@ -89,6 +90,9 @@ impl Store {
         policy: Policy,
         now: Timestamp,
     ) -> Result<Option<Decision>, StoreError> {
+        if asked.shares.is_empty() {
+            return Ok(None);
+        }
         let books = self.books.clone();
         self.call(move |connection| {
             let tx = begin(connection)?;
@@ -119,13 +123,13 @@ impl Store {
         .await
     }
 
-    /// Gives back what is held for lost starts of a run. Gives how much that was.
+    /// Gives back what is held for lost starts of a run. Gives how much that was, and of what.
     pub async fn give_back(
         &self,
         run: RunId,
         who: String,
         now: Timestamp,
-    ) -> Result<Amount, StoreError> {
+    ) -> Result<(Amount, &'static str), StoreError> {
         self.call(move |connection| {
             let tx = begin(connection)?;
             let run = machine(&tx, run)?;
@@ -135,7 +139,9 @@ impl Store {
             // Where Slurm counts several things, of the first: they do not add up to anything.
             let first = entries.first().map(|entry| entry.account.clone());
             let of_first = entries.iter().filter(|entry| Some(&entry.account) == first.as_ref());
-            Ok(of_first.fold(Amount::ZERO, |sum, it| sum.plus(it.amount()).unwrap_or(sum)))
+            let sum = of_first.fold(Amount::ZERO, |sum, it| sum.plus(it.amount()).unwrap_or(sum));
+            let counted = first.and_then(|account| account.counted());
+            Ok((sum, counted.map_or(CHARGE_UNIT, Resource::unit)))
         })
         .await
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use serde::Deserialize;
 
-use crate::api::{BudgetView, EntryView, ErrorCode, LIST_MAX};
+use crate::api::{BudgetView, EntryView, ErrorCode, LIST_MAX, ReleasedView};
 use crate::daemon;
 use crate::domain::ledger::Amount;
 use crate::web::App;
@@ -44,14 +44,14 @@ pub(super) async fn ledger(
 pub(super) async fn release(
     State(app): State<App>,
     Path(reference): Path<String>,
-) -> Result<Json<f64>, ApiError> {
+) -> Result<Json<ReleasedView>, ApiError> {
     let world = &app.world;
     let run = resolve(world, &reference).await?;
     if world.store.run(run).await?.is_none() {
         return Err(reference::missing(&reference));
     }
     let (who, now) = (world.asker.user.clone(), world.clock.now());
-    let given = world.store.give_back(run, who, now).await?;
+    let (given, unit) = world.store.give_back(run, who, now).await?;
     if given == Amount::ZERO {
         let title = format!("nothing is held for a lost start of run {run}");
         return Err(ApiError::new(ErrorCode::Conflict, title)
@@ -59,7 +59,7 @@ pub(super) async fn release(
     }
     world.changed();
     world.nudge.notify_one();
-    Ok(Json(given.units()))
+    Ok(Json(ReleasedView { released: given.units(), unit: unit.to_owned() }))
 }
 
 fn missing(project: &str) -> ApiError {

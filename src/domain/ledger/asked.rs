@@ -58,7 +58,8 @@ impl Share {
             ),
             Funds::Slurm(_) | Funds::Untold => return None,
         };
-        let spent = all.less(held).less(left);
+        // Where Slurm lets use decay, more may be left than the limit.
+        let spent = all.less(held).less(left).max(Amount::ZERO);
         (*amount > left).then(|| {
             format!(
                 "{account} has {left} of {all} {} left ({spent} spent, {held} held{told}), and {what} may take {amount}",
@@ -207,6 +208,10 @@ mod tests {
             "project `nlp` in main/ml has no room for this start, which may take 1 node-hours, 10.5 GPU-hours: 1 node \
              of class `a` for up to 1h"
         );
+        // Where use decays there may be more than the limit; nothing less than nothing is spent.
+        let decayed = asked(vec![share(node, 200.0, Some(180.0))]);
+        let told = may_start(standing, &decayed).unwrap_err().to_string();
+        assert!(told.contains("has 130 of 100 node-hours left (0 spent, 20 held"), "{told}");
         let warns = Asked { on_exhausted: OnExhausted::Warn, ..both(10.5) };
         assert_eq!(may_start(standing, &warns), Ok(Some(refusal.to_string())));
         // Where there is no limit there is room for everything.

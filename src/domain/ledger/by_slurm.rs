@@ -64,6 +64,13 @@ pub struct Purse {
     pub account: String,
 }
 
+impl Purse {
+    /// Slurm does not tell capital letters in the names of accounts from small ones.
+    pub fn new(cluster: &str, account: &str) -> Self {
+        Self { cluster: cluster.to_owned(), account: account.to_ascii_lowercase() }
+    }
+}
+
 impl Account {
     /// Where starts of a project are entered that Slurm counts: its cluster, its account and what is counted stand in place
     /// of a period.
@@ -107,6 +114,9 @@ pub struct Figures {
     /// How long ago Slurm may have counted last what its running jobs use.
     pub behind: Seconds,
 }
+
+/// What is said of accounts, or why it is not known; one that is not shown is left out.
+pub type AccountFigures = BTreeMap<String, Result<Figures, String>>;
 
 const PER_HOUR: f64 = 60.0;
 
@@ -166,7 +176,7 @@ mod tests {
 
     #[test]
     fn an_account_of_the_ledger_says_what_is_counted_there() {
-        let purse = Purse { cluster: "main".into(), account: "ml".into() };
+        let purse = Purse::new("main", "ML");
         for counted in Resource::ALL {
             let account = Account::by_slurm("nlp", &purse, counted);
             assert_eq!(account.counted(), Some(counted), "{account}");

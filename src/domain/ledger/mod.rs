@@ -16,7 +16,7 @@ mod tests;
 pub use amount::{Amount, UNITS_MAX};
 pub use asked::{Asked, Funds, Refusal, Share, Standing, may_start, wrong};
 pub use budget::{Budget, BudgetKey, OnExhausted, OnOverrun, Period, SlurmBudget};
-pub use by_slurm::{Figures, Limit, Purse, Resource, Room};
+pub use by_slurm::{AccountFigures, Figures, Limit, Purse, Resource, Room};
 pub use overrun::{GoesOn, Stage, to_stop};
 pub use settle::{Known, given_back, settle};
 

@@ -39,8 +39,8 @@ pub struct Survey {
     pub accounting: Option<Accounting>,
     /// Whether it counts what accounts use.
     pub counts_use: bool,
-    /// All accounts that it shows, and what of them is limited.
-    pub limited: Option<BTreeMap<String, BTreeSet<Resource>>>,
+    /// All accounts that it shows, and what of them is limited, or why that is not known.
+    pub limited: Option<BTreeMap<String, Result<BTreeSet<Resource>, String>>>,
 }
 
 impl Survey {

@@ -19,9 +19,22 @@ impl Purse<'_> {
     /// What is wrong is told at the key `budget`.
     pub(super) fn check(&self, surveys: &[&Survey], findings: &mut Vec<Finding>) {
         let place = self.project.budget.as_ref().map(|budget| budget.place);
+        let is_shown = |survey: &Survey| self.shown(survey).is_some();
+        let is_anywhere = surveys.iter().any(|survey| is_shown(survey));
         for survey in surveys {
+            // Of several clusters one may not know it.
+            if is_anywhere && survey.limited.is_some() && !is_shown(survey) {
+                continue;
+            }
             findings.extend(self.found(survey).into_iter().map(|finding| finding.at(place)));
         }
+    }
+
+    /// What is limited of the account, where Slurm shows it.
+    fn shown<'s>(&self, survey: &'s Survey) -> Option<&'s Result<BTreeSet<Resource>, String>> {
+        let account = self.account.value.as_str();
+        let mut shown = survey.limited.iter().flatten();
+        shown.find(|(name, _)| name.eq_ignore_ascii_case(account)).map(|(_, limited)| limited)
     }
 
     fn found(&self, survey: &Survey) -> Vec<Finding> {
@@ -38,13 +51,23 @@ impl Purse<'_> {
             return vec![Finding::bad(&self.what, told, mend)];
         }
         let Some(limited) = &survey.limited else { return Vec::new() };
-        let Some((_, limited)) =
-            limited.iter().find(|(name, _)| name.eq_ignore_ascii_case(account))
-        else {
+        let Some(shown) = self.shown(survey) else {
             let names: Vec<&str> = limited.keys().map(String::as_str).collect();
             let told = format!("it is \"slurm\", and Slurm shows no account `{account}`");
             let mend = known(account, &names, "`sacctmgr show account` lists them");
             return vec![Finding::bad(&self.what, told, mend)];
+        };
+        let limited = match shown {
+            Ok(limited) => limited,
+            Err(why) => {
+                let told = format!(
+                    "it is \"slurm\", and of Slurm's account `{account}` nothing is known: {why}"
+                );
+                let mend = format!(
+                    "ask the administrators of Slurm to show what accounts use, or {NUMBER}"
+                );
+                return vec![Finding::bad(&self.what, told, mend)];
+            }
         };
         let names: Vec<&str> = limited.iter().map(|counted| counted.tres()).collect();
         if names.is_empty() {

@@ -103,8 +103,9 @@ fn survey() -> Survey {
         }),
         counts_use: true,
         limited: Some(BTreeMap::from([
-            ("ml".to_owned(), BTreeSet::from([Resource::Nodes, Resource::Gpus])),
-            ("lab".to_owned(), BTreeSet::new()),
+            ("ml".to_owned(), Ok(BTreeSet::from([Resource::Nodes, Resource::Gpus]))),
+            ("lab".to_owned(), Ok(BTreeSet::new())),
+            ("dark".to_owned(), Err("it does not show you that".to_owned())),
         ])),
     }
 }
@@ -360,6 +361,11 @@ fn a_budget_that_slurm_keeps_is_compared_with_what_slurm_limits() {
     );
     check("account = 'lab'", &as_it_is, "Slurm's account `lab` has no `GrpTRESMins`");
     check("account = 'lib'", &as_it_is, "Slurm shows no account `lib`");
+    check(
+        "account = 'dark'",
+        &as_it_is,
+        "it is \"slurm\", and of Slurm's account `dark` nothing is",
+    );
     check("account = 'lib'\nmembers = ['bert']", &as_it_is, "");
     check("account = 'ml'", &|survey| survey.counts_use = false, "its `PriorityType` is not");
     check("account = 'ml'", &|survey| survey.has_accounting = false, "no accounting");
@@ -369,4 +375,23 @@ fn a_budget_that_slurm_keeps_is_compared_with_what_slurm_limits() {
         &|survey| survey.enforced = words("associations"),
         "`AccountingStorageEnforce` has no `limits`",
     );
+}
+
+#[test]
+fn an_account_has_to_be_on_one_of_several_clusters() {
+    let text = |account: &str| {
+        format!(
+            "[cluster.big]\n[cluster.old]\n[project.p]\nbudget = 'slurm'\naccount = '{account}'"
+        )
+    };
+    let counts = |account: &str, expected: usize| {
+        let old = Survey { limited: Some(BTreeMap::new()), ..survey() };
+        let clusters = [("big", survey()), ("old", old)];
+        let clusters = clusters.map(|(name, survey)| (name.to_owned(), facts(Ok(survey))));
+        let findings = check(&site(&text(account)), &BTreeMap::from(clusters), &asker(1000));
+        let shows = |finding: &&Finding| finding.told.contains("Slurm shows no account");
+        assert_eq!(findings.iter().filter(shows).count(), expected, "{account}: {findings:?}");
+    };
+    counts("ml", 0);
+    counts("lib", 2);
 }

@@ -1,13 +1,13 @@
 //! One poll of a cluster, from the question to what is believed of the answer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::PoisonError;
 
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::domain::ids::JobKey;
-use crate::domain::ledger::Figures;
+use crate::domain::ledger::AccountFigures;
 use crate::domain::units::Seconds;
 use crate::ports::{Asked, LookAnswer, Silence};
 use crate::slurm::assoc_mgr;
@@ -96,11 +96,15 @@ impl SlurmScheduler {
     pub(super) async fn figures_of(
         &self,
         accounts: &BTreeSet<String>,
-    ) -> Result<BTreeMap<String, Figures>, Silence> {
+    ) -> Result<AccountFigures, Silence> {
         /// A little later than Slurm does it.
         const SLACK: u64 = 15;
         let silence = |why: &str| Silence { who: self.name.clone(), why: why.to_owned() };
-        let config = self.config().await?;
+        // An administrator may have mended it since it was asked.
+        let config = match self.known_config() {
+            Some(config) if config.has_accounting && config.use_counted_every.is_some() => config,
+            Some(_) | None => self.config_anew().await?,
+        };
         if !config.has_accounting {
             return Err(silence("it has no accounting, and so no limits of accounts"));
         }
@@ -113,7 +117,9 @@ impl SlurmScheduler {
             let known = self.above.lock().unwrap_or_else(PoisonError::into_inner).clone();
             asked.extend(known);
             let args = assoc_mgr::args(&asked, &self.account.user);
-            let answer = self.commands.ask(Query::Scontrol, args).await?;
+            let answer = self.commands.ask(Query::Scontrol, args).await;
+            // What it said of itself may have changed.
+            let answer = answer.inspect_err(|_| self.forget_config())?;
             let rows = assoc_mgr::parse(&String::from_utf8_lossy(&answer));
             let missing = assoc_mgr::missing(&rows);
             if missing.is_subset(&asked) {

@@ -1,6 +1,14 @@
-//! Whose a job is that is shown.
+//! Whose a job is that is shown, and what stays known of a cluster.
+
+use std::collections::BTreeMap;
+
+use tokio::runtime::Handle;
 
 use super::*;
+use crate::domain::document::parse;
+use crate::domain::problem::SourceId;
+use crate::domain::site::{Layer, LayerKind, effective};
+use crate::hands::{InProcess, SystemClock};
 
 #[test]
 fn a_job_is_still_of_its_submission_as_long_as_its_name_and_its_user_say_so() {
@@ -26,4 +34,51 @@ fn a_job_is_still_of_its_submission_as_long_as_its_name_and_its_user_say_so() {
     assert_eq!(check("main:7", ""), None);
     assert_eq!(check("main:7", &row("8", "N/A", 1000, &name)), None);
     assert_eq!(check("main:7", &row("7", "3", 1000, &name)), None);
+}
+
+/// A cluster whose scontrol prints what the file `says` holds, whatever it is asked.
+fn that_says(dir: &std::path::Path) -> SlurmScheduler {
+    let scontrol = dir.join("scontrol");
+    let script = format!("#!/bin/sh\nexec cat {}\n", dir.join("says").display());
+    fs_err::write(&scontrol, script).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(&scontrol, mode).unwrap();
+    let text = format!("[cluster.main]\nscontrol = '{}'\npoll_burst = 9\n", scontrol.display());
+    let (table, faults) = parse(&text, SourceId(0));
+    assert_eq!(faults, vec![]);
+    let layer = Layer { kind: LayerKind::User, source: SourceId(0), table };
+    let site = effective(vec![layer]).0;
+    let settings = site.cluster.as_ref().and_then(|clusters| clusters.get("main")).unwrap();
+    let account =
+        Account { user: "ada".into(), uid: 1000, home: dir.into(), shell: "/bin/sh".into() };
+    let hands = Arc::new(InProcess::new(Handle::current()));
+    SlurmScheduler::new(hands, Arc::new(SystemClock), ("main", settings), account, &[])
+}
+
+/// What counts nothing may be mended; until then how long its jobs run on is known all the same.
+#[tokio::test]
+async fn what_is_known_of_a_cluster_that_counts_nothing_stays_known() {
+    let dir = tempfile::tempdir().unwrap();
+    let scheduler = that_says(dir.path());
+    let says = |name: &str| {
+        let data = format!("{}/tests/data/slurm/22.05", env!("CARGO_MANIFEST_DIR"));
+        let text = fs_err::read_to_string(format!("{data}/{name}.out")).unwrap();
+        let killed_late = text.lines().map(|line| match line.split_once('=') {
+            Some((key, _)) if key.trim() == "KillWait" => "KillWait = 77 sec\n".to_owned(),
+            Some(_) | None => format!("{line}\n"),
+        });
+        fs_err::write(dir.path().join("says"), killed_late.collect::<String>()).unwrap();
+    };
+    let accounts = BTreeSet::from(["ml".to_owned()]);
+    for name in ["no-accounting-show-config", "show-config"] {
+        says(name);
+        assert!(scheduler.figures(&accounts).await.is_err(), "{name}");
+        assert!(scheduler.ends_late_by() >= Seconds(77), "{name}");
+    }
+    says("multifactor-show-config");
+    assert_eq!(scheduler.figures(&accounts).await.unwrap(), Some(BTreeMap::new()));
+    // One that cannot be asked may be another when it is back.
+    fs_err::remove_file(dir.path().join("says")).unwrap();
+    assert!(scheduler.figures(&accounts).await.is_err());
+    assert!(scheduler.known_config().is_none());
 }

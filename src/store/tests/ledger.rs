@@ -56,7 +56,7 @@ impl Yard {
         let (run, _) = self.paid(bits, 7).await;
         self.tell(run, acknowledged(1), t(2)).await;
         let given = self.store.give_back(run, "root".into(), t(3)).await.unwrap();
-        assert_eq!(given, units(0), "it goes on");
+        assert_eq!(given.0, units(0), "it goes on");
         let mut decision = Decision::stay(&self.row(run).await.run);
         let attempt = decision.run.attempt.as_mut().unwrap();
         (attempt.state, attempt.reason) = (AttemptState::Failed, Some(Reason::Lost));
@@ -147,6 +147,9 @@ async fn a_start_of_the_schedulers_own_takes_a_hold_or_stops_the_run() {
         assert_eq!(stop, (state == "stopping").then_some(Reason::BudgetExhausted));
         assert_eq!(decided.unwrap().run, now);
         if state == "queued" {
+            let nothing =
+                (Asked { shares: Vec::new(), unknown: Some("?".into()), ..asks(0) }, "ada".into());
+            assert_eq!(yard.store.hold_restart(run, nothing, policy(), t(5)).await.unwrap(), None);
             assert_eq!(yard.store.hold_restart(run, by, policy(), t(5)).await.unwrap(), None);
         }
     }
@@ -158,8 +161,10 @@ async fn what_is_held_for_a_lost_start_is_given_back_by_hand_only() {
     let run = yard.lost(1).await;
     yard.tell(run, Event::Resume { by: "ada".into(), from: None }, t(5)).await;
     assert_eq!(yard.spent().await, (units(0), units(7)), "nobody knows what it cost");
-    assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(7));
-    assert_eq!(yard.store.give_back(run, "root".into(), t(6)).await.unwrap(), units(0));
+    let given = yard.store.give_back(run, "root".into(), t(6)).await.unwrap();
+    assert_eq!(given, (units(7), "unit"));
+    let given = yard.store.give_back(run, "root".into(), t(6)).await.unwrap();
+    assert_eq!(given, (units(0), "unit"));
     assert_eq!(yard.spent().await, (units(0), units(0)));
     assert_eq!(yard.kinds(run).await, [Kind::Hold, Kind::Release]);
 }

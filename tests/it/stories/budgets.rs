@@ -342,6 +342,7 @@ fn a_ledger_that_does_not_add_up_stops_its_project_and_is_told() {
     assert!(shown["message"].as_str().unwrap().contains("does not add up"), "{shown:#}");
     let told = env.line("budget").success();
     assert!(told.stdout.contains("wrong") && told.stderr.contains("does not add up"), "{told}");
+    drop(env.run(["estimate", path(&paid)]).ended(9));
     let findings = env.line("doctor --json").ended(1).json();
     let findings = findings.as_array().unwrap();
     let bad = findings.iter().find(|finding| finding["what"] == "budgets").unwrap();

@@ -3,10 +3,12 @@
 use serde_json::Value;
 
 use crate::env::{Said, wait_until};
-use crate::slurm::cluster::Cluster;
+use crate::slurm::cluster::{Cluster, job_of};
+use crate::slurm::requeue::{RESTARTABLE, runs_on_nodes};
 
 /// Whole nodes, and no price: what Slurm counts is all that is paid.
 const KEYS: &str = "\
+scontrol = 'HOME/scontrol'
 [class.paid]
 cluster = 'test'
 partition = 'main'
@@ -19,13 +21,23 @@ account = 'paid'
 budget = 'slurm'
 ";
 
+/// A scontrol that takes longer than anybody waits for what accounts use, as long as there is a file `slow`.
+const SLOW: &str = r#"
+[[ $* == *assoc_mgr* && -e HOME/slow ]] && sleep 1
+exec REAL "$@"
+"#;
+
 fn sacctmgr(cluster: &Cluster, words: &str) {
     let words: Vec<&str> = words.split(' ').collect();
     drop(cluster.ask("sacctmgr", &[&["-i", "-Q"], words.as_slice()].concat()));
 }
 
 fn submit(cluster: &Cluster, name: &str, seconds: u32, limit: &str) -> Said {
-    let compute = format!("class = 'paid'\ntime_limit = '{limit}'");
+    submit_with(cluster, (name, seconds), &format!("time_limit = '{limit}'"))
+}
+
+fn submit_with(cluster: &Cluster, (name, seconds): (&str, u32), keys: &str) -> Said {
+    let compute = format!("class = 'paid'\n{keys}");
     let path = cluster.spec(name, &format!("sleep {seconds}"), &compute);
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, format!("project = 'nlp'\n{text}")).unwrap();
@@ -46,6 +58,9 @@ fn number(shown: &Value, key: &str) -> f64 {
 #[test]
 fn a_run_fits_into_what_slurm_leaves_its_account_or_is_refused() {
     let cluster = Cluster::alone(&["--multifactor"], KEYS);
+    let home = cluster.env.home().display().to_string();
+    let script = SLOW.replace("HOME", &home).replace("REAL", &cluster.path("scontrol"));
+    drop(cluster.env.program("scontrol", &script));
     if !cluster.applies(cluster.has_accounting(), "without accounting there are no limits") {
         return;
     }
@@ -92,6 +107,41 @@ fn a_run_fits_into_what_slurm_leaves_its_account_or_is_refused() {
         "{table}"
     );
     others_use_the_account_too(&cluster);
+    a_start_of_slurms_own_is_entered_in_all_that_is_limited(&cluster);
+    a_slow_slurm_is_heard_later(&cluster);
+}
+
+/// Also by a daemon that has asked nothing yet when it sees it.
+fn a_start_of_slurms_own_is_entered_in_all_that_is_limited(cluster: &Cluster) {
+    sacctmgr(cluster, "modify account paid set GrpTRESMins=cpu=60000");
+    wait_until("the limit is told", || budget(cluster)["slurm"]["tres"] == "cpu");
+    let again = submit_with(cluster, ("again", 600), &format!("time_limit = '20m'\n{RESTARTABLE}"));
+    let run: i64 = again.success().stdout.trim().parse().unwrap();
+    runs_on_nodes(cluster, run, 0);
+    let job = job_of(&cluster.env.show(run));
+    drop(cluster.env.line("daemon stop").success());
+    drop(cluster.ask("scontrol", &["requeue", &job.to_string()]));
+    let held = || -> Vec<String> {
+        let entries = cluster.env.line("ledger nlp --json").success().json();
+        let entries = entries.as_array().unwrap().iter();
+        let held = entries.filter(|entry| entry["kind"] == "hold" && entry["run"] == run);
+        held.map(|entry| entry["period"].as_str().unwrap().to_owned()).collect()
+    };
+    wait_until("the second start is entered", || held().len() > 2);
+    let mut periods = held();
+    periods.sort();
+    let each = ["test/paid/cpu", "test/paid/cpu", "test/paid/node", "test/paid/node"];
+    assert_eq!(periods, each);
+    drop(cluster.env.line(&format!("cancel {run}")).success());
+    cluster.env.until(run, &["cancelled"]);
+}
+
+fn a_slow_slurm_is_heard_later(cluster: &Cluster) {
+    drop(cluster.env.line("daemon stop").success());
+    cluster.env.write("slow", "");
+    let said = submit(cluster, "slow", 1, "1m").success();
+    assert!(said.stderr.contains("it has not answered in time"), "{said}");
+    cluster.env.until(said.stdout.trim().parse().unwrap(), &["completed"]);
 }
 
 /// What others use counts as soon as Slurm has counted it; so does a limit that changes.
