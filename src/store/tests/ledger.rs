@@ -139,6 +139,9 @@ async fn a_start_of_the_schedulers_own_takes_a_hold_or_stops_the_run() {
         decision.closed.push(Attempt { state: AttemptState::Requeued, ..attempt.clone() });
         (attempt.n, attempt.restart) = (2, 1);
         yard.store.record(decision, Vec::new(), t(3)).await.unwrap();
+        let nothing = Asked { shares: Vec::new(), unknown: Some("?".into()), ..asks(0) };
+        let nothing = (nothing, "ada".to_owned());
+        assert_eq!(yard.store.hold_restart(run, nothing, policy(), t(4)).await.unwrap(), None);
         let by = (asks(room), "ada".to_owned());
         let decided = yard.store.hold_restart(run, by.clone(), policy(), t(4)).await.unwrap();
         let now = yard.row(run).await.run;
@@ -147,9 +150,6 @@ async fn a_start_of_the_schedulers_own_takes_a_hold_or_stops_the_run() {
         assert_eq!(stop, (state == "stopping").then_some(Reason::BudgetExhausted));
         assert_eq!(decided.unwrap().run, now);
         if state == "queued" {
-            let nothing =
-                (Asked { shares: Vec::new(), unknown: Some("?".into()), ..asks(0) }, "ada".into());
-            assert_eq!(yard.store.hold_restart(run, nothing, policy(), t(5)).await.unwrap(), None);
             assert_eq!(yard.store.hold_restart(run, by, policy(), t(5)).await.unwrap(), None);
         }
     }
