@@ -165,8 +165,7 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     check_place(world, choice, &resolved, meant)?;
     // Asked again when the run is recorded; here it spares the directory.
     if if_active == IfActive::Skip
-        && let Some(newest) =
-            world.store.newest_active(owner.clone(), resolved.name.clone()).await?
+        && let Some(newest) = world.store.newest_active(&owner, &resolved.name).await?
     {
         return Ok(Accepted::Skipped(newest));
     }

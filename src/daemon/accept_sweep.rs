@@ -38,7 +38,7 @@ pub(super) async fn accept_sweep(
     let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
     check_place(world, choice, first, meant)?;
     if if_active == IfActive::Skip
-        && let Some(newest) = world.store.newest_active(owner.clone(), first.name.clone()).await?
+        && let Some(newest) = world.store.newest_active(&owner, &first.name).await?
     {
         return Ok(Accepted::Skipped(newest));
     }

@@ -149,9 +149,10 @@ impl Store {
     /// Whom a new run of an owner's name would find active.
     pub async fn newest_active(
         &self,
-        owner: String,
-        name: String,
+        owner: &str,
+        name: &str,
     ) -> Result<Option<RunId>, StoreError> {
+        let (owner, name) = (owner.to_owned(), name.to_owned());
         self.call(move |connection| newest_active(connection, &owner, &name)).await
     }
 
