@@ -44,6 +44,10 @@ fn the_file_that_slurm_made_passes_the_check_and_runs_the_examples() {
     for name in PLAIN_EXAMPLES {
         drop(said(&cluster, &["submit", &example(name), "--wait"]).success());
     }
+    let sweep = said(&cluster, &["submit", &example(OPEN_EXAMPLE), "--json"]).success().json()["sweep"]["id"].to_string();
+    let point = r#"{"args.learning_rate": 1e-4, "args.momentum": 0.5, "args.batches": 1, "args.schedule": "cosine"}"#;
+    drop(said(&cluster, &["sweep", "tell", &sweep, point, "--close"]).success());
+    drop(said(&cluster, &["wait", &sweep]).success());
     let run = cluster.env.show(1);
     assert_eq!((&run["state"], &run["class"]), (&"completed".into(), &"main-a100".into()));
     // Whoever adds an example says in which story it runs.
@@ -53,6 +57,7 @@ fn the_file_that_slurm_made_passes_the_check_and_runs_the_examples() {
     all.sort_unstable();
     let mut run: Vec<&str> = TORCH_EXAMPLES.iter().map(|(name, _)| *name).collect();
     run.extend(PLAIN_EXAMPLES);
+    run.push(OPEN_EXAMPLE);
     run.sort_unstable();
     assert_eq!(all, run);
 }
@@ -61,6 +66,9 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
 
 /// Examples that need nothing but Python.
 const PLAIN_EXAMPLES: &[&str] = &["quickstart", "two-ranks"];
+
+/// An open sweep, whose points need nothing but Python; with Optuna beside it another story has it.
+const OPEN_EXAMPLE: &str = "optuna";
 
 /// Examples that torchrun starts on a node with several GPUs, with what is said of this cluster where theirs is another one.
 pub(super) const TORCH_EXAMPLES: &[(&str, &[&str])] = &[
