@@ -6,11 +6,15 @@ nothing starts. The daemon is warm, and polls every second.
 
 import pathlib
 import subprocess
+import time
 
 from benchmarks.submit import SUBMITIT, environment_of_submitit
 from harness.figures import Row, at_most, median, milliseconds, ratio, wait_until
 from harness.stage import Stage
 from harness.world import World
+
+#: Seconds until a daemon that looks every second has seen that nothing is left, and is done with it.
+SETTLED = 2.0
 
 #: One array of as many tasks, from one process.
 MAP = """
@@ -109,6 +113,9 @@ def clear(stage: Stage, world: World) -> None:
             wait_until("the sweep is over", lambda: world.json("sweep", "show", number)["state"] == "cancelled")
     command = [str(world.slurm.bin / "scancel"), "--user=root"]
     subprocess.run(command, env=stage.slurm.environment, check=True)
+    # Slurm takes a while over a thousand tasks, in which it answers nobody.
+    wait_until("Slurm has cancelled all of them", lambda: not stage.slurm.ask("squeue", "-h", "-t", "PD,R,CG").strip())
+    time.sleep(SETTLED)
 
 
 def beside_submitit(stage: Stage, world: World, spec: pathlib.Path, points: int) -> list[Row]:
