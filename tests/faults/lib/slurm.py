@@ -90,8 +90,9 @@ class Slurm:
         return [Job(int(job), of_task(name, task), state, user, where) for job, task, state, user, where, name in rows]
 
     def jobs(self):
-        """All jobs that there are and were: slurmctld's, and those that accounting remembers."""
-        known = {(job.id, job.name): job for job in self.accounted()}
+        """All jobs that there are and were: slurmctld's, and those that accounting remembers. What slurmctld does not know does
+        not live: of a job that it forgot when it was killed, accounting may say for ever that it runs."""
+        known = {(job.id, job.name): job for job in self.accounted() if not job.is_live}
         known.update({(job.id, job.name): job for job in self.queue()})
         return sorted(known.values(), key=lambda job: job.id)
 
