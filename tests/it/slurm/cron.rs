@@ -1,18 +1,24 @@
 //! From cron to Slurm: nothing in the environment, and Slurm's commands where they are on most machines.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::env::{Said, wait_until};
 use crate::slurm::cluster::Cluster;
 use crate::slurm::sweeps::{each_once, states, sweep, trained, until_over};
 
-/// The site without a word on where Slurm's commands are.
-fn as_found(cluster: &Cluster) -> PathBuf {
+/// A cluster whose commands are where cron looks for them, and its site without a word on where that is; none of others.
+fn as_found() -> Option<(Cluster, PathBuf)> {
+    let cluster = Cluster::new();
+    let is_debians = cluster.variable("TRAINYARD_CLUSTER_RELEASE") == "22.05";
+    if !cluster.applies(is_debians, "its commands are not on the built-in path") {
+        return None;
+    }
     let site = cluster.env.home().join("site.toml");
     let text = std::fs::read_to_string(&site).unwrap();
     let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("commands =")).collect();
     std::fs::write(&site, without.join("\n")).unwrap();
-    site
+    Some((cluster, site))
 }
 
 /// Submits twenty times at once, each time as cron does; nobody says anything.
@@ -35,13 +41,8 @@ fn twenty_at_once(cluster: &Cluster, site: &Path, arguments: &[&Path]) {
 
 #[test]
 fn twenty_from_cron_with_one_key_are_one_job() {
-    let cluster = Cluster::new();
-    let is_debians = cluster.variable("TRAINYARD_CLUSTER_RELEASE") == "22.05";
-    if !cluster.applies(is_debians, "its commands are not on the built-in path") {
-        return;
-    }
+    let Some((cluster, site)) = as_found() else { return };
     let env = &cluster.env;
-    let site = as_found(&cluster);
     let spec = cluster.spec("nightly", "echo done >> trained", "");
     twenty_at_once(&cluster, &site, &["--key".as_ref(), "nightly".as_ref(), spec.as_path()]);
     let runs = env.line("list --json").success().json();
@@ -53,13 +54,8 @@ fn twenty_from_cron_with_one_key_are_one_job() {
 
 #[test]
 fn twenty_from_cron_with_a_sweep_are_one_array() {
-    let cluster = Cluster::new();
-    let is_debians = cluster.variable("TRAINYARD_CLUSTER_RELEASE") == "22.05";
-    if !cluster.applies(is_debians, "its commands are not on the built-in path") {
-        return;
-    }
+    let Some((cluster, site)) = as_found() else { return };
     let env = &cluster.env;
-    let site = as_found(&cluster);
     let waits = format!("until [[ -e '{}' ]]; do sleep 0.1; done", env.home().join("go").display());
     let spec =
         sweep(&cluster, "grid", &waits, "[sweep.parameters]\n'args.n' = { range = [0, 5] }\n");
@@ -79,7 +75,7 @@ fn twenty_from_cron_with_a_sweep_are_one_array() {
     each_once(&trained(&cluster), 5);
     let jobs = cluster.ask("squeue", &["-h", "-a", "-t", "all", "-o", "%F|%Z"]);
     let dir = sweeps()[0]["sweep_dir"].as_str().unwrap().to_owned();
-    let jobs: std::collections::BTreeSet<&str> = jobs
+    let jobs: BTreeSet<&str> = jobs
         .lines()
         .filter_map(|line| line.split_once('|'))
         .filter(|(_, at)| at.starts_with(&dir))
