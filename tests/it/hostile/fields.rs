@@ -293,7 +293,7 @@ pub(super) const LINES: &[Line] = &[
     line(I, "project.*.wckey", Text, "pa", "project/p@project/wckey", "%"),
     line(I, "project.*.run_root", Path, "pa", "project/p@project/run_root", "ROOT/theirs-%"),
     line(I, "project.*.run_group", Kept, "spacl", "project/p@project/run_group", "%"),
-    line(I, "project.*.budget", Closed, "spacl", "project/p@project/budget", "slurm"),
+    line(I, "project.*.budget", Closed, "", "project/p@project/budget", "slurm"),
     line(I, "project.*.period", Closed, "spacl", "project/p@project/period", "year"),
     line(I, "project.*.on_exhausted", Closed, "spacl", "project/p@project/on_exhausted", "warn"),
     line(I, "project.*.on_overrun", Closed, "spacl", "project/p@project/on_overrun", "stop"),
