@@ -124,8 +124,9 @@ impl Seer<'_> {
     fn of_row(&self, asked: &Asked, row: &Row) -> Sighting {
         let tres = Tres::parse(&row.tres);
         let phase = row.state.phase(row.reason.clone(), row.exit);
+        let shown = nodelist::expand(&row.nodes).unwrap_or_default();
         // One that was cancelled while it waited shows that moment as its start, and no nodes.
-        let nodes = nodelist::expand(&row.nodes).unwrap_or_default();
+        let started_at = row.started_at.filter(|_| !shown.is_empty());
         let granted = Granted {
             partition: row.partition.clone(),
             qos: row.qos.clone(),
@@ -144,9 +145,10 @@ impl Seer<'_> {
             restart: row.restart,
             submitted_at: row.submitted_at,
             eligible_at: row.eligible_at,
-            started_at: row.started_at.filter(|_| !nodes.is_empty()),
+            started_at,
             ended_at: row.ended_at.filter(|_| is_over(&phase)),
-            nodes,
+            // While a job completes squeue shows those of its nodes only that are not given back yet.
+            nodes: if granted.has_all(&shown) { shown } else { Vec::new() },
             // For a waiting job these are what was asked, in several partitions perhaps.
             granted: if matches!(phase, Phase::Waiting { .. }) {
                 Granted::default()
@@ -161,7 +163,18 @@ impl Seer<'_> {
 
     fn of_record(&self, asked: &Asked, record: &Record, is_last: bool) -> Sighting {
         let tres = Tres::parse(&record.tres);
-        let nodes = nodelist::expand(&record.nodes).unwrap_or_default();
+        let shown = nodelist::expand(&record.nodes).unwrap_or_default();
+        let granted = Granted {
+            partition: record.partition.clone(),
+            qos: record.qos.clone(),
+            account: record.account.clone(),
+            time_limit_seconds: record.time_limit_seconds,
+            cpus: tres.cpus,
+            memory: tres.memory,
+            gpus: tres.gpus,
+            nodes: tres.nodes,
+            billing: tres.billing,
+        };
         let (exit_code, signal) = record.exit;
         let phase = match record.state.phase(None, record.exit) {
             ended @ Phase::Ended { .. } => ended,
@@ -179,20 +192,11 @@ impl Seer<'_> {
             restart: record.restart,
             submitted_at: record.submitted_at,
             eligible_at: record.eligible_at,
-            started_at: record.started_at.filter(|_| !nodes.is_empty()),
+            started_at: record.started_at.filter(|_| !shown.is_empty()),
             ended_at: record.ended_at,
-            nodes,
-            granted: Granted {
-                partition: record.partition.clone(),
-                qos: record.qos.clone(),
-                account: record.account.clone(),
-                time_limit_seconds: record.time_limit_seconds,
-                cpus: tres.cpus,
-                memory: tres.memory,
-                gpus: tres.gpus,
-                nodes: tres.nodes,
-                billing: tres.billing,
-            },
+            // A start that 20.11 records only after its end has those that were not given back by then.
+            nodes: if granted.has_all(&shown) { shown } else { Vec::new() },
+            granted,
             elapsed_seconds: record.elapsed_seconds.filter(|_| is_over(&phase)),
             phase,
             digest: None,

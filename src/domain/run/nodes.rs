@@ -19,7 +19,10 @@ pub(super) fn name_failed(mut decision: Decision, before: &Run, unwell: &Unwell)
             continue;
         };
         let told = attempt.script_end.as_ref().map_or("", |end| end.message.as_str());
-        attempt.failed_nodes = blame(Ended { reason, nodes: &attempt.nodes, told }, unwell);
+        // The one that its script told may not have been its only one.
+        let nodes: &[String] =
+            if attempt.granted.has_all(&attempt.nodes) { &attempt.nodes } else { &[] };
+        attempt.failed_nodes = blame(Ended { reason, nodes, told }, unwell);
         if !attempt.failed_nodes.is_empty() {
             let message = blamed(attempt.n, &attempt.failed_nodes);
             decision.notes.push(Note { kind: "node_failed".into(), message });

@@ -272,6 +272,11 @@ impl Granted {
             billing: self.billing.or(known.billing),
         }
     }
+
+    /// Whether these are all of its nodes, as far as that is known.
+    pub fn has_all(&self, nodes: &[String]) -> bool {
+        self.nodes.is_none_or(|all| u64::try_from(nodes.len()) == Ok(all))
+    }
 }
 
 /// One row of the state × event table.

@@ -63,6 +63,18 @@ fn digest_of(text: &str) -> Option<Digest> {
 }
 
 #[test]
+fn a_job_that_completes_is_not_taken_for_one_on_the_nodes_that_it_still_has() {
+    let seen = |nodes: &str| {
+        let text = row(1, "COMPLETING", 10, nodes).replace("cpu=1", "cpu=2,node=2");
+        let answer = Queue::of(&[asked(1, None)], &SEER, &text, "n0nce").alone();
+        let LookAnswer::Seen { sightings, .. } = answer else { panic!("it was seen") };
+        (sightings[0].nodes.clone(), sightings[0].started_at)
+    };
+    assert_eq!(seen("n[1-2]"), (vec!["n1".to_owned(), "n2".to_owned()], Some(t(10))));
+    assert_eq!(seen("n2"), (Vec::new(), Some(t(10))));
+}
+
+#[test]
 fn only_what_differs_from_what_was_shown_last_is_told() {
     let running = row(1, "RUNNING", 10, "n1");
     let known = digest_of(&running);

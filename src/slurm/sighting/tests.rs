@@ -115,6 +115,18 @@ fn a_job_that_ended_before_it_was_ever_shown_ended_as_its_record_says() {
 }
 
 #[test]
+fn a_record_of_some_of_its_nodes_tells_of_none() {
+    let of = |tres: &str| {
+        let [record] = records(&[("NODE_FAIL", 10)]).try_into().unwrap();
+        let record = Record { tres: tres.to_owned(), ..record };
+        let found = SEER.in_accounts(&asked(0, 10), &each(&[record]));
+        (found[0].nodes.clone(), found[0].started_at)
+    };
+    assert_eq!(of("cpu=1,node=1"), (vec!["p1".to_owned()], Some(t(10))));
+    assert_eq!(of("cpu=4,node=4"), (Vec::new(), Some(t(10))));
+}
+
+#[test]
 fn what_a_slurmctld_without_a_memory_swept_away_was_not_cancelled() {
     let young = Asked { provisional: true, ..asked(0, 10) };
     let found =

@@ -71,6 +71,14 @@ fn a_start_that_the_scheduler_followed_with_another_has_its_node_named() {
 }
 
 #[test]
+fn of_several_nodes_the_only_one_that_is_known_is_not_blamed_for_it() {
+    let mut run = on(&["n1"]);
+    run.attempt.as_mut().expect("an attempt").granted.nodes = Some(4);
+    let decision = seen(&run, end(JobEnd::NodeFailure, &[]), &["n1"]);
+    assert_eq!(failed_under(decision.run.attempt.as_ref().expect("an attempt")), [""; 0]);
+}
+
+#[test]
 fn a_name_that_only_the_script_told_is_not_believed() {
     let mut run = on(&["n1"]);
     run.attempt.as_mut().expect("an attempt").slurm_state = None;
