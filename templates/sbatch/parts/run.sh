@@ -25,7 +25,7 @@ ty_run() {
 }
 
 # `wait` is asked only for what has ended: a signal that comes while it waits can cost it the status of what ends at the
-# same moment. Until then the script sleeps on a pipe that never says anything, and traps run at once.
+# same moment. Until then the script sleeps.
 ty_wait() {
   ty_warned='' ty_answered='' ty_told=0
   ty_open_clock
@@ -63,7 +63,13 @@ ty_wait() {
 
 ty_open_clock() { exec {ty_clock}<> <(:); }
 
-ty_pause() { read -r -t 0.1 -u "$ty_clock"; }
+# Before 5.2 bash times `read` by SIGALRM, and never wakes up where that comes while it hears that a child ended, stopped or
+# went on.
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 502)); then
+  ty_pause() { read -r -t 0.1 -u "$ty_clock"; }
+else
+  ty_pause() { sleep 0.2; }
+fi
 {%- if !epilogue.is_empty() %}
 {%- for piece in epilogue %}
 

@@ -267,6 +267,9 @@ fn what_mixed_runs_have_used_is_what_slurms_accounts_come_to() {
         let attempts = shown["attempts"].as_array().unwrap();
         assert_eq!(attempts.len(), records.len(), "{fate:?} {records:?} {shown:#}");
         attempts.iter().zip(records).for_each(|(attempt, record)| agree(attempt, record));
+        let goes_on =
+            *fate != Fate::Suspended || records.iter().all(|record| record.elapsed < 60.0);
+        assert!(goes_on, "its script heard of the end of its training: {records:?} {shown:#}");
         let expected: f64 = records.iter().map(|record| node_seconds(record, *fate)).sum();
         let told = shown["node_hours"].as_f64().unwrap() * 3600.0;
         assert!((told - expected).abs() < 1e-6, "{fate:?} {told} {expected} {records:?} {shown:#}");
