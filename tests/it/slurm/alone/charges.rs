@@ -67,7 +67,7 @@ fn submit(cluster: &Cluster, fate: Fate, n: usize) -> i64 {
         Fate::RequeuedTwice => (last(2), RESTARTABLE.to_owned()),
         Fate::Preempted => (last(1), format!("class = 'low'\n{RESTARTABLE}")),
         Fate::TimeLimit => (text("sleep 600"), "time_limit = '1m'".to_owned()),
-        Fate::Suspended => (text("sleep 6"), String::new()),
+        Fate::Suspended => (text("until [[ -e ../go ]]; do sleep 0.1; done"), String::new()),
         Fate::Shared => (
             text("sleep 2"),
             "nodes = 2\ncpus_per_node = 3\nmemory_per_node = '700M'\nclass = 'part'".to_owned(),
@@ -133,7 +133,12 @@ impl Open {
             Fate::Preempted => runs && has_saved() && preempt(),
             Fate::Suspended if self.done == 0 => runs && scontrol("suspend"),
             // Long enough that it shows.
-            Fate::Suspended => self.since.elapsed() > Duration::from_secs(2) && scontrol("resume"),
+            Fate::Suspended => {
+                let go = cluster.env.run_dir(self.run).join("go");
+                self.since.elapsed() > Duration::from_secs(2)
+                    && scontrol("resume")
+                    && std::fs::write(go, "").is_ok()
+            }
             Fate::Completes | Fate::Fails | Fate::TimeLimit | Fate::Shared | Fate::Exclusive => {
                 true
             }
