@@ -127,6 +127,10 @@ fn sections(record: &RunRecord) -> Sections {
     if let Some(code) = meant.get_mut("code").and_then(Value::as_object_mut) {
         code.remove("path");
     }
+    // Nor is what it was made of.
+    if let Some(meant) = meant.as_object_mut() {
+        meant.remove("repeats");
+    }
     let mut sections = vec![
         ("spec", flat(&meant)),
         ("code", pick(&["code"])),

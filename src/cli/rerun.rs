@@ -11,14 +11,15 @@ use crate::cli::spec_args::ChangeArgs;
 use crate::cli::submit::{How, hand_in};
 use crate::cli::text::path as shown;
 use crate::daemon::SubmitRequest;
-use crate::domain::request::Change;
+use crate::domain::request::{Change, RepeatedPoint, SpecRequest};
+use crate::domain::sweep::alone;
 
 /// An exported record holds a spec, a script and a history.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A run, or a file that `export` wrote; its captured code is used again, wherever that came from, unless --set
+    /// A run, also a point of a sweep, or a file that `export` wrote; its captured code is used again, wherever that came from, unless --set
     /// code.path=… or another choice of files has it captured anew
     run: String,
     #[command(flatten)]
@@ -66,17 +67,14 @@ fn exported(context: &Context, reference: &str) -> Result<Option<RunRecord>, Cli
 /// The request that a record makes, with the changes on top of those it was made with.
 fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitRequest, CliError> {
     let id = record.run.id;
-    if let (Some(sweep), Some(point)) = (record.run.sweep, record.run.point) {
-        let message =
-            format!("run {id} is point {point} of sweep {sweep}: it is not run again by itself");
-        return Err(CliError::usage(message)
-            .hint(format!("`trainyard resume {sweep}:{point}` starts it again once it is over")));
-    }
     let Some(mut spec) = record.inputs.request else {
         let message = format!("run {id} was recorded before requests were: it cannot be run again");
         return Err(CliError::new(Exit::Conflict, message)
             .hint("submit its spec: run.toml in its directory"));
     };
+    if let (Some(sweep), Some(point)) = (record.run.sweep, record.run.point) {
+        spec = of_point(spec, (sweep, point), &record.run.parameters.unwrap_or_default())?;
+    }
     let is_of_requirements = |change: &Change| {
         ["environment", "environment.requirements"].contains(&change.key.as_str())
     };
@@ -91,6 +89,20 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
         code: record.inputs.code.filter(|_| !other_code),
         requirements: record.inputs.requirements.filter(|_| !other_requirements),
         rerun_of: Some(id),
+    })
+}
+
+/// The request of a point alone, which its sweep's request makes.
+fn of_point(
+    spec: SpecRequest,
+    (sweep, point): (i64, i64),
+    parameters: &serde_json::Value,
+) -> Result<SpecRequest, CliError> {
+    let of = u32::try_from(point).ok().map(|point| RepeatedPoint { sweep, point });
+    of.and_then(|of| alone(spec, of, parameters)).ok_or_else(|| {
+        let message = format!("the spec of sweep {sweep} does not make point {point} any more");
+        CliError::new(Exit::Conflict, message)
+            .hint(format!("`trainyard resume {sweep}:{point}` starts it again once it is over"))
     })
 }
 

@@ -158,7 +158,7 @@ fn files(run: &RunView, now: Timestamp) -> Vec<(&'static str, String)> {
     };
     let mut lines = vec![("files", files), ("code", path(&run.code.path))];
     lines.extend(captured(&run.code));
-    lines.extend(run.rerun_of.map(|other| ("repeats", format!("run {other}"))));
+    lines.extend(point::repeated(run));
     lines
 }
 

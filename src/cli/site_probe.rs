@@ -66,6 +66,7 @@ fn resolved(context: &Context, loaded: &LoadedSite, class: &str) -> Result<Resol
         stem: "probe".to_owned(),
         changes: Vec::new(),
         points: None,
+        point: None,
     };
     let checked = request.check(&loaded.site, &context.surroundings.asker);
     if class == LOCAL {

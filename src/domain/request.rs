@@ -1,5 +1,6 @@
 //! A spec as it is handed in: its text, where it lies, and what the flags change in it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,23 @@ pub struct SpecRequest {
     /// What the file of a sweep's points held, or why it could not be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub points: Option<Result<String, String>>,
+    /// The point that is meant where a point of a sweep is a run of its own: the text has the sweep, which does not count
+    /// then, and the changes have the point's values.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<RepeatedPoint>,
+}
+
+/// The point of a sweep that a run of its own repeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RepeatedPoint {
+    pub sweep: i64,
+    pub point: u32,
+}
+
+impl fmt::Display for RepeatedPoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.sweep, self.point)
+    }
 }
 
 /// A spec as it is read, before it means anything.
@@ -81,6 +99,9 @@ impl SpecRequest {
         let own =
             Source { name: self.file.clone(), text: self.text.clone(), base: self.base.clone() };
         let (mut table, mut problems) = parse(&self.text, sources.add(own));
+        if self.point.is_some() {
+            table.remove("sweep");
+        }
         for change in &self.changes {
             apply(change, &mut table, &mut sources, &mut problems, &self.base);
         }
@@ -120,6 +141,9 @@ impl SpecRequest {
         if let Some(Ok(points)) = &self.points {
             hasher.update(points.as_bytes());
         }
+        if let Some(point) = self.point {
+            hasher.update(point.to_string().as_bytes());
+        }
         hasher.finalize().to_hex().to_string()
     }
 
@@ -139,7 +163,10 @@ impl SpecRequest {
     pub fn check(&self, site: &Site, asker: &Asker) -> Checked {
         let Read { table, sources, problems, .. } = self.read();
         let digest = self.digest();
-        let outcome = resolve(&table, problems, self.context(site, asker));
+        let mut outcome = resolve(&table, problems, self.context(site, asker));
+        if let Some(resolved) = &mut outcome.resolved {
+            resolved.repeats = self.point;
+        }
         Checked { sources, outcome, digest }
     }
 
@@ -173,6 +200,9 @@ impl SpecRequest {
             // A line break inside a value must not end the comment.
             text.push_str("\n# ");
             text.extend(change.shown.escape_debug());
+        }
+        if let Some(point) = self.point {
+            text.push_str(&format!("\n# point {point} as a run of its own: without [sweep]"));
         }
         text
     }

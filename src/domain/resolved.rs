@@ -10,6 +10,7 @@ use crate::domain::charge::Terms;
 use crate::domain::checkpoint::{Format, Retention};
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
+use crate::domain::request::RepeatedPoint;
 use crate::domain::run::Reason;
 use crate::domain::site::{ContainerRuntime, Mode};
 use crate::domain::spec::{Launcher, Resume, WarnSignal, WorkStyle};
@@ -42,6 +43,9 @@ pub struct Resolved {
     /// Where run directories are made; absolute, placeholders filled in.
     pub run_root: PathBuf,
     pub run_dir_mode: Mode,
+    /// The point of a sweep that it is, as a run of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<RepeatedPoint>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

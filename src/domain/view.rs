@@ -95,6 +95,9 @@ pub struct RunView {
     /// The run that this one repeats.
     #[serde(default)]
     pub rerun_of: Option<i64>,
+    /// The point of a sweep whose values it has as a run of its own: `SWEEP:POINT`.
+    #[serde(default)]
+    pub rerun_of_point: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempts: Option<Vec<AttemptView>>,
 }
@@ -259,6 +262,7 @@ impl RunView {
             datasets: DatasetView::of_run(&resolved.datasets, &recorded.inputs.datasets),
             avoids: Vec::new(),
             rerun_of: recorded.inputs.rerun_of,
+            rerun_of_point: resolved.repeats.map(|point| point.to_string()),
             attempts: Some(attempts),
         }
     }

@@ -42,7 +42,7 @@ pub fn read_spec(path: &Path, from: &Path, changes: Vec<Change>) -> Result<SpecR
     let base = base.canonicalize().unwrap_or(base);
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let file = path.display().to_string();
-    let request = SpecRequest { file, text, base, stem, changes, points: None };
+    let request = SpecRequest { file, text, base, stem, changes, points: None, point: None };
     let points = request.points_file().map(|named| read_points(&request.base.join(named)));
     Ok(SpecRequest { points, ..request })
 }

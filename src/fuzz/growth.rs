@@ -123,6 +123,7 @@ fn request(text: String, changes: Vec<Change>) -> SpecRequest {
         stem: "run".into(),
         changes,
         points: None,
+        point: None,
     }
 }
 

@@ -83,6 +83,7 @@ fn specs_and_site_files() {
             stem: "run".into(),
             changes,
             points: None,
+            point: None,
         };
         let checked = request.check(site, &asker());
         check_problems(&checked.outcome.problems, &text);

@@ -12,6 +12,7 @@ use askama::Template;
 
 use crate::domain::code::SourceKind;
 use crate::domain::dataset::Dataset;
+use crate::domain::request::RepeatedPoint;
 use crate::domain::resolved::{self, Program, Resolved, Target};
 use crate::domain::site::Mode;
 use crate::domain::spec::{Launcher, Stage, WarnSignal, WorkStyle};
@@ -86,6 +87,8 @@ struct Job<'a> {
     run_root: ShellWord<'a>,
     /// Whether it is for the points of a sweep.
     is_sweep: bool,
+    /// The point of a sweep that it is for, as a run of its own.
+    repeats: Option<RepeatedPoint>,
     files: Files,
     code: Code<'a>,
     prologue: Vec<SiteCode<'a>>,
@@ -176,6 +179,7 @@ impl<'a> Job<'a> {
             umask: Octal(script.umask),
             run_root: ShellWord(run_root),
             is_sweep: varying.is_some(),
+            repeats: resolved.repeats,
             files: Files::of(varying.is_some()),
             code: Code::of(code, code_path),
             prologue: site_code(&script.prologue),

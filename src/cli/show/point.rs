@@ -15,3 +15,10 @@ pub(super) fn lines(run: &RunView) -> Vec<(&'static str, String)> {
     }
     lines
 }
+
+/// Which run it repeats, and as which point.
+pub(super) fn repeated(run: &RunView) -> Option<(&'static str, String)> {
+    let point = run.rerun_of_point.as_ref();
+    let point = point.map(|point| format!(", point {}", TerminalText(point)));
+    Some(("repeats", format!("run {}{}", run.rerun_of?, point.unwrap_or_default())))
+}

@@ -176,6 +176,7 @@ impl<'a> Resolver<'a> {
             run_dir_mode: self
                 .general(|general| general.run_dir_mode.as_ref())
                 .unwrap_or(Mode(0o700)),
+            repeats: None,
         })
     }
 

@@ -6,6 +6,7 @@
 //! The order is that of nested loops: groups of `zip` outside, as they are written, then the parameters; the last one varies
 //! fastest. Points that are left out are not counted.
 
+mod alone;
 mod axis;
 mod check;
 pub mod compare;
@@ -22,6 +23,7 @@ pub mod slots;
 mod standing;
 mod view;
 
+pub use alone::alone;
 pub use check::Cost;
 pub use expand::points;
 pub use family::{Family, FamilyOutcome};

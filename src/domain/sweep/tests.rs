@@ -1,5 +1,6 @@
 //! Sweeps as they are written: text in, points out, or all problems at their places.
 
+mod alone;
 mod checked;
 mod files;
 mod open;
@@ -52,6 +53,7 @@ fn request(text: &str, file: Option<&str>) -> SpecRequest {
         stem: "run".into(),
         changes: Vec::new(),
         points: file.map(|text| Ok(text.to_owned())),
+        point: None,
     }
 }
 

@@ -66,6 +66,7 @@ fn resolved(name: &str) -> Resolved {
         stem: "run".into(),
         changes: Vec::new(),
         points: None,
+        point: None,
     };
     let asker = Asker {
         user: "ada".into(),

@@ -75,6 +75,9 @@ ty_export() {
 {%- if is_sweep %}
   export TRAINYARD_SWEEP_ID=$ty_sweep_id
   export TRAINYARD_SWEEP_POINT=$ty_point
+{%- else if let Some(point) = repeats %}
+  export TRAINYARD_SWEEP_ID={{ point.sweep }}
+  export TRAINYARD_SWEEP_POINT={{ point.point }}
 {%- endif %}
   export TRAINYARD_ATTEMPT=$ty_attempt
   export TRAINYARD_RUN_DIR=$ty_run_dir

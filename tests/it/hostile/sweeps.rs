@@ -22,6 +22,7 @@ fn request(text: &str, points: Option<&str>) -> SpecRequest {
         stem: "run".into(),
         changes: Vec::new(),
         points: points.map(|text| Ok(text.to_owned())),
+        point: None,
     }
 }
 

@@ -83,6 +83,7 @@ pub(super) fn spec() -> Resolved {
         },
         run_root: "/scratch/ada/trainyard".into(),
         run_dir_mode: Mode(0o700),
+        repeats: None,
     }
 }
 

@@ -364,7 +364,7 @@ fn what_is_secret_in_an_address_is_not_recorded_however_it_was_given() {
     ] {
         let (file, stem) = ("run.toml".to_owned(), "run".to_owned());
         let base = "/home/anna/llama".into();
-        let request = SpecRequest { file, text, base, stem, changes, points: None };
+        let request = SpecRequest { file, text, base, stem, changes, points: None, point: None };
         let capture = request.check(&site(SITE), &asker()).outcome.capture.unwrap();
         assert!(format!("{:?}", capture.source).contains("example.org/a.zip"));
         let recorded = request.without_secrets(&capture);

@@ -57,6 +57,7 @@ fn resolved(max_restarts: u32) -> Resolved {
         stem: "run".into(),
         changes: Vec::new(),
         points: None,
+        point: None,
     };
     let outcome = request.check(&site().site, &asker()).outcome;
     assert_eq!(outcome.problems, []);
