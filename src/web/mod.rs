@@ -46,7 +46,42 @@ struct App {
     shutdown: CancellationToken,
 }
 
+/// Until when whoever asks for something that changes wants no answer.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience {
+    /// Only once more changes than this were recorded …
+    after: Option<u64>,
+    /// … or so many seconds have passed.
+    wait: Option<u64>,
+}
+
 impl App {
+    /// Looks, and again after each change until it has seen enough or the time is up. Gives what it saw last, and how many
+    /// changes had been recorded before that.
+    async fn look<T, F: Future<Output = Result<T, ApiError>>>(
+        &self,
+        patience: Patience,
+        look: impl Fn() -> F,
+        is_enough: impl Fn(&T) -> bool,
+    ) -> Result<(T, u64), ApiError> {
+        let seconds = patience.wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX);
+        let deadline = Instant::now() + Duration::from_secs(seconds);
+        let mut changes = self.world.changes.subscribe();
+        let mut after = patience.after;
+        loop {
+            let is_in_time = match after {
+                Some(after) => self.has_changed(&mut changes, after, deadline).await,
+                None => true,
+            };
+            let change = *changes.borrow_and_update();
+            let seen = look().await?;
+            if !is_in_time || is_enough(&seen) {
+                return Ok((seen, change));
+            }
+            after = Some(change);
+        }
+    }
+
     /// Waits until more changes than `after` were recorded; false where the time was up before.
     async fn has_changed(
         &self,
@@ -60,11 +95,6 @@ impl App {
             () = self.shutdown.cancelled() => false,
         }
     }
-}
-
-/// The end of a wait for a change that is to last so many seconds.
-fn deadline(wait: Option<u64>) -> Instant {
-    Instant::now() + Duration::from_secs(wait.unwrap_or(WAIT_SECONDS_MAX).min(WAIT_SECONDS_MAX))
 }
 
 /// All routes.

@@ -9,7 +9,7 @@ use crate::daemon::{TellError, World, close_sweep, ended_points, tell as tell_po
 use crate::domain::ids::RunId;
 use crate::web::error::ApiError;
 use crate::web::sweeps::found;
-use crate::web::{App, deadline};
+use crate::web::{App, Patience};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -56,22 +56,18 @@ pub(super) async fn ask(
     let world = &app.world;
     let id = RunId(found(world, &reference).await?.id);
     let limit = query.limit.unwrap_or(LIST_MAX).min(LIST_MAX);
-    let mut changes = world.changes.subscribe();
-    let deadline = deadline(query.wait);
-    loop {
-        let change = *changes.borrow_and_update();
+    let look = || async {
         // Before its points: what it says of itself is not newer than what is said of them.
         let sweep = standing(world, id).await?;
-        let Some(row) = world.store.sweep(id).await? else {
-            return Err(TellError::NotOpen(id).into());
-        };
+        let row = world.store.sweep(id).await?.ok_or(TellError::NotOpen(id))?;
         let results = ended_points(world, &row, (query.after, limit)).await?;
-        let is_told = !results.is_empty() || sweep.over || !query.waits;
-        if is_told || !app.has_changed(&mut changes, change, deadline).await {
-            let after = results.last().map_or(query.after, |last| last.result);
-            return Ok(Json(AskAnswer { sweep, after, results }));
-        }
-    }
+        let after = results.last().map_or(query.after, |last| last.result);
+        Ok(AskAnswer { sweep, after, results })
+    };
+    let is_told =
+        |answer: &AskAnswer| !answer.results.is_empty() || answer.sweep.over || !query.waits;
+    let patience = Patience { after: None, wait: query.wait };
+    Ok(Json(app.look(patience, look, is_told).await?.0))
 }
 
 async fn standing(world: &World, id: RunId) -> Result<OpenSweepView, ApiError> {

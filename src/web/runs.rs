@@ -23,7 +23,7 @@ use crate::domain::view::RunView;
 use crate::store::{Filter, HistoryEvent, MetricPoint};
 use crate::web::error::ApiError;
 use crate::web::reference::{missing, no_run, resolve};
-use crate::web::{App, deadline};
+use crate::web::{App, Patience};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -151,21 +151,10 @@ pub(super) async fn show(
         Ok(number) => RunId(number),
         Err(_) => resolve(&app.world, &reference).await?,
     };
-    let mut changes = app.world.changes.subscribe();
-    let deadline = deadline(query.wait);
-    let mut after = query.after;
-    loop {
-        let in_time = match after {
-            Some(after) => app.has_changed(&mut changes, after, deadline).await,
-            None => true,
-        };
-        let change = *changes.borrow();
-        let view = view(&app.world, run).await?;
-        if !in_time || !query.acknowledged || !view.awaits_acknowledgement() {
-            return Ok(Json(RunAnswer { run: view, change }));
-        }
-        after = Some(change);
-    }
+    let patience = Patience { after: query.after, wait: query.wait };
+    let is_enough = |run: &RunView| !query.acknowledged || !run.awaits_acknowledgement();
+    let (run, change) = app.look(patience, || view(&app.world, run), is_enough).await?;
+    Ok(Json(RunAnswer { run, change }))
 }
 
 pub(super) async fn export(

@@ -14,7 +14,7 @@ use crate::domain::sweep::compare::{Comparison, sort};
 use crate::domain::sweep::{Objective, SweepView};
 use crate::domain::view::CHARGE_UNIT;
 use crate::web::error::ApiError;
-use crate::web::{App, deadline};
+use crate::web::{App, Patience};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
@@ -48,12 +48,9 @@ pub(super) async fn show(
     Path(reference): Path<String>,
     Query(query): Query<ShowQuery>,
 ) -> Answer<SweepShown> {
-    let mut changes = app.world.changes.subscribe();
-    if let Some(after) = query.after {
-        app.has_changed(&mut changes, after, deadline(query.wait)).await;
-    }
-    let change = *changes.borrow();
-    let mut sweep = found(&app.world, &reference).await?;
+    let patience = Patience { after: query.after, wait: query.wait };
+    let (mut sweep, change) =
+        app.look(patience, || found(&app.world, &reference), |_| true).await?;
     if query.standing {
         let objective = sweep.about.objective.as_ref();
         sweep.standing = Some(standing(&app.world, RunId(sweep.id), objective).await?);

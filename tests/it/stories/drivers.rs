@@ -1,6 +1,6 @@
 //! Open sweeps and those around them: who drives one is killed or goes away, and others wait, skip or hold secrets.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -186,4 +186,34 @@ fn optuna_drives_a_sweep_and_goes_on_after_it_was_killed() {
     let more = Said::of(&mut drive(&env, TRIALS + 3)).ended(1);
     assert!(more.stderr.contains("sweep 1 is closed and takes no more trials"), "{more}");
     drives(TRIALS + 2, &[]);
+}
+
+/// A question to the daemon, whose answer is all that comes of it.
+fn asked(env: &TestEnv, path: &str) -> UnixStream {
+    let mut stream = UnixStream::connect(env.state_dir().join("daemon.sock")).unwrap();
+    let head = format!("GET /api/v1/{path} HTTP/1.1\r\nhost: trainyard\r\nconnection: close");
+    write!(stream, "{head}\r\n\r\n").unwrap();
+    stream
+}
+
+#[test]
+fn who_waits_for_a_result_is_answered_once_there_is_one_or_the_time_is_up() {
+    let env = TestEnv::new();
+    drop(open(&env, "until [[ -e $HOME/go ]]; do sleep 0.1; done", KEYS));
+    drop(tell(&env, &adam(0.01), &[]).success());
+    let mut answer = String::new();
+    let mut late = asked(&env, "sweeps/1/results?waits=true&wait=1");
+    late.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"results\":[]"), "{answer}");
+    let mut waits = asked(&env, "sweeps/1/results?waits=true");
+    // What changes meanwhile, as that the point starts, is no result.
+    let patience = std::time::Duration::from_secs(2);
+    waits.set_read_timeout(Some(patience)).unwrap();
+    let nothing = waits.read(&mut [0]).map_err(|error| error.kind());
+    assert_eq!(nothing, Err(std::io::ErrorKind::WouldBlock));
+    waits.set_read_timeout(None).unwrap();
+    env.write("go", "");
+    answer.clear();
+    waits.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("\"state\":\"completed\""), "{answer}");
 }
