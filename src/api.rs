@@ -7,8 +7,8 @@ mod sweep;
 pub use budget::{BySlurmView, ReleasedView};
 pub use estimate::{EstimateView, LikelyStart};
 pub use sweep::{
-    AskAnswer, CompareRequest, EndedPointView, OpenSweepView, SweepShown, TellAnswer, TellPoint,
-    TellRequest, ToldPointView,
+    AskAnswer, AwaitedAnswer, CompareRequest, EndedPointView, OpenSweepView, SweepShown,
+    TellAnswer, TellPoint, TellRequest, ToldPointView,
 };
 
 use std::path::PathBuf;

@@ -16,6 +16,14 @@ pub struct SweepShown {
     pub change: u64,
 }
 
+/// What somebody waits for: one of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AwaitedAnswer {
+    Run(Box<RunView>),
+    Sweep(Box<SweepView>),
+}
+
 /// Which sweeps are to be compared, and by what.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct CompareRequest {

@@ -350,10 +350,19 @@ async fn bytes(response: Response<Incoming>) -> Result<Bytes, CliError> {
 
 /// The path of a run that a person named.
 pub(super) fn run_path(reference: &str) -> Result<String, CliError> {
+    Ok(format!("/runs/{}", named(reference)?))
+}
+
+/// The path of a run or a sweep that a person named.
+pub(super) fn awaited_path(reference: &str) -> Result<String, CliError> {
+    Ok(format!("/awaited/{}", named(reference)?))
+}
+
+fn named(reference: &str) -> Result<String, CliError> {
     if reference.is_empty() {
         return Err(CliError::new(Exit::NotFound, "there is no run with an empty name"));
     }
-    Ok(format!("/runs/{}", encoded(reference)))
+    Ok(encoded(reference))
 }
 
 /// A path segment or query value, percent-encoded.

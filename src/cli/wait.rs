@@ -7,12 +7,11 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::api::{RunAnswer, SweepShown};
-use crate::cli::client::{Client, run_path};
+use crate::api::{AwaitedAnswer, RunAnswer};
+use crate::cli::client::{Client, awaited_path};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
 use crate::cli::submit::duration;
-use crate::cli::sweep::sweep_path;
 use crate::cli::text::{TerminalText, length, one_line, value};
 use crate::domain::sweep::SweepView;
 use crate::domain::units::Seconds;
@@ -22,7 +21,7 @@ pub(super) use sweep::{sweep_conclusion, wait_for_sweep};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Runs: numbers, names or @last; or sweeps, by their numbers
+    /// Runs: numbers, names or @last; or sweeps: numbers or names
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<String>,
     /// How long to wait for all of them
@@ -68,16 +67,10 @@ enum Awaited {
 
 impl Awaited {
     async fn find(client: &Client<'_>, reference: &str) -> Result<Self, CliError> {
-        let missing = match client.get::<RunAnswer>(&run_path(reference)?).await {
-            Ok(answer) => return Ok(Self::Run(Box::new(answer.run))),
-            Err(error) => error,
-        };
-        // Runs and sweeps share their numbers.
-        if missing.exit != Exit::NotFound || reference.parse::<i64>().is_err() {
-            return Err(missing);
-        }
-        let shown = client.get::<SweepShown>(&sweep_path(reference)).await;
-        shown.map(|shown| Self::Sweep(Box::new(shown.sweep))).map_err(|_| missing)
+        Ok(match client.get(&awaited_path(reference)?).await? {
+            AwaitedAnswer::Run(run) => Self::Run(run),
+            AwaitedAnswer::Sweep(sweep) => Self::Sweep(sweep),
+        })
     }
 
     async fn wait(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use crate::domain::ids::RunId;
 use crate::domain::run::WishKind;
@@ -52,6 +52,23 @@ impl Store {
             let sql = "SELECT id FROM sweep WHERE name = ?1 ORDER BY id DESC LIMIT 1";
             let found = connection.query_row(sql, [name], |row| row.get(0).map(RunId)).optional();
             found.during("find a sweep by its name")
+        })
+        .await
+    }
+
+    /// Runs of a name that are points of no sweep, newest first, with their states.
+    pub async fn single_runs_named(
+        &self,
+        name: String,
+    ) -> Result<Vec<(RunId, String)>, StoreError> {
+        /// More candidates than this help nobody to choose.
+        const CANDIDATES_MAX: u32 = 1_000;
+        self.call(move |connection| {
+            let sql = "SELECT id, state FROM run WHERE name = ?1 AND sweep IS NULL ORDER BY id DESC LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql).during("find runs by name")?;
+            let row = |row: &Row<'_>| Ok((RunId(row.get(0)?), row.get(1)?));
+            let rows = statement.query_map(params![name, CANDIDATES_MAX], row);
+            rows.and_then(Iterator::collect).during("find runs by name")
         })
         .await
     }

@@ -2,6 +2,7 @@
 //!
 //! One file per noun. A handler reads, or records a wish and nudges; it never acts on a job itself.
 
+mod awaited;
 mod budgets;
 mod checkpoints;
 mod classes;
@@ -117,6 +118,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/runs/{run}/export", get(runs::export))
         .route("/runs/{run}/code", get(kept::code))
         .route("/runs/{run}/delete", post(kept::delete_run))
+        .route("/awaited/{reference}", get(awaited::find))
         .route("/compare", post(sweeps::compare))
         .route("/sweeps", get(sweeps::list))
         .route("/sweeps/{sweep}", get(sweeps::show))

@@ -1,5 +1,7 @@
 //! Which run a person means: `42`, `@last`, or a name.
 
+use std::fmt;
+
 use crate::api::ErrorCode;
 use crate::daemon::World;
 use crate::domain::ids::RunId;
@@ -46,15 +48,20 @@ pub(super) async fn resolve(world: &World, reference: &str) -> Result<RunId, Api
         return point(world, sweep, number).await;
     }
     let runs = world.store.named(reference.to_owned(), None).await?;
-    let active: Vec<&(RunId, String)> = runs.iter().filter(|(_, state)| !is_final(state)).collect();
-    match (active.as_slice(), runs.as_slice()) {
-        ([(only, _)], _) | ([], [(only, _)]) => Ok(*only),
-        ([], []) => Err(missing()),
-        (active, runs) => {
-            let candidates: Vec<&(RunId, String)> =
-                if active.is_empty() { runs.iter().collect() } else { active.to_vec() };
-            Err(ambiguous(reference, &candidates))
-        }
+    only(&runs)
+        .ok_or_else(missing)?
+        .map_err(|candidates| ambiguous((reference, "runs"), &candidates))
+}
+
+/// The only one that is not over, else the only one, of those that are given with their states; otherwise the candidates.
+/// None of none.
+pub(super) fn only<T: Copy>(all: &[(T, String)]) -> Option<Result<T, Vec<&(T, String)>>> {
+    let active: Vec<&(T, String)> = all.iter().filter(|(_, state)| !is_final(state)).collect();
+    match (active.as_slice(), all) {
+        ([(only, _)], _) | ([], [(only, _)]) => Some(Ok(*only)),
+        ([], []) => None,
+        ([], all) => Some(Err(all.iter().collect())),
+        (_, _) => Some(Err(active)),
     }
 }
 
@@ -88,12 +95,15 @@ fn is_final(state: &str) -> bool {
     ["completed", "failed", "cancelled"].contains(&state)
 }
 
-fn ambiguous(name: &str, candidates: &[&(RunId, String)]) -> ApiError {
+pub(super) fn ambiguous<T: fmt::Display>(
+    (name, what): (&str, &str),
+    candidates: &[&(T, String)],
+) -> ApiError {
     const NAMED_MAX: usize = 10;
     let named: Vec<String> =
-        candidates.iter().take(NAMED_MAX).map(|(run, state)| format!("{run} ({state})")).collect();
+        candidates.iter().take(NAMED_MAX).map(|(one, state)| format!("{one} ({state})")).collect();
     let more = candidates.len().saturating_sub(NAMED_MAX);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    ApiError::new(ErrorCode::Ambiguous, format!("{} runs are called `{name}`", candidates.len()))
+    ApiError::new(ErrorCode::Ambiguous, format!("{} {what} are called `{name}`", candidates.len()))
         .hint(format!("say which by its number: {}{more}", named.join(", ")))
 }

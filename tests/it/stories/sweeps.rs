@@ -156,3 +156,40 @@ fn a_sweep_and_its_points_are_told_from_runs() {
     let usage = env.line("usage --by sweep --csv").success().stdout;
     assert!(usage.contains("\n1,3,3,"), "{usage}");
 }
+
+#[test]
+fn a_sweep_is_waited_for_by_its_name() {
+    let env = TestEnv::new();
+    let keys = "[sweep.parameters]\n'args.lr' = [0.1, 0.2]\n";
+    let spec = sweep(&env, "until [[ -e $HOME/go ]]; do sleep 0.1; done", keys);
+    let submit = || env.run(["submit".into(), spec.clone()]).success().stdout;
+    assert_eq!(submit(), "1\n");
+    // Its points are called so, too.
+    let waits = env.line("wait lr --timeout 1s").ended(12);
+    assert!(waits.stderr.contains("sweep 1 `lr` is not over yet"), "{waits}");
+    env.write("go", "");
+    drop(env.line("wait 1").success());
+    let waited = env.line("wait lr --json").success();
+    assert_eq!(waited.json()[0]["points"], 2, "{waited}");
+    // A run of its own has the name as well: the one that is not over is meant.
+    std::fs::remove_file(env.home().join("go")).unwrap();
+    assert_eq!(env.line("rerun 1:1").success().stdout, "4\n");
+    let waits = env.line("wait lr --timeout 1s").ended(12);
+    assert!(waits.stderr.contains("run 4 `lr` is not over yet"), "{waits}");
+    assert_eq!(submit(), "5\n");
+    let unclear = |run: &str, sweep: &str| {
+        let said = env.line("wait lr").ended(2);
+        assert!(said.stderr.contains("2 runs and sweeps are called `lr`"), "{said}");
+        assert!(said.stderr.contains(run) && said.stderr.contains(sweep), "{said}");
+    };
+    unclear("run 4 (", "sweep 5 (");
+    drop(env.line("cancel 4").success());
+    drop(env.line("wait 4").ended(1));
+    let waits = env.line("wait lr --timeout 1s").ended(12);
+    assert!(waits.stderr.contains("sweep 5 `lr` is not over yet"), "{waits}");
+    env.write("go", "");
+    drop(env.line("wait 5").success());
+    unclear("run 4 (cancelled)", "sweep 5 (completed)");
+    let missing = env.line("wait nobody").ended(4);
+    assert!(missing.stderr.contains("there is no run `nobody`"), "{missing}");
+}
