@@ -20,15 +20,22 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
-    let site = context.site()?;
     let request = args.spec.read(context)?;
-    // Its problems are told here, each at its place, and files are looked at.
-    match Family::read(&request) {
-        Some(family) => drop(check_sweep(context, &request, &family, &site)?),
-        None => drop(check(context, &request, &site)?),
+    let host = context.global.host.as_ref();
+    // Its problems are told here, each at its place, and files are looked at; on another machine only a submission does so.
+    if host.is_none() {
+        let site = context.site()?;
+        match Family::read(&request) {
+            Some(family) => drop(check_sweep(context, &request, &family, &site)?),
+            None => drop(check(context, &request, &site)?),
+        }
     }
-    let estimate: EstimateView = Context::block_on(async {
+    let estimated: Result<EstimateView, CliError> = Context::block_on(async {
         Client::connect(context).await?.post("/estimate", &request).await
+    });
+    let estimate = estimated.map_err(|error| match host {
+        Some(host) => host.saw(error),
+        None => error,
     })?;
     if context.global.json {
         context.output().json(&estimate)?;

@@ -71,6 +71,14 @@ impl Host {
         Ok(Self { user: user.map(str::to_owned), name: name.to_owned(), port })
     }
 
+    /// What is wrong with a spec, by who looked there.
+    pub(super) fn saw(&self, mut error: CliError) -> CliError {
+        if error.exit == Exit::Invalid {
+            error.message.push_str(&format!(" (as seen on {self})"));
+        }
+        error
+    }
+
     /// What ssh is told.
     fn arguments(&self, is_asked: bool, command: &str) -> Vec<OsString> {
         // What a person set for logging in, a second terminal, forwarded ports or a command, is not meant for this.

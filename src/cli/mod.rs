@@ -261,15 +261,15 @@ impl Verb {
             | Self::Usage(_)
             | Self::Budget(_)
             | Self::Ledger(_)
+            | Self::Estimate(_)
+            | Self::Schedule(_)
             | Self::Sweep(_) => true,
             Self::Site(command) => command.asks_the_daemon(),
-            Self::Schedule(command) => command.asks_the_daemon(),
             Self::Serve(_)
             | Self::Daemon(_)
             | Self::Init(_)
             | Self::Check(_)
             | Self::Render(_)
-            | Self::Estimate(_)
             | Self::Classes(_)
             | Self::Dataset(_)
             | Self::Doctor(_)

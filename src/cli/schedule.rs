@@ -9,11 +9,12 @@ use crate::api::ScheduleAnswer;
 use crate::cli::client::{ACCEPTANCE_PATIENCE, Client, encoded};
 use crate::cli::context::Context;
 use crate::cli::error::{CliError, Exit};
+use crate::cli::host::Host;
 use crate::cli::output::Column;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::submit::checked;
 use crate::cli::text::{TerminalText, moment, one_line, path};
-use crate::daemon::ScheduleRequest;
+use crate::daemon::{ScheduleRequest, ScheduleThere};
 use crate::domain::schedule::{FiringView, Outcome, Plan, ScheduleView};
 use crate::domain::sweep::Family;
 
@@ -34,20 +35,6 @@ pub enum Command {
     RunNow(One),
     /// Forget a schedule; its runs stay
     Delete(One),
-}
-
-impl Command {
-    /// Whether the daemon does it. It reads the spec of a schedule again at each time, so that is named where it lies.
-    pub(super) fn asks_the_daemon(&self) -> bool {
-        match self {
-            Self::Add(_) => false,
-            Self::List { .. }
-            | Self::Pause(_)
-            | Self::Resume(_)
-            | Self::RunNow(_)
-            | Self::Delete(_) => true,
-        }
-    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,20 +78,10 @@ pub(super) const NEEDS_A_DAEMON: &str = "nothing starts the daemon after a reboo
     `trainyard serve --once` every few minutes, into your crontab";
 
 fn add(context: &Context, args: &SpecArgs) -> Result<Exit, CliError> {
-    let site = context.site()?;
-    let spec = args.read(context)?;
-    let family = Family::read(&spec);
-    let name = checked(context, &spec, family.as_ref(), &site).map_err(CliError::from)?.name;
-    let Some(plan) = spec.plan(&own_timezone()) else {
-        let message = format!("{} has no [schedule]", args.spec.display());
-        return Err(CliError::new(Exit::Invalid, message)
-            .hint("add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00"));
-    };
-    let file = Path::new(&spec.file).file_name().unwrap_or_default();
-    let request = ScheduleRequest { name, spec: spec.base.join(file), changes: spec.changes, plan };
-    let answer: ScheduleAnswer = Context::block_on(async {
-        Client::connect(context).await?.post("/schedules", &request).await
-    })?;
+    let answer = match &context.global.host {
+        Some(host) => add_there(context, host, args),
+        None => add_here(context, args),
+    }?;
     if context.global.json {
         context.output().json(&answer)?;
         return Ok(Exit::Done);
@@ -127,6 +104,33 @@ fn add(context: &Context, args: &SpecArgs) -> Result<Exit, CliError> {
     context.say("the daemon submits these runs, and stays as long as there is a schedule");
     context.say(NEEDS_A_DAEMON);
     Ok(Exit::Done)
+}
+
+fn add_here(context: &Context, args: &SpecArgs) -> Result<ScheduleAnswer, CliError> {
+    let site = context.site()?;
+    let spec = args.read(context)?;
+    let family = Family::read(&spec);
+    let name = checked(context, &spec, family.as_ref(), &site).map_err(CliError::from)?.name;
+    let Some(plan) = spec.plan(&own_timezone()) else {
+        let message = format!("{} has no [schedule]", args.spec.display());
+        return Err(CliError::new(Exit::Invalid, message)
+            .hint("add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00"));
+    };
+    let file = Path::new(&spec.file).file_name().unwrap_or_default();
+    let request = ScheduleRequest { name, spec: spec.base.join(file), changes: spec.changes, plan };
+    Context::block_on(async { Client::connect(context).await?.post("/schedules", &request).await })
+}
+
+/// The daemon of another machine reads the spec again at each time, so it reads it now, too.
+fn add_there(context: &Context, host: &Host, args: &SpecArgs) -> Result<ScheduleAnswer, CliError> {
+    let spec = context.surroundings.directory.join(&args.spec);
+    context.say(&format!("the spec is read on {host}, at each time again: {} there", path(&spec)));
+    let (changes, timezone) = (args.changes.changes(context)?, own_timezone());
+    let request = ScheduleThere { spec, changes, timezone };
+    let answer = Context::block_on(async {
+        Client::connect(context).await?.post("/schedules/there", &request).await
+    });
+    answer.map_err(|error| host.saw(error))
 }
 
 fn in_words(plan: &Plan) -> String {

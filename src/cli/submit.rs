@@ -122,12 +122,7 @@ fn run_there(context: &Context, host: &Host, args: &Args) -> Result<Exit, CliErr
     Context::block_on(async {
         let client = Client::connect(context).await?;
         let handed_in = hand_in(context, &client, &request, &args.how).await;
-        handed_in.map_err(|mut error| {
-            if error.exit == Exit::Invalid {
-                error.message.push_str(&format!(" (as seen on {host})"));
-            }
-            error
-        })
+        handed_in.map_err(|error| host.saw(error))
     })
 }
 

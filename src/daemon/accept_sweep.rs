@@ -93,7 +93,10 @@ pub(super) async fn accept_sweep(
 }
 
 /// Checks all points, files included, and works out what they come to.
-async fn plan(world: &World, spec: &SpecRequest) -> Result<(Plan, Choice, Sources), AcceptError> {
+pub(super) async fn plan(
+    world: &World,
+    spec: &SpecRequest,
+) -> Result<(Plan, Choice, Sources), AcceptError> {
     let invalid = |problems, sources: &Sources| AcceptError::Invalid {
         sources: Box::new(sources.clone()),
         problems,

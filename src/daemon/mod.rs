@@ -67,8 +67,8 @@ pub use reconcile::{PassReport, pass};
 pub use record::run_record;
 pub use retention::retention_plan;
 pub use schedules::{
-    ScheduleError, ScheduleRequest, add_schedule, delete_schedule, pause_schedule,
-    run_schedule_now, schedules,
+    ScheduleError, ScheduleRequest, ScheduleThere, ThereError, add_schedule, delete_schedule,
+    pause_schedule, run_schedule_now, schedule_there, schedules,
 };
 pub use secrets::{SecretsError, take_secrets_again};
 pub use serve::{ServeConfig, ServeError, serve, serve_once, short_path};

@@ -4,6 +4,8 @@
 //! recorded. Whoever finds it begun and not ended, after the daemon has ended in the middle, does it again: the run has a key
 //! made of the schedule and the planned time, so that there is no second one.
 
+mod there;
+
 use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +26,8 @@ use crate::fault::point;
 use crate::files::read_spec;
 use crate::ports::Hands;
 use crate::store::{Fired, Firing, NewSchedule, Schedule, StoreError};
+
+pub use there::{ScheduleThere, ThereError, schedule_there};
 
 /// Planned times that are shown of each schedule.
 const FIRINGS_SHOWN: u32 = 10;
@@ -167,7 +171,7 @@ async fn fire(
         let why = "the daemon ended before a run was submitted, and none was there in time";
         return fired(Outcome::Missed, None, why.to_owned());
     }
-    let spec = match read(world, schedule).await {
+    let spec = match read(world, (&schedule.spec, &schedule.changes)).await {
         Ok(spec) => spec,
         Err(why) => return fired(Outcome::Failed, None, why),
     };
@@ -206,10 +210,10 @@ async fn fire(
 }
 
 /// Reads the spec as it is now.
-async fn read(world: &World, schedule: &Schedule) -> Result<SpecRequest, String> {
-    let (spec, changes) = (schedule.spec.clone(), schedule.changes.clone());
+async fn read(world: &World, (path, changes): (&Path, &[Change])) -> Result<SpecRequest, String> {
+    let (spec, changes) = (path.to_owned(), changes.to_vec());
     let look = move |_: &dyn Hands| Ok(read_spec(&spec, Path::new("/"), changes));
-    let base = schedule.spec.parent().unwrap_or(&schedule.spec);
+    let base = path.parent().unwrap_or(path);
     let read = world.with_hands(base, look).await;
     read.map_err(|silence| silence.to_string())?.map_err(|error| crate::chain(&error))
 }

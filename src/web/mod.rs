@@ -126,6 +126,7 @@ pub fn router(world: Arc<World>, shutdown: CancellationToken) -> Router {
         .route("/sweeps/{sweep}/results", get(open_sweeps::ask))
         .route("/sweeps/{sweep}/tell", post(open_sweeps::tell))
         .route("/schedules", get(schedules::list).post(schedules::add))
+        .route("/schedules/there", post(schedules::add_there))
         .route("/schedules/{name}/pause", post(schedules::pause))
         .route("/schedules/{name}/resume", post(schedules::resume))
         .route("/schedules/{name}/run-now", post(schedules::run_now))
@@ -154,7 +155,7 @@ async fn welcome(State(app): State<App>, request: Request, next: Next) -> Respon
     app.world.touched();
     // Only a submission, now or later, is decided by the site config.
     let is_submission = request.method() == Method::POST
-        && ["/api/v1/runs", "/api/v1/schedules", "/api/v1/estimate"]
+        && ["/api/v1/runs", "/api/v1/schedules", "/api/v1/schedules/there", "/api/v1/estimate"]
             .contains(&request.uri().path());
     let asked = request
         .headers()

@@ -5,8 +5,8 @@ use axum::extract::{Path, State};
 
 use crate::api::{ErrorCode, ScheduleAnswer};
 use crate::daemon::{
-    ScheduleError, ScheduleRequest, add_schedule, delete_schedule, pause_schedule,
-    run_schedule_now, schedules,
+    ScheduleError, ScheduleRequest, ScheduleThere, ThereError, add_schedule, delete_schedule,
+    pause_schedule, run_schedule_now, schedule_there, schedules,
 };
 use crate::domain::schedule::{FiringView, ScheduleView};
 use crate::web::App;
@@ -20,11 +20,27 @@ pub(super) async fn add(
     State(app): State<App>,
     Json(request): Json<ScheduleRequest>,
 ) -> Result<Json<ScheduleAnswer>, ApiError> {
-    if !request.spec.is_absolute() {
-        return Err(ApiError::new(ErrorCode::BadRequest, "a schedule's spec is an absolute path"));
-    }
+    must_be_absolute(&request.spec)?;
     let (schedule, replaced) = add_schedule(&app.world, request).await?;
     Ok(Json(ScheduleAnswer { schedule, replaced }))
+}
+
+/// For who does not see the file.
+pub(super) async fn add_there(
+    State(app): State<App>,
+    Json(request): Json<ScheduleThere>,
+) -> Result<Json<ScheduleAnswer>, ApiError> {
+    must_be_absolute(&request.spec)?;
+    let request = schedule_there(&app.world, request).await?;
+    let (schedule, replaced) = add_schedule(&app.world, request).await?;
+    Ok(Json(ScheduleAnswer { schedule, replaced }))
+}
+
+fn must_be_absolute(spec: &std::path::Path) -> Result<(), ApiError> {
+    if spec.is_absolute() {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::BadRequest, "a schedule's spec is an absolute path"))
 }
 
 pub(super) async fn pause(
@@ -57,6 +73,18 @@ pub(super) async fn run_now(
     let running = app.world.tasks.spawn(async move { run_schedule_now(&world, &name).await });
     let ran = running.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()));
     Ok(Json(ran??))
+}
+
+impl From<ThereError> for ApiError {
+    fn from(error: ThereError) -> Self {
+        match error {
+            ThereError::Unreadable(why) => Self::new(ErrorCode::InvalidSpec, why)
+                .hint("the spec of a schedule is read there, again at each of its times: copy it, and give the path that it has there"),
+            ThereError::NoSchedule(_) => Self::new(ErrorCode::InvalidSpec, error.to_string())
+                .hint("add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00"),
+            ThereError::Spec(error) => error.into(),
+        }
+    }
 }
 
 impl From<ScheduleError> for ApiError {

@@ -1,5 +1,6 @@
 //! `--host`: another machine's daemon, over a real sshd, and over what an ssh may meet there.
 
+mod specs;
 mod sshd;
 
 use std::io::{BufRead as _, BufReader, Read};
@@ -305,8 +306,6 @@ fn what_is_about_one_machine_takes_no_host() {
         "daemon stop",
         "daemon status",
         "init",
-        "estimate run.toml",
-        "schedule add run.toml",
         "check run.toml",
         "render run.toml",
         "classes",
