@@ -2,6 +2,7 @@
 
 mod specs;
 mod sshd;
+mod sweeps;
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, Stdio};
