@@ -54,3 +54,29 @@ fn a_requeued_job_gets_its_code_back_where_it_was_lost() {
     std::fs::write(dir.join("go"), "").unwrap();
     assert_eq!(env.until(run, &["completed", "failed"])["state"], "completed");
 }
+
+#[test]
+fn a_point_of_an_array_is_run_again_as_a_job_of_its_own() {
+    let cluster = Cluster::new();
+    let env = &cluster.env;
+    let training = "echo \"rank $RANK of $TRAINYARD_SWEEP_ID:$TRAINYARD_SWEEP_POINT has $*\"\n";
+    let keys = "[distributed]\nlauncher = 'srun'\nprocesses_per_node = 1\n[sweep.parameters]\n\
+                'args.lr' = [1e-2, 3E-2]\n'compute.nodes' = [1, 2]\n";
+    let spec = cluster.spec("lr", training, keys);
+    let sweep = env.submit(&spec);
+    drop(env.line(&format!("wait {sweep}")).success());
+    let ranks = |log: &str| {
+        // srun has words of its own where it has to wait for nodes.
+        let said = log.lines().filter(|line| line.contains("rank "));
+        let mut ranks: Vec<String> = said.map(str::to_owned).collect();
+        ranks.sort();
+        ranks
+    };
+    let of_point = ranks(&env.line(&format!("logs {sweep}:3")).success().stdout);
+    assert!(of_point[1].ends_with(&format!("rank 1 of {sweep}:3 has --lr 3E-2")), "{of_point:?}");
+    let again = env.line(&format!("rerun {sweep}:3 --wait --json")).success().json();
+    assert_eq!((&again["nodes"], &again["rerun_of"]), (&json!(2), &json!(sweep + 4)));
+    assert_eq!(again["attempts"][0]["array_task_id"], json!(null));
+    let log = env.line(&format!("logs {}", again["id"])).success().stdout;
+    assert_eq!(ranks(&log), of_point);
+}
