@@ -175,8 +175,7 @@ pub(super) fn take_over(attempt: &mut Attempt, sighting: &Sighting) {
 /// Makes sure that the attempt an event belongs to is open.
 pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
     if !run.has_open_attempt() {
-        let at = Timestamp::from_second(event.at).unwrap_or(Timestamp::UNIX_EPOCH);
-        open_attempt(run, &event.job, event.restart, at);
+        open_attempt(run, &event.job, event.restart, moment(event));
     }
     if let Some(submission) = run.submission.as_mut() {
         submission.job.get_or_insert_with(|| event.job.clone());
@@ -185,12 +184,21 @@ pub(super) fn open_for(run: &mut Run, event: &ScriptEvent) {
             submission.claim = Claim::Owned;
         }
     }
-    if let Some(attempt) = run.attempt.as_mut()
-        && attempt.nodes.is_empty()
-        && !event.host.is_empty()
-    {
+    if let Some(attempt) = run.attempt.as_mut() {
+        name_host(attempt, event);
+    }
+}
+
+/// Of an attempt whose nodes nobody has told its script tells one.
+pub(super) fn name_host(attempt: &mut Attempt, event: &ScriptEvent) {
+    if attempt.nodes.is_empty() && !event.host.is_empty() {
         attempt.nodes.push(event.host.clone());
     }
+}
+
+/// When the script told of it.
+pub(super) fn moment(event: &ScriptEvent) -> Timestamp {
+    Timestamp::from_second(event.at).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// The attempt under way is known to have started.

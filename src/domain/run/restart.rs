@@ -1,9 +1,11 @@
 //! A job that the scheduler started again: the starts before are closed as it tells of them, and the new one goes on.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use crate::domain::inbox::{ScriptEvent, ScriptEventKind};
-use crate::domain::run::attempt::{open_attempt, take_over};
+use crate::domain::run::attempt::{moment, name_host, open_attempt, take_over};
 use crate::domain::run::decision::Decision;
 use crate::domain::run::finish::judged;
 use crate::domain::run::policy::Policy;
@@ -31,14 +33,22 @@ pub(super) fn restart_grew(
     }
     // A requeue moves the submit time to the moment of the requeue.
     let requeued_at = sighting.submitted_at.unwrap_or(now);
-    for start in earlier.iter().filter(|start| start.restart < sighting.restart) {
-        open_start(&mut decision, start.restart, start, now);
+    let all = earlier.iter().map(|start| start.restart).chain(told.iter().map(|it| it.restart));
+    let before: BTreeSet<u32> = all.filter(|restart| *restart < sighting.restart).collect();
+    for restart in before {
+        let said = || told.iter().filter(move |event| event.restart == restart);
+        match earlier.iter().find(|start| start.restart == restart) {
+            Some(start) => {
+                open_start(&mut decision, restart, start, now);
+                if let Some(attempt) = decision.run.attempt.as_mut() {
+                    take_over(attempt, start);
+                    end_as_told(attempt, start);
+                }
+            }
+            None => open_unseen(&mut decision, sighting, said().next()),
+        }
         if let Some(attempt) = decision.run.attempt.as_mut() {
-            take_over(attempt, start);
-            end_as_told(attempt, start);
-            told.iter()
-                .filter(|event| event.restart == start.restart)
-                .for_each(|event| hear(attempt, event));
+            said().for_each(|event| hear(attempt, event));
         }
     }
     open_start(&mut decision, sighting.restart, sighting, now);
@@ -75,17 +85,34 @@ fn open_start(decision: &mut Decision, restart: u32, sighting: &Sighting, now: T
     }
 }
 
+/// Opens the attempt of a start of which only its script tells. The job is that of the start before, and of the one that is
+/// shown: what it was granted is taken to be the same.
+fn open_unseen(decision: &mut Decision, now: &Sighting, first: Option<&ScriptEvent>) {
+    let Some(event) = first else { return };
+    let before = decision.run.attempt.as_ref().map(|attempt| attempt.granted.clone());
+    let closed = open_attempt(&mut decision.run, &now.job, event.restart, moment(event));
+    decision.closed.extend(closed);
+    if let Some(attempt) = decision.run.attempt.as_mut() {
+        attempt.granted = now.granted.or(&before.unwrap_or_default());
+        attempt.self_reported = true;
+    }
+}
+
 /// What the script said in a start that nobody saw.
 fn hear(attempt: &mut Attempt, event: &ScriptEvent) {
+    name_host(attempt, event);
     match event.event {
+        ScriptEventKind::Started => {
+            attempt.started_at = attempt.started_at.or(Some(moment(event)));
+        }
         ScriptEventKind::Launched => attempt.began = Some(Began::of(event)),
         ScriptEventKind::Warned => attempt.warned_at = Timestamp::from_second(event.at).ok(),
         ScriptEventKind::DataChanged => attempt.data_drift = Some(event.message.clone()),
-        ScriptEventKind::Ended => attempt.script_end = Some(event.clone()),
-        ScriptEventKind::Started
-        | ScriptEventKind::Unheard
-        | ScriptEventKind::DataUnchecked
-        | ScriptEventKind::Unknown => {}
+        ScriptEventKind::Ended => {
+            attempt.script_end = Some(event.clone());
+            attempt.ended_at = attempt.ended_at.or(Some(moment(event)));
+        }
+        ScriptEventKind::Unheard | ScriptEventKind::DataUnchecked | ScriptEventKind::Unknown => {}
     }
 }
 

@@ -5,7 +5,9 @@ use crate::domain::run::tests::{
     acknowledged, admitted, after, cancel, end, ended, grew, job, notes, policy, restarted, run_in,
     running, script, script_ended, sighting, t, token, waiting,
 };
-use crate::domain::run::{Claim, Event, JobEnd, Look, Phase, Reason, Seen, State, decide, step};
+use crate::domain::run::{
+    AttemptState, Claim, Decision, Event, JobEnd, Look, Phase, Reason, Seen, State, decide, step,
+};
 
 #[test]
 fn a_script_is_heard_before_the_scheduler_is() {
@@ -215,4 +217,39 @@ fn a_warning_and_a_word_of_a_newer_script_change_nothing() {
     assert_eq!(decision.run.attempt.and_then(|attempt| attempt.warned_at), Some(t(20)));
     let newer = step(&before, &Event::Script(script(ScriptEventKind::Unknown)), &policy(), t(9));
     assert_eq!((newer.run, newer.notes), (before, vec![]));
+}
+
+#[test]
+fn a_start_of_which_only_its_script_tells_is_an_attempt() {
+    let told = |kind: ScriptEventKind, restart: u32, at: i64| ScriptEvent {
+        restart,
+        at: t(at).as_second(),
+        host: "n2".into(),
+        ..script(kind)
+    };
+    let mut before = run_in("running");
+    before.attempt.as_mut().unwrap().granted.time_limit_seconds = Some(60);
+    let seen = Seen {
+        look: Look::Job(restarted(running(), 3)),
+        script: vec![
+            script_ended(75),
+            told(ScriptEventKind::Started, 1, 100),
+            told(ScriptEventKind::Warned, 1, 150),
+            told(ScriptEventKind::Ended, 1, 161),
+            told(ScriptEventKind::Started, 3, 200),
+        ],
+        ..Seen::default()
+    };
+    let Decision { run, closed, .. } = decide(&before, &seen, &policy(), t(300));
+    let ends: Vec<_> = closed.iter().map(|it| (it.n, it.reason, it.self_reported)).collect();
+    // Of the start in between nobody tells anything.
+    let expected = [(1, Some(Reason::ExitCode), false), (2, Some(Reason::TimeLimit), true)];
+    assert_eq!(ends, expected);
+    let unseen = &closed[1];
+    assert_eq!((unseen.started_at, unseen.ended_at), (Some(t(100)), Some(t(161))));
+    assert_eq!(
+        (unseen.nodes.as_slice(), unseen.state),
+        (&["n2".to_owned()][..], AttemptState::Requeued)
+    );
+    assert_eq!((run.state.as_str(), run.attempts, run.restarts), ("running", 4, 3));
 }
