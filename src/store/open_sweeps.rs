@@ -155,7 +155,8 @@ impl Store {
     }
 }
 
-const OPEN: &str = "about ->> '$.method' = 'open' AND closed_at IS NULL";
+/// Whether a sweep takes points.
+pub(super) const OPEN: &str = "about ->> '$.method' = 'open' AND closed_at IS NULL";
 
 /// The newest sweep of a name that takes points: it is active also while it has none.
 pub(super) fn newest_open(

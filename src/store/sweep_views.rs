@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use crate::domain::ids::RunId;
 use crate::domain::run::WishKind;
 use crate::store::handle::{During, Store, StoreError};
+use crate::store::open_sweeps::OPEN;
 use crate::store::sweeps::{SWEEP_COLUMNS, SweepRow, sweep_row};
 use crate::store::writer::begin;
 
@@ -17,6 +18,9 @@ pub struct WholeSweep {
     pub row: SweepRow,
     pub states: BTreeMap<String, u32>,
 }
+
+/// More candidates than this help nobody to choose.
+const CANDIDATES_MAX: u32 = 1_000;
 
 impl Store {
     /// The newest sweeps; one when a number is given.
@@ -56,13 +60,27 @@ impl Store {
         .await
     }
 
+    /// The newest sweep of a name and the older ones that are not over, newest first.
+    pub async fn sweeps_to_await(&self, name: String) -> Result<Vec<RunId>, StoreError> {
+        const WHAT: &str = "find sweeps by their name";
+        self.call(move |connection| {
+            let sql = format!(
+                "SELECT id FROM sweep WHERE name = ?1 AND (id = (SELECT max(id) FROM sweep WHERE name = ?1) \
+                 OR ({OPEN}) OR EXISTS (SELECT 1 FROM run WHERE run.sweep = sweep.id AND run.sweep IS NOT NULL \
+                 AND state NOT IN ('completed', 'failed', 'cancelled'))) ORDER BY id DESC LIMIT ?2"
+            );
+            let mut statement = connection.prepare_cached(&sql).during(WHAT)?;
+            let rows = statement.query_map(params![name, CANDIDATES_MAX], |row| row.get(0).map(RunId));
+            rows.and_then(Iterator::collect).during(WHAT)
+        })
+        .await
+    }
+
     /// Runs of a name that are points of no sweep, newest first, with their states.
     pub async fn single_runs_named(
         &self,
         name: String,
     ) -> Result<Vec<(RunId, String)>, StoreError> {
-        /// More candidates than this help nobody to choose.
-        const CANDIDATES_MAX: u32 = 1_000;
         self.call(move |connection| {
             let sql = "SELECT id, state FROM run WHERE name = ?1 AND sweep IS NULL ORDER BY id DESC LIMIT ?2";
             let mut statement = connection.prepare_cached(sql).during("find runs by name")?;

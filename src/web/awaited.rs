@@ -50,16 +50,17 @@ async fn meant(world: &World, reference: &str) -> Result<Meant, ApiError> {
     {
         return Ok(Meant::Sweep(number));
     }
-    let sweep = match world.store.sweep_named(reference.to_owned()).await? {
-        Some(id) => sweep_view(world, id).await?,
-        None => None,
-    };
-    let Some(sweep) = sweep else { return Ok(Meant::Run(resolve(world, reference).await?)) };
+    let mut all: Vec<(Meant, String)> = Vec::new();
+    for id in world.store.sweeps_to_await(reference.to_owned()).await? {
+        all.extend(sweep_view(world, id).await?.map(|sweep| (Meant::Sweep(id), sweep.state)));
+    }
+    if all.is_empty() {
+        return Ok(Meant::Run(resolve(world, reference).await?));
+    }
     // The points of a sweep have its name: whoever gives it waits for all of them.
     let runs = world.store.single_runs_named(reference.to_owned()).await?;
     let runs = runs.into_iter().map(|(run, state)| (Meant::Run(run), state));
-    let all: Vec<(Meant, String)> =
-        runs.chain([(Meant::Sweep(RunId(sweep.id)), sweep.state)]).collect();
+    let all: Vec<(Meant, String)> = runs.chain(all).collect();
     only(&all)
         .ok_or_else(|| missing(reference))?
         .map_err(|candidates| ambiguous((reference, "runs and sweeps"), &candidates))

@@ -193,3 +193,33 @@ fn a_sweep_is_waited_for_by_its_name() {
     let missing = env.line("wait nobody").ended(4);
     assert!(missing.stderr.contains("there is no run `nobody`"), "{missing}");
 }
+
+#[test]
+fn an_older_sweep_of_a_name_is_waited_for_as_long_as_it_runs() {
+    let env = TestEnv::new();
+    let work = "[[ $2 == 0.3 ]] || until [[ -e $HOME/go ]]; do sleep 0.1; done";
+    let submit = |values: &str| {
+        let spec = sweep(&env, work, &format!("[sweep.parameters]\n'args.lr' = [{values}]\n"));
+        env.run(["submit".into(), spec]).success().stdout
+    };
+    assert_eq!(submit("0.1, 0.2"), "1\n");
+    assert_eq!(submit("0.3"), "4\n");
+    drop(env.line("wait 4").success());
+    let waits = env.line("wait lr --timeout 1s").ended(12);
+    assert!(waits.stderr.contains("sweep 1 `lr` is not over yet"), "{waits}");
+    // One that may be told more points is not over, either.
+    let keys = "[sweep]\nmethod = 'open'\nmax_points = 1\n[sweep.parameters]\n'args.lr' = [1]\n";
+    let spec = sweep(&env, work, keys);
+    assert_eq!(env.run(["submit".into(), spec]).success().stdout, "6\n");
+    assert_eq!(submit("0.3"), "7\n");
+    drop(env.line("wait 7").success());
+    let unclear = env.line("wait lr").ended(2);
+    let both = ["2 runs and sweeps are called `lr`", "sweep 6 (waiting), sweep 1 ("];
+    assert!(both.iter().all(|said| unclear.stderr.contains(said)), "{unclear}");
+    drop(env.line("sweep cancel 6").success());
+    env.write("go", "");
+    drop(env.line("wait 1").success());
+    // All are over: the newest one is meant, as elsewhere.
+    let waited = env.line("wait lr --json").success();
+    assert_eq!(waited.json()[0]["id"], 7, "{waited}");
+}
