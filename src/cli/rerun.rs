@@ -12,7 +12,7 @@ use crate::cli::submit::{How, hand_in};
 use crate::cli::text::path as shown;
 use crate::daemon::SubmitRequest;
 use crate::domain::request::{Change, RepeatedPoint, SpecRequest};
-use crate::domain::sweep::alone;
+use crate::domain::sweep::{Given, alone};
 
 /// An exported record holds a spec, a script and a history.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
@@ -73,7 +73,12 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
             .hint("submit its spec: run.toml in its directory"));
     };
     if let (Some(sweep), Some(point)) = (record.run.sweep, record.run.point) {
-        spec = of_point(spec, (sweep, point), &record.run.parameters.unwrap_or_default())?;
+        let given = Given {
+            parameters: record.run.parameters.unwrap_or_default(),
+            args: record.resolved.code.args,
+            variables: record.resolved.environment.variables,
+        };
+        spec = of_point(spec, (sweep, point), &given)?;
     }
     let is_of_requirements = |change: &Change| {
         ["environment", "environment.requirements"].contains(&change.key.as_str())
@@ -81,6 +86,11 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
     let other_requirements = changes.iter().any(is_of_requirements);
     let other_code = changes.iter().any(|change| chooses_code(&change.key));
     spec.changes.extend(changes);
+    if spec.is_sweep() {
+        // The daemon gives a sweep no code of an earlier run.
+        return Err(CliError::usage("a rerun is one run, and this would be a sweep")
+            .hint("submit its spec with [sweep] instead: that captures its code as it is then"));
+    }
     Ok(SubmitRequest {
         spec,
         key: how.key.clone(),
@@ -96,10 +106,10 @@ fn again(record: RunRecord, changes: Vec<Change>, how: &How) -> Result<SubmitReq
 fn of_point(
     spec: SpecRequest,
     (sweep, point): (i64, i64),
-    parameters: &serde_json::Value,
+    given: &Given,
 ) -> Result<SpecRequest, CliError> {
     let of = u32::try_from(point).ok().map(|point| RepeatedPoint { sweep, point });
-    of.and_then(|of| alone(spec, of, parameters)).ok_or_else(|| {
+    of.and_then(|of| alone(spec, of, given)).ok_or_else(|| {
         let message = format!("the spec of sweep {sweep} does not make point {point} any more");
         CliError::new(Exit::Conflict, message)
             .hint(format!("`trainyard resume {sweep}:{point}` starts it again once it is over"))

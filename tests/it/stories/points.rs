@@ -98,13 +98,30 @@ fn a_told_point_is_run_again_by_itself() {
     let keys = "[sweep]\nmethod = 'open'\nmax_points = 4\n[sweep.parameters]\n\
                 args.opt = ['sgd', 'adam']\nargs.lr = { log_uniform = [1e-5, 1e-1] }\n";
     submitted(&env, keys, "");
-    let told = env.run(["sweep", "tell", "1", r#"{"args.lr": 0.05, "args.opt": "adam"}"#]);
+    let told = env.run(["sweep", "tell", "1", r#"{"args.lr": 5e-2, "args.opt": "adam"}"#]);
     assert_eq!(told.success().json()["told"][0]["run"], 2);
     drop(env.line("sweep ask 1 --wait").success());
     let again = env.line("rerun 1:0 --wait --json").success().json();
     assert_eq!((&again["rerun_of"], &again["rerun_of_point"]), (&json!(2), &json!("1:0")));
     let trained = std::fs::read_to_string(env.home().join("trained")).unwrap();
-    assert_eq!(trained, "1:0 --opt adam --lr 0.05 \n".repeat(2));
+    assert_eq!(trained, "1:0 --opt adam --lr 5e-2 \n".repeat(2));
     let standing = env.line("sweep ask 1").success().json();
     assert_eq!((&standing["points"], &standing["state"]), (&json!(1), &json!("waiting")));
+}
+
+#[test]
+fn what_is_run_again_is_made_no_sweep() {
+    let env = TestEnv::new();
+    submitted(&env, "[sweep.parameters]\n'args.lr' = [1, 2]\n", "--wait");
+    assert_eq!(env.line("rerun 1:1 --wait").success().stdout, "4\n");
+    for run in ["1:1", "4"] {
+        let sweep = env.run(["rerun", run, "--set", "sweep.parameters={ 'args.seed' = [3] }"]);
+        let refused = sweep.ended(2);
+        assert!(
+            refused.stderr.contains("a rerun is one run, and this would be a sweep"),
+            "{refused}"
+        );
+        assert!(refused.stderr.contains("hint: submit its spec with [sweep]"), "{refused}");
+    }
+    assert_eq!(env.line("list --json").success().json().as_array().unwrap().len(), 3);
 }

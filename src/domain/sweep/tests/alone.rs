@@ -5,7 +5,7 @@ use crate::domain::document::{Node, parse_value};
 use crate::domain::problem::{Place, SourceId};
 use crate::domain::request::{Change, RepeatedPoint, SpecRequest};
 use crate::domain::sweep::alone::{alone, written};
-use crate::domain::sweep::{Family, Points};
+use crate::domain::sweep::{Family, Given, Points};
 
 const OF: RepeatedPoint = RepeatedPoint { sweep: 7, point: 0 };
 
@@ -15,14 +15,21 @@ fn check_points(request: &SpecRequest, family: &Family, points: &Points) {
     let (site, asker) = (site(), asker());
     for (number, point) in (0..).zip(&points.points) {
         let of = RepeatedPoint { point: number, ..OF };
-        let alone = alone(request.clone(), of, &points.parameters(point)).unwrap();
+        let told = Family { points: points.clone(), ..family.clone() };
+        let in_sweep = told.resolve(point, request.context(&site, &asker)).resolved.unwrap();
+        let given = Given {
+            parameters: points.parameters(point),
+            args: in_sweep.code.args.clone(),
+            variables: in_sweep.environment.variables.clone(),
+        };
+        // As it is recorded.
+        let given = serde_json::from_str(&serde_json::to_string(&given).unwrap()).unwrap();
+        let alone = alone(request.clone(), of, &given).unwrap();
         assert!(!alone.is_sweep() && alone.points.is_none());
         let outcome = alone.check(&site, &asker).outcome;
         assert_eq!(outcome.problems, []);
         let mut resolved = outcome.resolved.unwrap();
         assert_eq!(resolved.repeats.take(), Some(of));
-        let told = Family { points: points.clone(), ..family.clone() };
-        let in_sweep = told.resolve(point, alone.context(&site, &asker)).resolved.unwrap();
         assert_eq!(resolved, in_sweep);
     }
 }
@@ -67,25 +74,32 @@ fn each_point_is_what_it_is_in_its_sweep() {
 
 #[test]
 fn a_told_point_is_what_it_was_told() {
-    let request = request(
-        "[sweep]\nmethod = 'open'\nmax_points = 4\n[sweep.parameters]\n\
-         'args.lr' = { log_uniform = [1e-5, 1e-1] }\n'args.opt' = ['sgd', 'adam']\n\
-         'args.momentum' = { uniform = [0, 1], when = { 'args.opt' = 'sgd' } }\n",
-        None,
-    );
-    let family = Family::read(&request).unwrap();
-    let told = "{\"args.opt\": \"sgd\", \"args.momentum\": 1, \"args.lr\": 0.001}\n\
-                {\"args.opt\": \"adam\", \"args.lr\": 0.01}";
-    let (told, problems) = family.told(told);
-    assert_eq!(problems, []);
-    check_points(&request, &family, &told.points);
+    for style in ["flags", "equals", "hydra"] {
+        let text = "args_style = 'STYLE'\n[args]\nfirst = 1e-3\n\
+             [sweep]\nmethod = 'open'\nmax_points = 4\n[sweep.parameters]\n\
+             'args.lr' = { log_uniform = [1e-5, 1e-1] }\n'args.opt' = ['sgd', 'adam']\n\
+             'environment.variables.EPS' = { log_uniform = [1e-9, 1e-1] }\n\
+             'args.momentum' = { uniform = [0, 1], when = { 'args.opt' = 'sgd' } }\n";
+        let request = request(&text.replace("STYLE", style), None);
+        let family = Family::read(&request).unwrap();
+        let told = "{\"args.opt\": \"sgd\", \"args.momentum\": 1, \"args.lr\": 1e-3, \
+                    \"environment.variables.EPS\": 1E-8}\n\
+                    {\"args.opt\": \"adam\", \"args.lr\": 0.010, \
+                    \"environment.variables.EPS\": 0.001}";
+        let (told, problems) = family.told(told);
+        assert_eq!(problems, []);
+        check_points(&request, &family, &told.points);
+    }
 }
 
 #[test]
 fn a_point_that_the_spec_does_not_make_is_none() {
     let request = request("[sweep.parameters]\n'args.lr' = [0.1, 0.2]\n", None);
     let of = |point| RepeatedPoint { point, ..OF };
-    let made = |point, parameters| alone(request.clone(), of(point), &parameters).is_some();
+    let made = |point, parameters| {
+        let given = Given { parameters, ..Given::default() };
+        alone(request.clone(), of(point), &given).is_some()
+    };
     assert!(made(1, serde_json::json!({ "args.lr": 0.2 })));
     assert!(!made(0, serde_json::json!({ "args.lr": 0.2 })));
     assert!(!made(2, serde_json::json!({ "args.lr": 0.2 })));
