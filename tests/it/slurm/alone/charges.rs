@@ -205,7 +205,7 @@ fn agree(attempt: &Value, record: &Record) {
     }
     // Nor has 20.11 since when it was eligible.
     if let Some(eligible) = record.eligible {
-        let hold = (attempt["restart_count"] != 0).then(|| eligible - submit);
+        let hold = (attempt["restart_count"] != 0).then_some(eligible - submit);
         assert_eq!(number("requeue_hold_seconds"), hold, "{record:?} {attempt:#}");
         let queued = start.map(|start| (start - eligible).max(0.0));
         assert!(!has_start || number("queue_seconds") == queued, "{record:?} {attempt:#}");
