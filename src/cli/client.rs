@@ -225,7 +225,8 @@ impl<'a> Client<'a> {
 
     /// Hands a run in.
     pub(super) async fn submit(&self, request: &SubmitRequest) -> Result<SubmitAnswer, CliError> {
-        self.post_within("/runs", request, ACCEPTANCE_PATIENCE).await
+        let answer = self.post_within("/runs", request, ACCEPTANCE_PATIENCE).await;
+        answer.map_err(CliError::of_submission)
     }
 
     /// An answer that is read as it comes.

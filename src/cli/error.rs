@@ -92,6 +92,12 @@ impl CliError {
         self
     }
 
+    /// The same, where it is about what was to be submitted and has problems.
+    #[must_use]
+    pub(super) fn of_submission(self) -> Self {
+        if self.problems.is_empty() { self } else { self.nothing_submitted() }
+    }
+
     /// Shows the error on stderr and gives its exit code.
     pub(super) fn report(&self, context: &Context) -> ExitCode {
         let first = diagnostic::in_one_line(&self.problems, &self.sources);
@@ -127,9 +133,7 @@ impl From<ProblemBody> for CliError {
         };
         let hints = body.hints;
         match body.sources {
-            Some(sources) => {
-                Self { hints, ..Self::invalid(body.problems, sources).nothing_submitted() }
-            }
+            Some(sources) => Self { hints, ..Self::invalid(body.problems, sources) },
             None => Self { hints, ..Self::new(exit, body.title) },
         }
     }

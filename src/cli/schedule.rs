@@ -14,8 +14,8 @@ use crate::cli::output::Column;
 use crate::cli::spec_args::SpecArgs;
 use crate::cli::submit::checked;
 use crate::cli::text::{TerminalText, moment, one_line, path};
-use crate::daemon::{ScheduleRequest, ScheduleThere};
-use crate::domain::schedule::{FiringView, Outcome, Plan, ScheduleView};
+use crate::daemon::{ScheduleRequest, ScheduleThere, ThereError};
+use crate::domain::schedule::{FiringView, HOW_TO_HAVE_ONE, Outcome, Plan, ScheduleView};
 use crate::domain::sweep::Family;
 
 #[derive(Debug, clap::Subcommand)]
@@ -77,6 +77,12 @@ pub(super) fn own_timezone() -> String {
 pub(super) const NEEDS_A_DAEMON: &str = "nothing starts the daemon after a reboot: put `@reboot trainyard daemon start`, or \
     `trainyard serve --once` every few minutes, into your crontab";
 
+/// The same, of the machine that is meant.
+fn needs_a_daemon(context: &Context) -> String {
+    let there = context.global.host.as_ref().map(|host| format!(" on {host}"));
+    format!("{NEEDS_A_DAEMON}{}", there.unwrap_or_default())
+}
+
 fn add(context: &Context, args: &SpecArgs) -> Result<Exit, CliError> {
     let answer = match &context.global.host {
         Some(host) => add_there(context, host, args),
@@ -102,7 +108,7 @@ fn add(context: &Context, args: &SpecArgs) -> Result<Exit, CliError> {
         context.say(&format!("it is paused: `trainyard schedule resume {name}`"));
     }
     context.say("the daemon submits these runs, and stays as long as there is a schedule");
-    context.say(NEEDS_A_DAEMON);
+    context.say(&needs_a_daemon(context));
     Ok(Exit::Done)
 }
 
@@ -111,11 +117,11 @@ fn add_here(context: &Context, args: &SpecArgs) -> Result<ScheduleAnswer, CliErr
     let spec = args.read(context)?;
     let family = Family::read(&spec);
     let name = checked(context, &spec, family.as_ref(), &site).map_err(CliError::from)?.name;
-    let Some(plan) = spec.plan(&own_timezone()) else {
-        let message = format!("{} has no [schedule]", args.spec.display());
-        return Err(CliError::new(Exit::Invalid, message)
-            .hint("add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00"));
+    let Some(plan) = spec.schedule(&own_timezone()) else {
+        let message = ThereError::NoSchedule(args.spec.clone()).to_string();
+        return Err(CliError::new(Exit::Invalid, message).hint(HOW_TO_HAVE_ONE));
     };
+    let plan = plan.map_err(|(sources, problems)| CliError::invalid(problems, sources))?;
     let file = Path::new(&spec.file).file_name().unwrap_or_default();
     let request = ScheduleRequest { name, spec: spec.base.join(file), changes: spec.changes, plan };
     Context::block_on(async { Client::connect(context).await?.post("/schedules", &request).await })
@@ -194,7 +200,7 @@ fn list(context: &Context, name: Option<&str>) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     context.output().table(HEADER, all.iter().map(row).collect())?;
-    context.say(&format!("`trainyard schedule list NAME` tells more; {NEEDS_A_DAEMON}"));
+    context.say(&format!("`trainyard schedule list NAME` tells more; {}", needs_a_daemon(context)));
     Ok(Exit::Done)
 }
 

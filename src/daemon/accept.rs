@@ -1,7 +1,7 @@
 //! Taking a new run: checked, captured and on disk before its number is told.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ use crate::domain::problem::{Problem, Sources};
 use crate::domain::quota::Demand;
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::requirements::CapturedRequirements;
-use crate::domain::resolve::Choice;
+use crate::domain::resolve::{Choice, Expectation};
 use crate::domain::resolved::{Resolved, Target};
 use crate::domain::run::Run;
 use crate::fault::point;
@@ -148,15 +148,13 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
         }
     }
     let (choice, mut problems) = (outcome.choice, outcome.problems);
-    // The user's files may lie on a mount that hangs.
-    let (base, mut expectations) = (spec.base.clone(), outcome.expectations);
+    let mut expectations = outcome.expectations;
     expectations.retain(|expectation| !given.has(expectation.what));
-    let look = move |_: &dyn Hands| Ok(verify(&expectations));
-    let (looked, no_sbatch) = tokio::join!(
-        world.with_hands(&base, look),
+    let (missing, no_sbatch) = tokio::join!(
+        missing_files(world, &spec.base, expectations),
         missing_sbatch(world, outcome.resolved.as_ref())
     );
-    problems.extend(looked.map_err(AcceptError::Files)?);
+    problems.extend(missing?);
     let (Some(resolved), Some(capture), true) =
         (outcome.resolved, outcome.capture, problems.is_empty())
     else {
@@ -219,6 +217,16 @@ pub(super) fn check_place(
         (_, Some(why)) if choice == Choice::OnlyLocal => Err(AcceptError::SlurmSilent(why.clone())),
         _ => Ok(()),
     }
+}
+
+/// What the user's files lack of what a spec that lies in `base` expects: they may lie on a mount that hangs.
+pub(super) async fn missing_files(
+    world: &World,
+    base: &Path,
+    expectations: Vec<Expectation>,
+) -> Result<Vec<Problem>, AcceptError> {
+    let look = move |_: &dyn Hands| Ok(verify(&expectations));
+    world.with_hands(base, look).await.map_err(AcceptError::Files)
 }
 
 /// Whether the run's cluster has no sbatch where the site says: the run would wait for ever.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::daemon::accept::{
     AcceptError, Accepted, SubmitRequest, check_key, check_place, discard, missing_arrays,
-    missing_sbatch, of_key,
+    missing_files, missing_sbatch, of_key,
 };
 use crate::daemon::gather::{Gathered, Given, gather};
 use crate::daemon::sweeps::Beginning;
@@ -16,7 +16,6 @@ use crate::domain::request::{IfActive, SpecRequest};
 use crate::domain::resolve::Choice;
 use crate::domain::sweep::{Family, Plan};
 use crate::fault::point;
-use crate::files::verify;
 use crate::ports::{Hands, Silence};
 use crate::store::{NewSweep, StoreError, SweepAcceptance};
 
@@ -107,10 +106,7 @@ pub(super) async fn plan(
     let context = spec.context(in_force.site(), &world.asker);
     let outcome = family.check(context, world.clock.now());
     let mut problems = outcome.problems;
-    let (base, expectations) = (spec.base.clone(), outcome.expectations);
-    // The user's files may lie on a mount that hangs.
-    let look = move |_: &dyn Hands| Ok(verify(&expectations));
-    problems.extend(world.with_hands(&base, look).await.map_err(AcceptError::Files)?);
+    problems.extend(missing_files(world, &spec.base, outcome.expectations).await?);
     if !problems.is_empty() {
         return Err(invalid(problems, &family.sources));
     }

@@ -23,8 +23,8 @@ use crate::domain::schedule::{
     Due, FiringView, NEXT_TOLD, Outcome, Plan, ScheduleView, due, is_late, key, was_set_back,
 };
 use crate::fault::point;
-use crate::files::read_spec;
-use crate::ports::Hands;
+use crate::files::{LoadError, read_spec_file};
+use crate::ports::{Hands, Silence};
 use crate::store::{Fired, Firing, NewSchedule, Schedule, StoreError};
 
 pub use there::{ScheduleThere, ThereError, schedule_there};
@@ -173,7 +173,7 @@ async fn fire(
     }
     let spec = match read(world, (&schedule.spec, &schedule.changes)).await {
         Ok(spec) => spec,
-        Err(why) => return fired(Outcome::Failed, None, why),
+        Err(why) => return fired(Outcome::Failed, None, crate::chain(&why)),
     };
     let differs = differs(&spec, &schedule.plan);
     let request = SubmitRequest {
@@ -209,13 +209,21 @@ async fn fire(
     }
 }
 
+/// Why a spec is not read.
+#[derive(Debug, thiserror::Error)]
+enum Unread {
+    #[error(transparent)]
+    Unreadable(#[from] LoadError),
+    #[error(transparent)]
+    Silent(#[from] Silence),
+}
+
 /// Reads the spec as it is now.
-async fn read(world: &World, (path, changes): (&Path, &[Change])) -> Result<SpecRequest, String> {
+async fn read(world: &World, (path, changes): (&Path, &[Change])) -> Result<SpecRequest, Unread> {
     let (spec, changes) = (path.to_owned(), changes.to_vec());
-    let look = move |_: &dyn Hands| Ok(read_spec(&spec, Path::new("/"), changes));
+    let look = move |_: &dyn Hands| Ok(read_spec_file(&spec, changes));
     let base = path.parent().unwrap_or(path);
-    let read = world.with_hands(base, look).await;
-    read.map_err(|silence| silence.to_string())?.map_err(|error| crate::chain(&error))
+    Ok(world.with_hands(base, look).await??)
 }
 
 /// What the file says of its schedule, where that is not what was added.

@@ -149,9 +149,22 @@ impl SpecRequest {
 
     /// What its `[schedule]` says, where nothing is wrong with that; `timezone` counts where it names none.
     pub fn plan(&self, timezone: &str) -> Option<Plan> {
-        let Read { table, .. } = self.read();
-        let asked = At::<Schedule>::from_node(table.get("schedule")?, "schedule", &mut Vec::new());
-        Plan::read(&asked?, timezone).ok()
+        self.schedule(timezone)?.ok()
+    }
+
+    /// The same, or what is wrong with it; none only where it has none.
+    pub fn schedule(&self, timezone: &str) -> Option<Result<Plan, (Sources, Vec<Problem>)>> {
+        let Read { table, sources, .. } = self.read();
+        let mut problems = Vec::new();
+        let node = table.get("schedule")?;
+        let read = match At::<Schedule>::from_node(node, "schedule", &mut problems) {
+            Some(asked) => Plan::read(&asked, timezone),
+            None => Err(Vec::new()),
+        };
+        Some(read.map_err(|more| {
+            problems.extend(more);
+            (sources, problems)
+        }))
     }
 
     /// What it is resolved with.

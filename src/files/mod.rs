@@ -13,4 +13,4 @@ pub use secrets::{SecretsFault, read_secrets};
 pub use site::{
     FoundLayer, FoundSite, LoadedSite, SitePaths, SiteStamp, Sought, load_site, verify_commands,
 };
-pub use spec::{LoadError, read_spec, verify};
+pub use spec::{LoadError, read_spec, read_spec_file, verify};

@@ -47,6 +47,15 @@ pub fn read_spec(path: &Path, from: &Path, changes: Vec<Change>) -> Result<SpecR
     Ok(SpecRequest { points, ..request })
 }
 
+/// The same, of a spec that somebody else may name: a pipe would be waited for.
+pub fn read_spec_file(path: &Path, changes: Vec<Change>) -> Result<SpecRequest, LoadError> {
+    let failed = |source| LoadError::Read { path: path.to_owned(), source };
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("it is no regular file")));
+    }
+    read_spec(path, Path::new("/"), changes)
+}
+
 /// The text of a file of points, or why it cannot be read.
 fn read_points(path: &Path) -> Result<String, String> {
     let limit = u64::try_from(POINTS_FILE_BYTES_MAX).unwrap_or(u64::MAX);

@@ -13,6 +13,9 @@ use crate::store::StoreError;
 /// The media type of RFC 9457.
 pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
 
+/// A hint of what would have submitted something.
+pub(super) const NOTHING_SUBMITTED: &str = "nothing was submitted";
+
 /// What helps where client and daemon do not go by the same site.
 const OLDER_SITE: &str = "the daemon goes by what it found when it started: `trainyard daemon stop`, and the next \
                           command starts one that goes by what is found now";
@@ -99,9 +102,11 @@ impl From<AcceptError> for ApiError {
             AcceptError::BadKey | AcceptError::NoPoints => {
                 Self::new(ErrorCode::BadRequest, told)
             }
-            AcceptError::RunDir(_) | AcceptError::Files(_) => {
-                Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
+            AcceptError::RunDir(_) => {
+                Self::new(ErrorCode::FilesUnavailable, told).hint(NOTHING_SUBMITTED)
             }
+            // Also of what submits nothing anyway.
+            AcceptError::Files(_) => Self::new(ErrorCode::FilesUnavailable, told),
             AcceptError::Store(source) => source.into(),
             AcceptError::Record(_) => Self::new(ErrorCode::Internal, told),
         }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::api::{AskAnswer, ErrorCode, LIST_MAX, OpenSweepView, TellAnswer, TellRequest};
 use crate::daemon::{TellError, World, close_sweep, ended_points, tell as tell_points};
 use crate::domain::ids::RunId;
-use crate::web::error::ApiError;
+use crate::web::error::{ApiError, NOTHING_SUBMITTED};
 use crate::web::sweeps::found;
 use crate::web::{App, Patience};
 
@@ -97,7 +97,7 @@ impl From<TellError> for ApiError {
             | TellError::BadText => Self::new(ErrorCode::BadRequest, told),
             TellError::Invalid { sources, problems } => Self::invalid(told, *sources, problems),
             TellError::Files(_) => {
-                Self::new(ErrorCode::FilesUnavailable, told).hint("nothing was submitted")
+                Self::new(ErrorCode::FilesUnavailable, told).hint(NOTHING_SUBMITTED)
             }
             TellError::Store(source) => source.into(),
         }

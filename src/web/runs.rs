@@ -21,7 +21,7 @@ use crate::domain::ids::RunId;
 use crate::domain::run::{State as RunState, WishKind};
 use crate::domain::view::RunView;
 use crate::store::{Filter, HistoryEvent, MetricPoint};
-use crate::web::error::ApiError;
+use crate::web::error::{ApiError, NOTHING_SUBMITTED};
 use crate::web::reference::{missing, no_run, resolve};
 use crate::web::{App, Patience};
 
@@ -36,7 +36,11 @@ pub(super) async fn submit(
     let accepting = app.world.tasks.spawn(async move { accept_by_newest(&world, request).await });
     let accepted =
         accepting.await.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
-    let accepted = accepted?;
+    let accepted = accepted.map_err(|error| {
+        let is_silent = matches!(error, AcceptError::Files(_));
+        let error = ApiError::from(error);
+        if is_silent { error.hint(NOTHING_SUBMITTED) } else { error }
+    })?;
     let number = accepted.run();
     let run = run_view(&app.world, number).await?;
     let mut warnings = Vec::new();

@@ -8,7 +8,7 @@ use crate::daemon::{
     ScheduleError, ScheduleRequest, ScheduleThere, ThereError, add_schedule, delete_schedule,
     pause_schedule, run_schedule_now, schedule_there, schedules,
 };
-use crate::domain::schedule::{FiringView, ScheduleView};
+use crate::domain::schedule::{FiringView, HOW_TO_HAVE_ONE, ScheduleView};
 use crate::web::App;
 use crate::web::error::ApiError;
 
@@ -81,7 +81,7 @@ impl From<ThereError> for ApiError {
             ThereError::Unreadable(why) => Self::new(ErrorCode::InvalidSpec, why)
                 .hint("the spec of a schedule is read there, again at each of its times: copy it, and give the path that it has there"),
             ThereError::NoSchedule(_) => Self::new(ErrorCode::InvalidSpec, error.to_string())
-                .hint("add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00"),
+                .hint(HOW_TO_HAVE_ONE),
             ThereError::Spec(error) => error.into(),
         }
     }

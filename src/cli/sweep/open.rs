@@ -69,11 +69,12 @@ pub(super) fn tell(context: &Context, args: &TellArgs) -> Result<Exit, CliError>
         Some(text) => vec![TellPoint { parameters: in_one_line(text), key: args.key.clone() }],
     };
     let request = TellRequest { points, close: args.close };
-    let answer: TellAnswer = Context::block_on(async {
+    let answer: Result<TellAnswer, CliError> = Context::block_on(async {
         let client = Client::connect(context).await?;
         let path = sweep_path(&args.sweep) + "/tell";
         client.post_within(&path, &request, ACCEPTANCE_PATIENCE).await
-    })?;
+    });
+    let answer = answer.map_err(CliError::of_submission)?;
     context.output().json(&answer)?;
     let known = answer.told.iter().filter(|told| !told.new).count();
     if known > 0 {

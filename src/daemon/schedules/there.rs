@@ -1,16 +1,14 @@
 //! The schedule of a spec whose file only the daemon sees: who adds it is on another machine.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::accept::AcceptError;
+use crate::daemon::accept::{AcceptError, missing_files};
 use crate::daemon::accept_sweep;
-use crate::daemon::schedules::{ScheduleRequest, read};
+use crate::daemon::schedules::{ScheduleRequest, Unread, read};
 use crate::daemon::world::World;
 use crate::domain::request::{Change, Checked, SpecRequest};
-use crate::files::verify;
-use crate::ports::Hands;
 
 /// What a client asks for that does not see the file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,20 +31,33 @@ pub enum ThereError {
     Spec(#[from] AcceptError),
 }
 
+impl From<Unread> for ThereError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Unreadable(error) => Self::Unreadable(crate::chain(&error)),
+            Unread::Silent(silence) => Self::Spec(AcceptError::Files(silence)),
+        }
+    }
+}
+
 /// Reads the spec and checks it, with the files that it names: a schedule that can submit nothing is told now.
 pub async fn schedule_there(
     world: &World,
     request: ScheduleThere,
 ) -> Result<ScheduleRequest, ThereError> {
     let ScheduleThere { spec: path, changes, timezone } = request;
-    let spec = read(world, (&path, &changes)).await.map_err(ThereError::Unreadable)?;
+    let spec = read(world, (&path, &changes)).await?;
     let name = match checked(world, &spec).await {
         Err(AcceptError::Invalid { .. }) if world.has_taken_up_a_newer_site().await => {
             checked(world, &spec).await
         }
         checked => checked,
     }?;
-    let plan = spec.plan(&timezone).ok_or_else(|| ThereError::NoSchedule(path.clone()))?;
+    let Some(plan) = spec.schedule(&timezone) else { return Err(ThereError::NoSchedule(path)) };
+    let plan = plan.map_err(|(sources, problems)| AcceptError::Invalid {
+        sources: Box::new(sources),
+        problems,
+    })?;
     // As a client that sees the file would name it.
     let file = path.file_name().map_or_else(|| path.clone(), |file| spec.base.join(file));
     Ok(ScheduleRequest { name, spec: file, changes, plan })
@@ -60,11 +71,29 @@ async fn checked(world: &World, spec: &SpecRequest) -> Result<String, AcceptErro
     }
     let Checked { sources, outcome, .. } = spec.check(world.in_force().site(), &world.asker);
     let (mut problems, expectations) = (outcome.problems, outcome.expectations);
-    let look = move |_: &dyn Hands| Ok(verify(&expectations));
-    let looked = world.with_hands(Path::new(&spec.base), look).await;
-    problems.extend(looked.map_err(AcceptError::Files)?);
+    problems.extend(missing_files(world, &spec.base, expectations).await?);
     match outcome.resolved {
         Some(resolved) if problems.is_empty() => Ok(resolved.name),
         Some(_) | None => Err(AcceptError::Invalid { sources: Box::new(sources), problems }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::LoadError;
+    use crate::ports::Silence;
+
+    #[test]
+    fn a_silent_file_system_says_nothing_of_the_spec() {
+        let silence = Silence { who: "/data".into(), why: "no answer within 10 s".into() };
+        let silent = ThereError::from(Unread::from(silence.clone()));
+        assert!(
+            matches!(&silent, ThereError::Spec(AcceptError::Files(of)) if *of == silence),
+            "{silent:?}"
+        );
+        let no_text = LoadError::NotText { path: "/data/spec.toml".into() };
+        let unreadable = ThereError::from(Unread::from(no_text));
+        assert_eq!(unreadable.to_string(), "/data/spec.toml is not UTF-8 text");
     }
 }

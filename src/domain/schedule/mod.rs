@@ -34,6 +34,10 @@ pub struct Plan {
     pub if_active: IfActive,
 }
 
+/// How a spec that has no schedule gets one.
+pub const HOW_TO_HAVE_ONE: &str =
+    "add to it: [schedule] with cron = \"0 2 * * *\" for every day at 02:00";
+
 impl Plan {
     /// Reads a `[schedule]`; `timezone` is what counts where it names none.
     pub fn read(asked: &At<spec::Schedule>, timezone: &str) -> Result<Self, Vec<Problem>> {
