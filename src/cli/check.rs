@@ -142,7 +142,7 @@ struct Fine {
 }
 
 fn judge(context: &Context, request: &SpecRequest, site: &LoadedSite) -> Verdict<Fine> {
-    let schedule = request.plan(&own_timezone());
+    let schedule = request.plan(own_timezone);
     let asker = &context.surroundings.asker;
     let Some(family) = Family::read(request) else {
         let checked = request.check(&site.site, asker);

@@ -117,7 +117,7 @@ fn add_here(context: &Context, args: &SpecArgs) -> Result<ScheduleAnswer, CliErr
     let spec = args.read(context)?;
     let family = Family::read(&spec);
     let name = checked(context, &spec, family.as_ref(), &site).map_err(CliError::from)?.name;
-    let Some(plan) = spec.schedule(&own_timezone()) else {
+    let Some(plan) = spec.schedule(own_timezone) else {
         let message = ThereError::NoSchedule(args.spec.clone()).to_string();
         return Err(CliError::new(Exit::Invalid, message).hint(HOW_TO_HAVE_ONE));
     };

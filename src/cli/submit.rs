@@ -77,7 +77,7 @@ pub(super) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         site = context.site()?;
     }
     let spec = args.spec.read(context)?;
-    if spec.plan(&own_timezone()).is_some() {
+    if spec.plan(own_timezone).is_some() {
         context.say("one run now: the spec's [schedule] is taken on by `trainyard schedule add`");
     }
     let family = Family::read(&spec);

@@ -228,7 +228,7 @@ async fn read(world: &World, (path, changes): (&Path, &[Change])) -> Result<Spec
 
 /// What the file says of its schedule, where that is not what was added.
 fn differs(spec: &SpecRequest, plan: &Plan) -> Option<String> {
-    let Some(now) = spec.plan(&plan.timezone) else {
+    let Some(now) = spec.plan(|| plan.timezone.clone()) else {
         return Some("the file has no [schedule] any more; `schedule delete` ends this one".into());
     };
     let changes = plan.changes(&now);

@@ -147,18 +147,22 @@ impl SpecRequest {
         hasher.finalize().to_hex().to_string()
     }
 
-    /// What its `[schedule]` says, where nothing is wrong with that; `timezone` counts where it names none.
-    pub fn plan(&self, timezone: &str) -> Option<Plan> {
+    /// What its `[schedule]` says, where nothing is wrong with that; `timezone` counts where it names none, and is asked
+    /// for only where there is one: to find out that of a machine takes a while.
+    pub fn plan(&self, timezone: impl FnOnce() -> String) -> Option<Plan> {
         self.schedule(timezone)?.ok()
     }
 
     /// The same, or what is wrong with it; none only where it has none.
-    pub fn schedule(&self, timezone: &str) -> Option<Result<Plan, (Sources, Vec<Problem>)>> {
+    pub fn schedule(
+        &self,
+        timezone: impl FnOnce() -> String,
+    ) -> Option<Result<Plan, (Sources, Vec<Problem>)>> {
         let Read { table, sources, .. } = self.read();
         let mut problems = Vec::new();
         let node = table.get("schedule")?;
         let read = match At::<Schedule>::from_node(node, "schedule", &mut problems) {
-            Some(asked) => Plan::read(&asked, timezone),
+            Some(asked) => Plan::read(&asked, &timezone()),
             None => Err(Vec::new()),
         };
         Some(read.map_err(|more| {

@@ -53,7 +53,7 @@ pub async fn schedule_there(
         }
         checked => checked,
     }?;
-    let Some(plan) = spec.schedule(&timezone) else { return Err(ThereError::NoSchedule(path)) };
+    let Some(plan) = spec.schedule(|| timezone) else { return Err(ThereError::NoSchedule(path)) };
     let plan = plan.map_err(|(sources, problems)| AcceptError::Invalid {
         sources: Box::new(sources),
         problems,
