@@ -17,7 +17,7 @@ mod values;
 
 pub use expected::{Expectation, Expected};
 pub use program::check_variable_name;
-pub use values::{check_values, values};
+pub use values::{Speller, check_values};
 
 use std::path::{Component, Path, PathBuf};
 

@@ -81,41 +81,47 @@ impl Resolver<'_> {
     }
 
     pub(super) fn args(&mut self, style: ArgsStyle) -> Vec<Word> {
-        let mut words = Vec::new();
-        for (key, value) in self.spec.args.iter().flat_map(|args| &args.0) {
-            if key.value.is_empty()
-                || key.value.chars().any(|c| c.is_control() || c.is_whitespace() || c == '=')
-            {
-                self.at(
-                    key.place,
-                    format!("`{}` cannot be the name of an argument", key.value.escape_debug()),
-                );
-                continue;
-            }
-            if let ArgValue::Word(text) = &value.value {
-                self.warn_of_secret(key, text, "argument");
-            }
-            let values: Vec<Word> = match &value.value {
-                ArgValue::Switch(false) if style != ArgsStyle::Hydra => continue,
-                ArgValue::Switch(true) if style != ArgsStyle::Hydra => Vec::new(),
-                ArgValue::Switch(flag) => vec![Word::literal(flag.to_string())],
-                ArgValue::Word(text) => self.word(text, value.place).into_iter().collect(),
-                ArgValue::Words(texts) => {
-                    texts.iter().filter_map(|text| self.word(text, value.place)).collect()
-                }
-            };
-            let is_list = matches!(value.value, ArgValue::Words(_));
-            let spelled = spelled(style, &key.value, values, is_list);
-            // With its name before it, a value that fits may be too long.
-            if let Some(long) =
-                spelled.iter().map(Word::literal_bytes).find(|n| *n > WORD_BYTES_MAX)
-            {
-                let error = WordError::TooLong(long);
-                self.at(value.place, format!("`args.{}`: {error}", key.value));
-            }
-            words.extend(spelled);
+        let spec = self.spec;
+        let all = spec.args.iter().flat_map(|args| &args.0);
+        all.flat_map(|(key, value)| self.arg(style, key, value)).collect()
+    }
+
+    /// The words of one argument.
+    pub(super) fn arg(
+        &mut self,
+        style: ArgsStyle,
+        key: &At<String>,
+        value: &At<ArgValue>,
+    ) -> Vec<Word> {
+        if key.value.is_empty()
+            || key.value.chars().any(|c| c.is_control() || c.is_whitespace() || c == '=')
+        {
+            self.at(
+                key.place,
+                format!("`{}` cannot be the name of an argument", key.value.escape_debug()),
+            );
+            return Vec::new();
         }
-        words
+        if let ArgValue::Word(text) = &value.value {
+            self.warn_of_secret(key, text, "argument");
+        }
+        let values: Vec<Word> = match &value.value {
+            ArgValue::Switch(false) if style != ArgsStyle::Hydra => return Vec::new(),
+            ArgValue::Switch(true) if style != ArgsStyle::Hydra => Vec::new(),
+            ArgValue::Switch(flag) => vec![Word::literal(flag.to_string())],
+            ArgValue::Word(text) => self.word(text, value.place).into_iter().collect(),
+            ArgValue::Words(texts) => {
+                texts.iter().filter_map(|text| self.word(text, value.place)).collect()
+            }
+        };
+        let is_list = matches!(value.value, ArgValue::Words(_));
+        let spelled = spelled(style, &key.value, values, is_list);
+        // With its name before it, a value that fits may be too long.
+        if let Some(long) = spelled.iter().map(Word::literal_bytes).find(|n| *n > WORD_BYTES_MAX) {
+            let error = WordError::TooLong(long);
+            self.at(value.place, format!("`args.{}`: {error}", key.value));
+        }
+        spelled
     }
 
     pub(super) fn word(&mut self, text: &str, place: Place) -> Option<Word> {

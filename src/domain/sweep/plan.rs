@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::checkpoint::Goal;
 use crate::domain::code::Capture;
-use crate::domain::document::{Node, Table};
+use crate::domain::document::Node;
 use crate::domain::keys::FromNode as _;
 use crate::domain::problem::{At, Place, Problem};
 use crate::domain::request::{SpecRequest, set_key};
-use crate::domain::resolve::{Context, Outcome, resolve, values};
+use crate::domain::resolve::{Context, Outcome, Speller, resolve};
 use crate::domain::resolved::Resolved;
 use crate::domain::spec::{Sweep, SweepMethod};
 use crate::domain::sweep::check::{alike, around, is_handed_on};
@@ -100,6 +100,7 @@ struct Spelled {
 struct Planner<'a> {
     family: &'a Family,
     context: Context<'a>,
+    speller: Speller<'a>,
     /// The spec's own arguments, in their order, and what each comes to.
     own: Vec<(String, Vec<Word>)>,
     set_of: HashMap<String, u32>,
@@ -177,6 +178,7 @@ impl<'a> Planner<'a> {
         let mut planner = Self {
             family,
             context,
+            speller: Speller::new(around(&family.table), context),
             own: Vec::new(),
             set_of,
             sets: Vec::new(),
@@ -276,9 +278,7 @@ impl<'a> Planner<'a> {
     }
 
     fn words(&self, key: &str, place: Place, value: &At<Node>) -> Spelled {
-        let mut table: Table = around(&self.family.table);
-        drop(set_key(&mut table, key, place, value.clone()));
-        let (args, variables) = values(&table, self.context);
+        let (args, variables) = self.speller.spell(key, place, value);
         Spelled { args, variables }
     }
 }
