@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::{error, info};
 
@@ -205,6 +206,8 @@ async fn hear_array(
     /// Points that are one transaction at most: between them others get at the database. It begins with one, and grows, for
     /// where each waits for the disk.
     const AT_ONCE: usize = 1_000;
+    /// Until whoever waits for the first point has asked what came of it: each question is a wait behind one transaction.
+    const HEARD: Duration = Duration::from_millis(3);
     let deciding = world.deciding.try_lock();
     if deciding.is_err() || !matches!(answer, Answer::Acknowledged { .. }) {
         return world.store.answered(submission, answer).await;
@@ -215,6 +218,9 @@ async fn hear_array(
         let points = from..to.min(count);
         world.store.heard_array(submission, answer.clone(), points, (policy.clone(), now)).await?;
         world.changed();
+        if from == 0 && to < count {
+            tokio::time::sleep(HEARD).await;
+        }
         (from, to) = (to, to + AT_ONCE.min(4 * to));
     }
     drop(deciding);
