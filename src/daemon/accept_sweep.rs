@@ -17,7 +17,7 @@ use crate::domain::resolve::Choice;
 use crate::domain::sweep::{Family, Plan};
 use crate::fault::point;
 use crate::ports::{Hands, Silence};
-use crate::store::{NewSweep, StoreError, SweepAcceptance};
+use crate::store::{NewPoint, NewSweep, StoreError, SweepAcceptance};
 
 /// Accepts a sweep. The key is looked up before anything else.
 pub(super) async fn accept_sweep(
@@ -34,6 +34,7 @@ pub(super) async fn accept_sweep(
         }
     }
     let (plan, choice, sources) = plan(world, &spec).await?;
+    let plan = Arc::new(plan);
     let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
     check_place(world, choice, first, meant)?;
     if if_active == IfActive::Skip
@@ -53,11 +54,13 @@ pub(super) async fn accept_sweep(
     let given = Given { code: None, requirements: None };
     let gathered = gather(world, first, (&plan.capture, given), sources).await?;
     let request = spec.without_secrets(&plan.capture);
-    let (id, sweep_dir) = make_sweep_dir(world, &plan, &request, &gathered).await?;
+    let dir = make_sweep_dir(world, &plan, &request, &gathered);
+    let (dir, points) = tokio::join!(dir, points_of(&plan));
+    let ((id, sweep_dir), points) = (dir?, points?);
     point("sweep_dir_made");
     let now = world.clock.now();
     let recorded = request.recorded();
-    let Plan { about, sets, points, .. } = plan;
+    let (about, sets) = (plan.about.clone(), plan.sets.clone());
     // An open sweep has no points yet: it stands for itself.
     let number = RunId(id.0 + i64::from(!points.is_empty()));
     let run_root = sets.first().map_or_else(PathBuf::new, |set| set.run_root.clone());
@@ -114,6 +117,13 @@ pub(super) async fn plan(
         Ok(plan) => Ok((plan, outcome.choice, family.sources)),
         Err(problems) => Err(invalid(problems, &family.sources)),
     }
+}
+
+/// The points as they will be recorded: made while the disk is waited for.
+async fn points_of(plan: &Arc<Plan>) -> Result<Vec<NewPoint>, StoreError> {
+    let plan = Arc::clone(plan);
+    let points = move || plan.points.iter().map(NewPoint::of).collect();
+    tokio::task::spawn_blocking(points).await.map_err(|_| StoreError::Gone)?
 }
 
 /// Takes numbers for the sweep and its points, and makes its directory, which names them.

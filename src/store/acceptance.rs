@@ -220,8 +220,8 @@ pub(super) fn active(
     owner: &str,
     name: &str,
 ) -> Result<Vec<Active>, StoreError> {
-    let sql = "SELECT id, sweep FROM run WHERE owner = ?1 AND name = ?2 \
-               AND state NOT IN ('completed', 'failed', 'cancelled') ORDER BY id DESC";
+    let sql =
+        "SELECT id, sweep FROM run WHERE owner = ?1 AND name = ?2 AND is_live ORDER BY id DESC";
     let mut statement = connection.prepare_cached(sql).during("find active runs")?;
     let rows = statement
         .query_map([owner, name], |row| {

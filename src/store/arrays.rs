@@ -1,7 +1,7 @@
 //! Arrays of points: one submission for many runs.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use crate::domain::ids::{JobName, RunId, SubmissionId};
 use crate::domain::ledger::{Refusal, StartId};
 use crate::domain::nodelist::NodeName;
-use crate::domain::run::{Answer, Decision, Event, Policy, Run, Seen, State, decide, step};
+use crate::domain::run::{Answer, Event, Policy, Run, Seen, State, decide, step};
 use crate::fault::point;
 use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
@@ -31,6 +31,22 @@ pub struct IntendingPoints {
     /// Each with its place in the array, in order; all are at the same attempt.
     pub runs: Vec<(Run, u32)>,
     pub start: Start,
+}
+
+impl IntendingPoints {
+    fn array(&self, now: Timestamp) -> Array<'_> {
+        let Self { sweep, sweep_dir, owner, first_point, at_once, runs, start } = self;
+        Array {
+            sweep: *sweep,
+            sweep_dir,
+            owner,
+            first_point: *first_point,
+            at_once: *at_once,
+            attempt: runs.first().map_or(1, |(run, _)| run.attempts + 1),
+            start,
+            now,
+        }
+    }
 }
 
 /// The recorded intent to submit an array.
@@ -73,8 +89,13 @@ impl Store {
         let books = self.books.clone();
         self.call(move |connection| {
             let tx = begin(connection)?;
-            let intended =
-                intend_points(&tx, &books, &intending, now, |decision| write(&tx, decision, now))?;
+            let IntendingPoints { runs, start, .. } = &intending;
+            let admit = |submission, (run, index): &(Run, u32)| {
+                let event = admitted(start, submission, *index);
+                write(&tx, &step(run, &event, &start.policy, now), now)?;
+                Ok((run.id, *index))
+            };
+            let intended = intend_points((&tx, &books), &intending.array(now), runs, admit)?;
             point("array_intent_written");
             if intended.is_ok() {
                 tx.commit().during("record the intent to submit an array")?;
@@ -212,16 +233,36 @@ fn elements(
     rows.and_then(Iterator::collect).during("list the points of an array")
 }
 
-/// Writes the intent to submit an array. `write` records what comes of a point, which is written before what refers to it.
-pub(super) fn intend_points(
-    tx: &Transaction<'_>,
-    books: &Books,
-    intending: &IntendingPoints,
-    now: Timestamp,
-    mut write: impl FnMut(&Decision) -> Result<(), StoreError>,
+/// What is known of an array before it is submitted.
+pub(super) struct Array<'a> {
+    pub(super) sweep: RunId,
+    pub(super) sweep_dir: &'a Path,
+    pub(super) owner: &'a str,
+    pub(super) first_point: u32,
+    pub(super) at_once: Option<u32>,
+    /// Which attempt of each point it is.
+    pub(super) attempt: u32,
+    pub(super) start: &'a Start,
+    pub(super) now: Timestamp,
+}
+
+/// What lets a point of an array in.
+pub(super) fn admitted(start: &Start, submission: SubmissionId, index: u32) -> Event {
+    let Start { cluster, token, avoided, .. } = start;
+    let (cluster, avoided) = (cluster.clone(), avoided.clone());
+    Event::Admitted { submission, token: token.element(index), cluster, avoided }
+}
+
+/// Writes the intent to submit an array of these points. `write` records what comes of one, before what refers to it is
+/// written, and says which run it is, and where in the array.
+pub(super) fn intend_points<P>(
+    (tx, books): (&Transaction<'_>, &Books),
+    array: &Array<'_>,
+    points: impl IntoIterator<Item = P>,
+    mut write: impl FnMut(SubmissionId, P) -> Result<(RunId, u32), StoreError>,
 ) -> Result<Result<ArrayIntent, Refusal>, StoreError> {
-    let IntendingPoints { sweep, sweep_dir, owner, first_point, at_once, runs, start } = intending;
-    let Start { cluster, token, host, policy, avoided, asked } = start;
+    let Array { sweep, sweep_dir, owner, first_point, at_once, attempt, start, now } = *array;
+    let Start { cluster, token, host, avoided, asked, policy: _ } = start;
     let room = || match asked {
         Some(asked) => Ok(ledger::let_in(tx, books, asked, &[])?.err()),
         None => Ok(None),
@@ -229,39 +270,28 @@ pub(super) fn intend_points(
     if let Some(refusal) = room()? {
         return Ok(Err(refusal));
     }
-    let attempt_base = runs.first().map_or(1, |(run, _)| run.attempts + 1);
-    let job_name = JobName {
-        offset: Some(*first_point),
-        ..JobName::of(sweep_dir, attempt_base, token.clone())
-    };
-    let calling = Calling { cluster: cluster.clone(), owner: owner.clone(), host: host.clone() };
+    let job_name =
+        JobName { offset: Some(first_point), ..JobName::of(sweep_dir, attempt, token.clone()) };
+    let calling = Calling { cluster: cluster.clone(), owner: owner.to_owned(), host: host.clone() };
     let submission = insert(tx, &calling, &job_name, now)?;
     let sql = "UPDATE submission SET kind = 'array', sweep = ?2, first_point = ?3, at_once = ?4 WHERE id = ?1";
     change(tx, "record an array", sql, params![submission.0, sweep.0, first_point, at_once])?;
-    let mut tasks = Vec::with_capacity(runs.len());
-    for (run, index) in runs {
+    let sql = "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, ?2, ?3, ?4)";
+    let mut insert_element = tx.prepare_cached(sql).during("record an element")?;
+    let mut tasks = Vec::new();
+    for of_array in points {
         if !tasks.is_empty() && room()?.is_some() {
             break;
         }
-        let admitted = Event::Admitted {
-            submission,
-            token: token.element(*index),
-            cluster: cluster.clone(),
-            avoided: avoided.clone(),
-        };
-        write(&step(run, &admitted, policy, now))?;
-        change(
-            tx,
-            "record an element",
-            "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, ?2, ?3, ?4)",
-            params![submission.0, index, run.id.0, attempt_base],
-        )?;
+        let (run, index) = write(submission, of_array)?;
+        let element = params![submission.0, index, run.0, attempt];
+        insert_element.execute(element).during("record an element")?;
         if let Some(asked) = asked {
-            let of = StartId { submission, idx: *index, restart: 0 };
-            ledger::hold(tx, asked, ((run.id, of), owner), now)?;
+            let of = StartId { submission, idx: index, restart: 0 };
+            ledger::hold(tx, asked, ((run, of), owner), now)?;
         }
-        tasks.push(*index);
+        tasks.push(index);
     }
     let avoided = avoided.nodes.clone();
-    Ok(Ok(ArrayIntent { submission, job_name, tasks, at_once: *at_once, avoided }))
+    Ok(Ok(ArrayIntent { submission, job_name, tasks, at_once, avoided }))
 }

@@ -242,7 +242,7 @@ impl Store {
         self.call(|connection| {
             let sql = "SELECT run.id, run.owner, waits.other FROM run \
                        LEFT JOIN waits_for AS waits ON waits.run = run.id AND EXISTS (SELECT 1 FROM run AS other \
-                       WHERE other.id = waits.other AND other.state NOT IN ('completed', 'failed', 'cancelled')) \
+                       WHERE other.id = waits.other AND other.is_live) \
                        WHERE run.state = 'pending' AND run.sweep IS NULL ORDER BY run.id";
             let mut statement = connection.prepare_cached(sql).during("list pending runs")?;
             let rows = statement

@@ -52,11 +52,9 @@ impl Store {
             let sql = "SELECT run.id, run.run_dir FROM keeps_secrets CROSS JOIN run ON run.id = keeps_secrets.run \
                        WHERE run.state IN ('completed', 'failed', 'cancelled') AND NOT EXISTS \
                        (SELECT 1 FROM wish WHERE wish.run = run.id AND wish.done = 0) AND (run.sweep IS NULL \
-                       OR run.sweep NOT IN (SELECT sweep FROM run WHERE sweep IS NOT NULL AND \
-                       state NOT IN ('completed', 'failed', 'cancelled'))) \
+                       OR run.sweep NOT IN (SELECT sweep FROM run WHERE sweep IS NOT NULL AND is_live)) \
                        UNION ALL SELECT sweep.id, sweep.sweep_dir FROM told_secrets JOIN sweep ON sweep.id = told_secrets.sweep \
-                       WHERE sweep.id NOT IN (SELECT sweep FROM run WHERE sweep IS NOT NULL AND \
-                       state NOT IN ('completed', 'failed', 'cancelled')) AND NOT EXISTS (SELECT 1 FROM wish \
+                       WHERE sweep.id NOT IN (SELECT sweep FROM run WHERE sweep IS NOT NULL AND is_live) AND NOT EXISTS (SELECT 1 FROM wish \
                        JOIN run ON run.id = wish.run WHERE run.sweep = sweep.id AND wish.done = 0) LIMIT ?1";
             let mut statement = connection.prepare_cached(sql).during(WHAT)?;
             let rows = statement

@@ -113,7 +113,7 @@ impl Store {
         self.call(move |connection| {
             let tx = begin(connection)?;
             let sql = "INSERT INTO wish (run, kind, by, at) SELECT id, ?2, ?3, ?4 FROM run \
-                       WHERE sweep = ?1 AND state NOT IN ('completed', 'failed', 'cancelled')";
+                       WHERE sweep = ?1 AND is_live";
             let values = params![sweep.0, WishKind::Cancel.as_str(), by, at.as_millisecond()];
             let count = tx.execute(sql, values).during(WHAT)?;
             tx.commit().during(WHAT)?;

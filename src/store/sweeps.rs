@@ -1,6 +1,5 @@
 //! Sweeps: recorded with all their points at once, and submitted as arrays.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -11,21 +10,20 @@ use crate::domain::inputs::Inputs;
 use crate::domain::ledger::{Asked, Refusal};
 use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Decision, Run, WishKind};
-use crate::domain::run_files::RunFiles;
+use crate::domain::run::WishKind;
 use crate::domain::spec::SweepMethod;
 use crate::domain::sweep::slots::Chunk;
-use crate::domain::sweep::{About, Given, PlannedPoint};
+use crate::domain::sweep::{About, Given};
 use crate::fault::point;
 use crate::store::acceptance::{Keyed, active, newest_active, of_key};
-use crate::store::arrays::{ArrayIntent, IntendingPoints, intend_points};
-use crate::store::books::Books;
+use crate::store::arrays::ArrayIntent;
 use crate::store::handle::{During, Store, StoreError, change};
+use crate::store::new_points::{NewPoint, insert_points};
 use crate::store::open_sweeps::{close_all, open_ones};
 use crate::store::runs::{json, time, to_json};
 use crate::store::submissions::Start;
 use crate::store::writer::begin;
-use crate::store::{events, ledger, retention, secrets, snapshots, wishes};
+use crate::store::{ledger, snapshots, wishes};
 
 /// A sweep that is about to be accepted; its directory is made already.
 #[derive(Debug, Clone)]
@@ -38,7 +36,7 @@ pub struct NewSweep {
     pub spec: String,
     pub about: About,
     pub sets: Vec<Resolved>,
-    pub points: Vec<PlannedPoint>,
+    pub points: Vec<NewPoint>,
     pub inputs: Inputs,
     pub sweep_dir: PathBuf,
     pub if_active: IfActive,
@@ -50,19 +48,14 @@ pub struct NewSweep {
 }
 
 impl NewSweep {
-    fn point_id(&self, point: u32) -> RunId {
+    pub(super) fn point_id(&self, point: u32) -> RunId {
         RunId(self.id.0 + 1 + i64::from(point))
     }
 
-    /// The point that a run is, with its number and its set.
-    fn point(&self, run: RunId) -> Option<(u32, &PlannedPoint, &Resolved)> {
-        let number = run.0 - self.id.0 - 1;
-        let planned = self.points.get(usize::try_from(number).ok()?)?;
-        Some((u32::try_from(number).ok()?, planned, self.set(planned)?))
-    }
-
-    fn set(&self, planned: &PlannedPoint) -> Option<&Resolved> {
-        self.sets.get(usize::try_from(planned.set).ok()?)
+    /// A point, with its set.
+    pub(super) fn point(&self, number: u32) -> Option<(&NewPoint, &Resolved)> {
+        let point = self.points.get(usize::try_from(number).ok()?)?;
+        Some((point, self.sets.get(usize::try_from(point.set()).ok()?)?))
     }
 }
 
@@ -119,13 +112,12 @@ impl Store {
     pub async fn next_numbers(&self, count: u32) -> Result<RunId, StoreError> {
         self.call_unsynced(move |connection| {
             let tx = begin(connection)?;
-            let mut first = None;
-            for _ in 0..count {
-                change(&tx, "take a number", "INSERT INTO number DEFAULT VALUES", [])?;
-                first.get_or_insert(tx.last_insert_rowid());
-            }
+            let sql = "WITH RECURSIVE taken (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM taken WHERE n < ?1) \
+                       INSERT INTO number (id) SELECT NULL FROM taken";
+            change(&tx, "take a number", sql, [count])?;
+            let last = tx.last_insert_rowid();
             tx.commit().during("take a number")?;
-            Ok(RunId(first.unwrap_or_default()))
+            Ok(RunId(last - i64::from(count) + 1))
         })
         .await
     }
@@ -206,11 +198,9 @@ impl Store {
         self.call(|connection| {
             forget_what_is_over(connection)?;
             let sql = "SELECT sweep, other FROM sweep_waits_for WHERE EXISTS (SELECT 1 FROM run AS own \
-                       WHERE own.sweep = sweep_waits_for.sweep AND own.sweep IS NOT NULL \
-                       AND own.state NOT IN ('completed', 'failed', 'cancelled')) \
-                       AND (EXISTS (SELECT 1 FROM run WHERE run.id = other AND state NOT IN ('completed', 'failed', 'cancelled')) \
-                       OR EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL \
-                       AND state NOT IN ('completed', 'failed', 'cancelled'))) \
+                       WHERE own.sweep = sweep_waits_for.sweep AND own.sweep IS NOT NULL AND own.is_live) \
+                       AND (EXISTS (SELECT 1 FROM run WHERE run.id = other AND is_live) \
+                       OR EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL AND is_live)) \
                        ORDER BY sweep, other";
             let mut statement = connection.prepare_cached(sql).during("list waiting sweeps")?;
             let rows = statement.query_map([], |row| Ok((RunId(row.get(0)?), RunId(row.get(1)?))));
@@ -222,9 +212,8 @@ impl Store {
 
 fn forget_what_is_over(connection: &mut Connection) -> Result<(), StoreError> {
     const WHAT: &str = "forget what sweeps waited for";
-    let is_over = "NOT EXISTS (SELECT 1 FROM run WHERE run.id = other AND state NOT IN ('completed', 'failed', 'cancelled')) \
-                   AND NOT EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL \
-                   AND state NOT IN ('completed', 'failed', 'cancelled'))";
+    let is_over = "NOT EXISTS (SELECT 1 FROM run WHERE run.id = other AND is_live) \
+                   AND NOT EXISTS (SELECT 1 FROM run WHERE run.sweep = other AND run.sweep IS NOT NULL AND is_live)";
     let sql = format!("SELECT EXISTS (SELECT 1 FROM sweep_waits_for WHERE {is_over})");
     let any =
         connection.prepare_cached(&sql).and_then(|mut any| any.query_row([], |row| row.get(0)));
@@ -287,101 +276,6 @@ fn insert_sweep(tx: &Transaction<'_>, new: &NewSweep) -> Result<(), StoreError> 
     }
     for snapshot in &new.inputs.datasets {
         snapshots::insert(tx, None, snapshot)?;
-    }
-    Ok(())
-}
-
-/// Writes the points: those of the first array as submitted. Where the ledger is wrong all of them wait.
-fn insert_points(
-    tx: &Transaction<'_>,
-    books: &Books,
-    new: &NewSweep,
-    opening: Option<&Opening>,
-) -> Result<Option<ArrayIntent>, StoreError> {
-    let intent = match opening {
-        Some(opening) => open(tx, books, new, opening)?,
-        None => None,
-    };
-    let submitted = intent.iter().flat_map(|intent| &intent.tasks);
-    let first = opening.map_or(0, |opening| opening.chunk.first_point);
-    let submitted: BTreeSet<u32> = submitted.map(|index| first + index).collect();
-    for (point, planned) in (0..).zip(&new.points) {
-        if !submitted.contains(&point) {
-            let id = new.point_id(point);
-            let run = match new.set(planned).and_then(|set| set.environment.requirements.as_ref()) {
-                Some(_) => Run::to_prepare(id),
-                None => Run::accepted(id),
-            };
-            insert_point(tx, new, &Decision::stay(&run))?;
-        }
-    }
-    Ok(intent)
-}
-
-/// Writes the first array's points, and the intent to submit them.
-fn open(
-    tx: &Transaction<'_>,
-    books: &Books,
-    new: &NewSweep,
-    Opening { chunk, start }: &Opening,
-) -> Result<Option<ArrayIntent>, StoreError> {
-    let run = |point: &u32| (Run::accepted(new.point_id(*point)), point - chunk.first_point);
-    let intending = IntendingPoints {
-        sweep: new.id,
-        sweep_dir: new.sweep_dir.clone(),
-        owner: new.owner.clone(),
-        first_point: chunk.first_point,
-        at_once: chunk.at_once,
-        runs: chunk.points.iter().map(run).collect(),
-        start: start.clone(),
-    };
-    let write = |decision: &Decision| insert_point(tx, new, decision);
-    Ok(intend_points(tx, books, &intending, new.now, write)?.ok())
-}
-
-/// Writes a point as a decision leaves it.
-fn insert_point(
-    tx: &Transaction<'_>,
-    new: &NewSweep,
-    decision: &Decision,
-) -> Result<(), StoreError> {
-    let run = &decision.run;
-    let Some((number, planned, set)) = new.point(run.id) else { return Ok(()) };
-    let (_, message) = run.state.reason_and_message();
-    let submitted_at = run.submission.as_ref().map(|submission| submission.intent_at);
-    let sql = "INSERT INTO run (id, name, owner, project, state, message, created_at, submitted_at, run_dir, spec_digest, \
-               machine, resolved, spec, inputs, sweep, point, set_idx, given) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', '', '', ?12, ?13, ?14, ?15)";
-    change(
-        tx,
-        WHAT,
-        sql,
-        params![
-            run.id.0,
-            set.name,
-            new.owner,
-            set.project,
-            run.state.as_str(),
-            message,
-            new.now.as_millisecond(),
-            submitted_at.map(Timestamp::as_millisecond),
-            RunFiles::point_dir(&new.sweep_dir, number).display().to_string(),
-            new.spec_digest,
-            to_json(run, "a new run")?,
-            new.id.0,
-            number,
-            planned.set,
-            to_json(&planned.given, "what a point is given")?,
-        ],
-    )?;
-    if set.environment.secrets.is_some() {
-        secrets::insert(tx, run.id)?;
-    }
-    if set.retention().is_some() {
-        retention::insert(tx, run.id)?;
-    }
-    for note in &decision.notes {
-        events::insert(tx, run.id, note, new.now)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Runs through the database: what is recorded is what is read.
 
 mod accounts;
+mod arrays;
 mod bad_nodes;
 mod ledger;
 mod lives;
@@ -8,4 +9,4 @@ mod opening;
 mod points;
 mod schedules;
 mod told;
-mod world;
+pub(super) mod world;

@@ -6,7 +6,8 @@ use nix::sys::statfs::FsType;
 use rusqlite::Connection;
 use rusqlite_migration::M;
 
-use crate::store::open::{network_of, open_with};
+use crate::domain::ids::RunId;
+use crate::store::open::{MIGRATIONS_SLICE, network_of, open_with};
 use crate::store::{Journal, Store, StoreError, journal_for};
 
 #[test]
@@ -41,6 +42,23 @@ fn count(connection: &Connection) -> i64 {
 
 fn version(connection: &Connection) -> i64 {
     connection.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn runs_of_an_older_database_are_live_or_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("t.db");
+    let old = open_with(&path, Journal::Wal, &MIGRATIONS_SLICE[..20]).unwrap();
+    old.execute_batch(
+        "INSERT INTO number VALUES (1), (2), (3);
+         INSERT INTO run (id, name, owner, state, message, created_at, run_dir, spec_digest, machine, resolved, spec) \
+         SELECT id, 'x', 'ada', CASE id WHEN 2 THEN 'backoff' ELSE 'failed' END, '', 0, '', '', '', '', '' FROM number;",
+    )
+    .unwrap();
+    drop(old);
+    let store = Store::start(&path).unwrap();
+    assert_eq!(store.newest_active("ada", "x").await.unwrap(), Some(RunId(2)));
+    assert_eq!(store.newest_active("bob", "x").await.unwrap(), None);
 }
 
 #[test]

@@ -1,16 +1,12 @@
 //! All points of a large sweep at once.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::domain::checkpoint::Goal;
 use crate::domain::ids::RunId;
-use crate::domain::inputs::Inputs;
 use crate::domain::request::IfActive;
-use crate::domain::spec::SweepMethod;
-use crate::domain::sweep::{About, Given, PlannedPoint};
 use crate::store::handle::During as _;
 use crate::store::tests::world::{Yard, job, t};
 use crate::store::{NewSweep, SweepAcceptance};
@@ -47,34 +43,8 @@ impl Yard {
     }
 
     async fn accepted_sweep(&self, count: u32, if_active: IfActive) -> RunId {
-        let id = self.store.next_numbers(count + 1).await.unwrap();
-        let point = |number: u32| PlannedPoint {
-            set: 0,
-            given: Given { parameters: json!({ "args.seed": number }), ..Given::default() },
-        };
-        let new = NewSweep {
-            id,
-            owner: "ada".into(),
-            key: None,
-            spec_digest: "digest".into(),
-            spec: "as asked".into(),
-            about: About {
-                early_stopping: None,
-                method: SweepMethod::Grid,
-                parameters: vec!["args.seed".into()],
-                max_points: None,
-                max_parallel: None,
-                objective: None,
-            },
-            sets: vec![self.new_run("large").await.resolved],
-            points: (0..count).map(point).collect(),
-            inputs: Inputs::default(),
-            sweep_dir: PathBuf::from("/runs/large"),
-            if_active,
-            asked: None,
-            opening: None,
-            now: t(0),
-        };
+        let new = NewSweep { if_active, ..self.new_sweep(count, None).await };
+        let id = new.id;
         let accepted = self.store.accept_sweep(new).await.unwrap();
         assert_eq!(accepted, SweepAcceptance::Recorded { intent: None, warning: None });
         id

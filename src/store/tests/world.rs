@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::domain::bad_nodes::Avoided;
@@ -13,8 +14,12 @@ use crate::domain::resolve::Asker;
 use crate::domain::resolved::Resolved;
 use crate::domain::run::{Decision, Event, Policy, step};
 use crate::domain::site::effective;
+use crate::domain::spec::SweepMethod;
+use crate::domain::sweep::{About, Given, PlannedPoint};
 use crate::domain::units::Seconds;
-use crate::store::{Acceptance, Intending, NewRun, Recorded, RunRow, Start, Store};
+use crate::store::{
+    Acceptance, Intending, NewPoint, NewRun, NewSweep, Opening, Recorded, RunRow, Start, Store,
+};
 
 pub(super) struct Yard {
     pub(super) store: Store,
@@ -47,7 +52,7 @@ pub(super) fn job(n: u64) -> JobKey {
 }
 
 /// A start on this machine, under the token of these bits.
-pub(super) fn start(bits: u128) -> Start {
+pub(in crate::store) fn start(bits: u128) -> Start {
     Start {
         cluster: "local".into(),
         token: Token::from_bits(bits),
@@ -107,6 +112,39 @@ impl Yard {
             if_active: IfActive::Submit,
             start: None,
             asked: None,
+            now: t(0),
+        }
+    }
+
+    /// A sweep of so many points, each with its number as its seed.
+    pub(super) async fn new_sweep(&self, count: u32, opening: Option<Opening>) -> NewSweep {
+        let id = self.store.next_numbers(count + 1).await.unwrap();
+        let point = |number: u32| {
+            let parameters = json!({ "args.seed": number });
+            let given = Given { parameters, ..Given::default() };
+            NewPoint::of(&PlannedPoint { set: 0, given }).unwrap()
+        };
+        NewSweep {
+            id,
+            owner: "ada".into(),
+            key: None,
+            spec_digest: "digest".into(),
+            spec: "as asked".into(),
+            about: About {
+                early_stopping: None,
+                method: SweepMethod::Grid,
+                parameters: vec!["args.seed".into()],
+                max_points: None,
+                max_parallel: None,
+                objective: None,
+            },
+            sets: vec![resolved("large")],
+            points: (0..count).map(point).collect(),
+            inputs: Inputs::default(),
+            sweep_dir: PathBuf::from("/runs/large"),
+            if_active: IfActive::Submit,
+            asked: None,
+            opening,
             now: t(0),
         }
     }
