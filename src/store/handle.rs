@@ -1,7 +1,8 @@
 //! The one thread that owns the database.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use rusqlite::{Connection, Params, Transaction};
 use tokio::sync::oneshot;
@@ -84,6 +85,23 @@ pub(super) fn change(
     done.map(drop).during(what)
 }
 
+/// Nobody has asked for anything for so long: there is time for what somebody would have to wait for.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Takes the write-ahead log into the database, once enough has changed since the last time. It waits for the disk twice,
+/// which takes long where others use it, too. What fails is tried again after the next changes.
+fn take_in_log(connection: &Connection, known: &mut u64) {
+    const CHANGES_MIN: u64 = 500;
+    let changes = connection.total_changes();
+    if changes - *known >= CHANGES_MIN {
+        *known = changes;
+        let taken = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
+        if let Err(error) = taken {
+            tracing::warn!("cannot take the log into the database: {error}");
+        }
+    }
+}
+
 type Work = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// A handle to the database thread. Cloned freely; the thread ends with the last handle.
@@ -110,8 +128,17 @@ impl Store {
         books.check(&connection, true)?;
         let (work, jobs) = mpsc::channel::<Work>();
         let thread = move || {
-            for job in jobs {
+            let mut changes = connection.total_changes();
+            let mut next = jobs.recv().ok();
+            while let Some(job) = next {
                 job(&mut connection);
+                next = match jobs.recv_timeout(QUIET) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        take_in_log(&connection, &mut changes);
+                        jobs.recv().ok()
+                    }
+                    waited => waited.ok(),
+                };
             }
         };
         std::thread::Builder::new().name("store".into()).spawn(thread).map_err(|error| {

@@ -136,8 +136,13 @@ fn settle_locks(connection: &Connection, journal: Journal) -> rusqlite::Result<(
 fn configure(connection: &Connection, journal: Journal) -> rusqlite::Result<()> {
     /// At most, written as `cache_size` has it: a transaction about thousands of points fits into it. More is written early.
     const CACHE_KIBIBYTES: i32 = -32_768;
+    /// Pages, 32 MiB, of a log that a change has to take into the database itself; mostly that is done between two.
+    const LOG_PAGES_MAX: u32 = 8_192;
     match journal {
-        Journal::Wal => connection.pragma_update(None, "journal_mode", "WAL")?,
+        Journal::Wal => {
+            connection.pragma_update(None, "journal_mode", "WAL")?;
+            connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)?;
+        }
         Journal::Careful => connection.pragma_update(None, "journal_mode", "DELETE")?,
     }
     // An intent that was told must survive a power cut.

@@ -8,6 +8,7 @@ use rusqlite_migration::M;
 
 use crate::domain::ids::RunId;
 use crate::store::open::{MIGRATIONS_SLICE, network_of, open_with};
+use crate::store::tests::world::Yard;
 use crate::store::{Journal, Store, StoreError, journal_for};
 
 #[test]
@@ -59,6 +60,25 @@ async fn runs_of_an_older_database_are_live_or_over() {
     let store = Store::start(&path).unwrap();
     assert_eq!(store.newest_active("ada", "x").await.unwrap(), Some(RunId(2)));
     assert_eq!(store.newest_active("bob", "x").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn the_log_is_taken_into_the_database_while_nobody_asks_for_anything() {
+    let yard = Yard::new();
+    let new = yard.new_sweep(600, None).await;
+    yard.store.accept_sweep(new).await.unwrap();
+    // Without its log.
+    let alone = yard.path().with_extension("alone");
+    let points = || {
+        std::fs::copy(yard.path(), &alone).unwrap();
+        let alone = Connection::open(&alone).unwrap();
+        alone.query_row("SELECT count(*) FROM run", [], |row| row.get::<_, i64>(0)).unwrap_or(0)
+    };
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while points() < 600 {
+        assert!(std::time::Instant::now() < until, "{} points are in the database", points());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 #[test]
