@@ -1,7 +1,8 @@
 """`submit` of a sweep beside a bare `sbatch --array` of the same script, and beside submitit's `map_array`.
 
 Each call is timed as a whole process; afterwards its array is cancelled, which is not timed. All jobs are held, so that
-nothing starts. The daemon is warm, and polls every second.
+nothing starts. The daemon is warm, and polls every second. What is timed calls Slurm's own commands, on both sides; the
+stand-ins that count calls are a shell each, and are called in a world of their own.
 """
 
 import pathlib
@@ -27,18 +28,12 @@ print(executor.map_array(print, range(int(sys.argv[1])))[0].job_id)
 
 def measure(stage: Stage) -> list[Row]:
     points = stage.sizes.points
-    world = stage.world("sweep", watched=True)
-    site = world.home / "site.toml"
-    # What was cancelled is to be known soon.
-    site.write_text(site.read_text().replace("\nconf = ", '\npoll_interval = "1s"\nconf = ', 1))
-    spec = pathlib.Path(world.spec("held", "held"))
-    spec.write_text(spec.read_text() + f"[sweep.parameters]\n'args.n' = {{ range = [0, {points}] }}\n")
+    world, spec = prepared(stage, "sweep", watched=False)
     first = submitted(world, spec)
     raw = raw_command(world, first, points)
     clear(stage, world)
-    calls = len(world.calls("sbatch"))
     rounds = max(2, stage.sizes.rounds // 10)
-    ours, theirs, sweeps = [], [], 0
+    ours, theirs = [], []
     for index in range(rounds + 1):
         turns = [(ours, lambda: submitted(world, spec)), (theirs, lambda: bare(stage, raw))]
         for times, action in turns if index % 2 else reversed(turns):
@@ -47,20 +42,35 @@ def measure(stage: Stage) -> list[Row]:
             # The first round warms caches.
             if index:
                 times.append(took)
-        sweeps += 1
-    made = world.calls("sbatch")[calls:]
     files = sum(1 for _ in pathlib.Path(first["sweep_dir"]).rglob("*"))
     name = f"a sweep of {points:,} points"
     rows = [
         ratio(f"`submit` of {name}, median", median(ours), median(theirs), "sbatch --array", unit="ms", bar=3.5),
-        at_most("calls of sbatch for each", len(made) / sweeps, 1, "calls"),
         at_most("files that are made before a point starts", files, 20, "files"),
     ]
-    return rows + requests(stage, world, spec, raw) + beside_submitit(stage, world, spec, points)
+    # Its daemon would ask in between.
+    world.stop()
+    return rows + requests(stage, raw) + beside_submitit(stage, world, spec, points)
 
 
-def requests(stage: Stage, world: World, spec: pathlib.Path, raw: list[str]) -> list[Row]:
-    """What slurmctld counts from the call to its end: the daemon's look at what it has submitted may fall into it."""
+def prepared(stage: Stage, name: str, *, watched: bool) -> tuple[World, pathlib.Path]:
+    """A world, and the spec of the sweep in it."""
+    world = stage.world(name, watched=watched)
+    site = world.home / "site.toml"
+    # What was cancelled is to be known soon.
+    site.write_text(site.read_text().replace("\nconf = ", '\npoll_interval = "1s"\nconf = ', 1))
+    spec = pathlib.Path(world.spec("held", "held"))
+    spec.write_text(spec.read_text() + f"[sweep.parameters]\n'args.n' = {{ range = [0, {stage.sizes.points}] }}\n")
+    return world, spec
+
+
+def requests(stage: Stage, raw: list[str]) -> list[Row]:
+    """How often sbatch is called, and what slurmctld counts from the call to its end: the daemon's look at what it has
+    submitted may fall into it."""
+    world, spec = prepared(stage, "counted", watched=True)
+    submitted(world, spec)
+    clear(stage, world)
+    calls = len(world.calls("sbatch"))
     rounds = 5
     ours, theirs, submissions = [], [], []
     for _ in range(rounds):
@@ -73,7 +83,10 @@ def requests(stage: Stage, world: World, spec: pathlib.Path, raw: list[str]) -> 
         bare(stage, raw)
         theirs.append(stage.slurm.requests())
         clear(stage, world)
+    made = world.calls("sbatch")[calls:]
+    world.stop()
     return [
+        at_most("calls of sbatch for each", len(made) / rounds, 1, "calls"),
         at_most("submissions that slurmctld counts for it (`sdiag`)", max(submissions), 1, "RPCs"),
         ratio("all requests to slurmctld until `submit` ends (`sdiag`)", median(ours), median(theirs), "sbatch --array", unit="RPCs"),
     ]
