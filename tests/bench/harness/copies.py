@@ -52,7 +52,8 @@ def copy_ended(database: pathlib.Path, source: int, count: int) -> None:
             "INSERT INTO attempt (submission, idx, restart, run, n, record) SELECT 1000000 + ?1, 0, 0, ?1, 1, record "
             f"FROM attempt WHERE run = {source}",
             f"INSERT INTO event (run, at, kind, message) SELECT ?1, at, kind, message FROM event WHERE run = {source}",
-            f"INSERT INTO metric SELECT ?1, name, step, at, value FROM metric WHERE run = {source}",
+            "INSERT INTO metric (run, name, step, at, value, word) SELECT ?1, name, step, at, value, word FROM metric "
+            f"WHERE run = {source}",
             "INSERT INTO metric_tail SELECT ?1, device, inode, offset, points, progress, newest FROM metric_tail "
             f"WHERE run = {source}",
         )
