@@ -67,7 +67,7 @@ impl Store {
             let sql = format!(
                 "SELECT id FROM sweep WHERE name = ?1 AND (id = (SELECT max(id) FROM sweep WHERE name = ?1) \
                  OR ({OPEN}) OR EXISTS (SELECT 1 FROM run WHERE run.sweep = sweep.id AND run.sweep IS NOT NULL \
-                 AND state NOT IN ('completed', 'failed', 'cancelled'))) ORDER BY id DESC LIMIT ?2"
+                 AND run.is_live)) ORDER BY id DESC LIMIT ?2"
             );
             let mut statement = connection.prepare_cached(&sql).during(WHAT)?;
             let rows = statement.query_map(params![name, CANDIDATES_MAX], |row| row.get(0).map(RunId));
