@@ -110,6 +110,8 @@ fn shown(value: &Value) -> String {
 
 const FILES: &str = "files of the code";
 
+const ENVIRONMENT: &str = "environment";
+
 /// What the list of captured code says of each path.
 type Contents = BTreeMap<String, String>;
 
@@ -135,7 +137,7 @@ fn sections(record: &RunRecord) -> Sections {
         ("spec", flat(&meant)),
         ("code", pick(&["code"])),
         ("datasets", data(&record.run)),
-        ("environment", environment(&record.run)),
+        (ENVIRONMENT, environment(&record.run)),
         ("result", pick(RESULT)),
     ];
     // When something was looked at, or reported, is no difference of what it was.
@@ -210,6 +212,12 @@ fn flat(value: &Value) -> BTreeMap<String, Value> {
 fn compare(first: &Sections, second: &Sections) -> Vec<Difference> {
     let mut differences = Vec::new();
     for ((section, a), (_, b)) in first.iter().zip(second) {
+        // Of many points the first tells what all of them got: no package is missing where nothing was recorded.
+        if *section == ENVIRONMENT && a.is_empty() != b.is_empty() {
+            let (first, second) = ((!a.is_empty()).into(), (!b.is_empty()).into());
+            differences.push(Difference { section, key: "recorded".to_owned(), first, second });
+            continue;
+        }
         let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
         for key in keys {
             let value = |of: &BTreeMap<String, Value>| of.get(key).cloned().unwrap_or(Value::Null);
@@ -270,6 +278,13 @@ mod tests {
         );
         let keys: Vec<&str> = told.iter().map(|difference| difference.key.as_str()).collect();
         assert_eq!(keys, ["image_identity", "packages.torch"]);
+        let of_one = compare(
+            &vec![("environment", BTreeMap::new())],
+            &vec![("environment", one("n2", "2.4", "SIF cd"))],
+        );
+        let (first, second) = (json!(false), json!(true));
+        let key = "recorded".to_owned();
+        assert_eq!(of_one, [Difference { section: "environment", key, first, second }]);
     }
 
     #[test]
