@@ -154,7 +154,11 @@ fn each_rank_has_a_log_of_its_own_where_that_is_asked_for() {
 
 #[test]
 fn a_rank_s_own_log_has_what_it_says_at_its_end_and_its_exit_code_stands() {
-    let dies = "import os, sys
+    // The first that fails takes the others with it, which may not have come so far.
+    let dies = "import os, sys, time
+log = os.environ['TRAINYARD_RUN_DIR'] + '/logs/1.rank0.out'
+while os.environ['RANK'] != '0' and not (os.path.exists(log) and os.path.getsize(log)):
+    time.sleep(0.05)
 os.write(1, b'10%\\r20%')
 sys.exit(7)";
     for (launcher, nodes) in [(Launcher::Torchrun, 2), (Launcher::Srun, 0)] {
