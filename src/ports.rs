@@ -15,7 +15,7 @@ pub use orders::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, ContentOrder, CopiedUpTo, DataOrder, Doomed,
     HandOut, InboxItem, NewRunDir, StoredItem, Stretch, SweepFiles, TakenCode, Weight,
 };
-pub use program::{Output, Program, ProgramError};
+pub use program::{Held, Output, Program, ProgramError};
 pub use submit::{ArrayLimits, ArrayOrder, SubmitOrder};
 
 use std::collections::BTreeSet;
@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::domain::bad_nodes::Node;
 use crate::domain::checkpoint::{Branch, Format, Walked};
@@ -119,8 +120,13 @@ pub enum Reckoned {
 
 /// A Slurm cluster, or the local target.
 pub trait Scheduler: Send + Sync {
-    /// Submits once. Every doubt about the outcome is [`Answer::Lost`].
-    fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer>;
+    /// Gets ready for a submission that may come, where that makes it faster. Nothing comes of it by itself.
+    fn prepare(&self, _order: &SubmitOrder) -> Option<Held> {
+        None
+    }
+
+    /// Submits once, by what was prepared for it if there is something. Every doubt about the outcome is [`Answer::Lost`].
+    fn submit(&self, order: SubmitOrder, prepared: Option<Held>) -> BoxFuture<'_, Answer>;
 
     /// Whether an orphaned call may still submit. Nothing is concluded from an absence before it cannot.
     fn may_still_submit<'a>(&'a self, orphan: &'a Orphan) -> BoxFuture<'a, bool>;
@@ -231,6 +237,11 @@ pub trait Scheduler: Send + Sync {
 pub trait Hands: Send + Sync {
     /// Runs a program to its end.
     fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>>;
+
+    /// Starts a program that reads a file, and keeps it from reading until it is told to; none where that cannot be done.
+    fn hold(&self, _program: &Program, _turn: OwnedSemaphorePermit) -> Option<Held> {
+        None
+    }
 
     /// Whether a process of this machine has an argument that begins and ends like this.
     fn is_running_with(&self, begins: &str, ends: &str) -> std::io::Result<bool>;

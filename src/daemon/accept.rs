@@ -8,21 +8,17 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::daemon::accept_sweep::accept_sweep;
+use crate::daemon::beginning::Beginning;
 use crate::daemon::budgets;
-use crate::daemon::calls::{self, Submitted, UnderWay};
 use crate::daemon::gather::{Gathered, Given, gather};
-use crate::daemon::nodes;
 use crate::daemon::world::World;
-use crate::domain::admit::Limits;
 use crate::domain::ids::{RunId, run_dir_name};
 use crate::domain::inputs::{CapturedCode, CodeDigest};
 use crate::domain::problem::{Problem, Sources};
-use crate::domain::quota::Demand;
 use crate::domain::request::{Checked, IfActive, SpecRequest};
 use crate::domain::requirements::CapturedRequirements;
 use crate::domain::resolve::{Choice, Expectation};
 use crate::domain::resolved::{Resolved, Target};
-use crate::domain::run::Run;
 use crate::fault::point;
 use crate::files::{verify, verify_commands};
 use crate::ports::{Hands, Silence};
@@ -175,24 +171,23 @@ pub async fn accept(world: &Arc<World>, request: SubmitRequest) -> Result<Accept
     let gathered = gather(world, &resolved, (&capture, given), sources).await?;
     let request = spec.without_secrets(&capture);
     let recorded = request.recorded();
-    let (id, run_dir) = make_run_dir(world, &resolved, &recorded, &gathered).await?;
-    point("run_dir_made");
-    let now = world.clock.now();
     let new = NewRun {
         asked,
-        id,
+        // It has a number when it has a directory.
+        id: RunId(0),
         owner,
         key: key.clone(),
         spec_digest: digest.clone(),
         spec: recorded,
         resolved,
         inputs: gathered.inputs(request, rerun_of),
-        run_dir,
+        run_dir: PathBuf::new(),
         if_active,
         start: None,
-        now,
+        now: world.clock.now(),
     };
-    match take_in(world, new).await? {
+    let (id, acceptance) = Box::pin(take_in(world, new, &gathered)).await?;
+    match acceptance {
         Acceptance::Recorded(Recorded { warning, .. }) => {
             world.changed();
             Ok(Accepted::New { run: id, warning })
@@ -270,11 +265,12 @@ pub(super) fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted,
 }
 
 /// Takes a number and makes its directory. Another state directory may share the run root and have had the number first.
+/// `comes` hears of both as soon as they are known.
 async fn make_run_dir(
     world: &World,
     resolved: &Resolved,
-    spec: &str,
-    gathered: &Gathered,
+    (spec, gathered): (&str, &Gathered),
+    mut comes: impl FnMut((RunId, &Path)),
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// A state directory that was begun anew counts from 1 again.
     const NUMBERS_MAX: u32 = 1_000;
@@ -282,6 +278,7 @@ async fn make_run_dir(
         let id = world.store.next_number().await?;
         point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
+        comes((id, &path));
         let order = gathered.run_dir(resolved, path.clone(), spec)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
@@ -293,32 +290,31 @@ async fn make_run_dir(
     Err(AcceptError::RunDir(Silence { who, why }))
 }
 
-/// Records the run, and calls sbatch for it at once where nothing that the next pass could see holds it up.
-async fn take_in(world: &Arc<World>, mut new: NewRun) -> Result<Acceptance, StoreError> {
-    let (run, resolved, run_dir) = (new.id, new.resolved.clone(), new.run_dir.clone());
-    let cluster = resolved.compute.target.cluster();
-    let is_counted = Limits::of(world.in_force().site()).count(&Demand::of(&new.owner, &resolved));
-    let starts_at_once = !is_counted && resolved.environment.requirements.is_none();
-    let scheduler = world.scheduler(cluster).filter(|_| starts_at_once);
-    if scheduler.is_some() {
-        let avoided = nodes::avoided(world, &Run::accepted(run), &resolved).await?;
-        new.start = Some(calls::start(world, &resolved, avoided));
-    }
-    let under_way = new.start.as_ref().map(|start| UnderWay::begin(world, &start.token));
+/// Makes the run's directory, records it, and calls sbatch for it at once where nothing that the next pass could see holds it
+/// up. Gives its number, too.
+async fn take_in(
+    world: &Arc<World>,
+    mut new: NewRun,
+    gathered: &Gathered,
+) -> Result<(RunId, Acceptance), AcceptError> {
+    let (resolved, if_active) = (new.resolved.clone(), new.if_active);
+    let mut beginning = Beginning::of(world, &new.owner, &resolved);
+    let comes = |of: (RunId, &Path)| {
+        // It may have to wait for the others.
+        if matches!(if_active, IfActive::Submit | IfActive::Skip) {
+            beginning.prepare(&resolved, of);
+        }
+    };
+    let (id, run_dir) = make_run_dir(world, &resolved, (&new.spec, gathered), comes).await?;
+    point("run_dir_made");
+    (new.id, new.run_dir, new.now) = (id, run_dir.clone(), world.clock.now());
+    new.start = beginning.start.take();
     let acceptance = record(world, new).await?;
     point("run_recorded");
-    let intent = match &acceptance {
-        Acceptance::Recorded(recorded) => recorded.intent.as_ref(),
-        Acceptance::KeyTaken(_) | Acceptance::Active(_) | Acceptance::OverBudget(_) => None,
-    };
-    if let (Some(intent), Some(scheduler), Some(under_way)) = (intent, &scheduler, under_way) {
-        let (name, resolved, run_dir) = (&resolved.name, &resolved, &run_dir);
-        let submitted = Submitted { run, name, resolved, run_dir, scheduler };
-        calls::begin(under_way, &submitted, intent.clone());
-    } else if matches!(acceptance, Acceptance::Recorded(_)) {
-        world.nudge.notify_one();
+    if let Acceptance::Recorded(recorded) = &acceptance {
+        beginning.begin(world, &resolved, (id, &run_dir), recorded.intent.clone()).await;
     }
-    Ok(acceptance)
+    Ok((id, acceptance))
 }
 
 /// Records the run. Where none comes of it, its directory goes, too.

@@ -1,6 +1,6 @@
 //! Taking a sweep: all its points are checked, and one directory with a few files is on disk before its number is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::daemon::accept::{
@@ -54,7 +54,8 @@ pub(super) async fn accept_sweep(
     let given = Given { code: None, requirements: None };
     let gathered = gather(world, first, (&plan.capture, given), sources).await?;
     let request = spec.without_secrets(&plan.capture);
-    let dir = make_sweep_dir(world, &plan, &request, &gathered);
+    let comes = |of: (RunId, &Path)| beginning.prepare(of);
+    let dir = make_sweep_dir(world, &plan, (&request, &gathered), comes);
     let (dir, points) = tokio::join!(dir, points_of(&plan));
     let ((id, sweep_dir), points) = (dir?, points?);
     point("sweep_dir_made");
@@ -84,8 +85,8 @@ pub(super) async fn accept_sweep(
     point("sweep_recorded");
     match acceptance {
         SweepAcceptance::Recorded { intent, warning } => {
+            beginning.begin(world, (id, &sweep_dir), intent).await;
             world.changed();
-            beginning.begin(world, (id, &sweep_dir), intent);
             Ok(Accepted::New { run: number, warning })
         }
         SweepAcceptance::OverBudget(why) => Err(AcceptError::OverBudget(why)),
@@ -126,12 +127,13 @@ async fn points_of(plan: &Arc<Plan>) -> Result<Vec<NewPoint>, StoreError> {
     tokio::task::spawn_blocking(points).await.map_err(|_| StoreError::Gone)?
 }
 
-/// Takes numbers for the sweep and its points, and makes its directory, which names them.
+/// Takes numbers for the sweep and its points, and makes its directory, which names them. `comes` hears of its own number
+/// and of the directory as soon as they are known.
 async fn make_sweep_dir(
     world: &World,
     plan: &Plan,
-    request: &SpecRequest,
-    gathered: &Gathered,
+    (request, gathered): (&SpecRequest, &Gathered),
+    mut comes: impl FnMut((RunId, &Path)),
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// Another state directory may share the run root and have had the numbers first.
     const TRIES_MAX: u32 = 1_000;
@@ -142,6 +144,7 @@ async fn make_sweep_dir(
         let id = world.store.next_numbers(count.saturating_add(1)).await?;
         point("numbers_taken");
         let path = first.run_root.join(run_dir_name(id, &first.name));
+        comes((id, &path));
         let order = gathered.sweep_dir(plan, path.clone(), (&spec, id))?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&first.run_root, make).await.map_err(AcceptError::RunDir)? {

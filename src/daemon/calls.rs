@@ -16,20 +16,30 @@ use crate::domain::resolved::Resolved;
 use crate::domain::run::{Answer, Policy};
 use crate::domain::run_files::RunFiles;
 use crate::fault::point;
-use crate::ports::{ArrayOrder, Scheduler, SubmitOrder};
-use crate::store::{ArrayIntent, Intent, RunRow, Start, StoreError};
+use crate::ports::{ArrayOrder, Held, Scheduler, SubmitOrder};
+use crate::store::{ArrayIntent, Intent, Opening, RunRow, Start, StoreError};
 
 /// While it is there, this process waits for the answer to a submission, and nobody concludes anything from its absence.
 /// It comes before the intent is recorded and goes after the answer is.
 pub(super) struct UnderWay {
     world: Arc<World>,
     token: Token,
+    /// What goes on with the submission once its intent is recorded, and ends with this where it is not.
+    prepared: Option<Held>,
 }
 
 impl UnderWay {
     pub(super) fn begin(world: &Arc<World>, token: &Token) -> Self {
         world.under_way().insert(token.whole().to_owned());
-        Self { world: Arc::clone(world), token: token.clone() }
+        Self { world: Arc::clone(world), token: token.clone(), prepared: None }
+    }
+}
+
+impl UnderWay {
+    /// Has the scheduler get ready while the intent is recorded. What was prepared before is given up.
+    fn prepare(&mut self, scheduler: &Arc<dyn Scheduler>, order: &SubmitOrder) {
+        self.prepared = None;
+        self.prepared = scheduler.prepare(order);
     }
 }
 
@@ -53,7 +63,26 @@ impl<'a> Submitted<'a> {
         let RunRow { run, name, resolved, run_dir, .. } = row;
         Self { run: run.id, name, resolved, run_dir, scheduler }
     }
+
+    fn order(&self, intent: Intent) -> SubmitOrder {
+        let Intent { submission, job_name, avoided } = intent;
+        SubmitOrder {
+            run_dir: self.run_dir.to_owned(),
+            ..order((submission, job_name), self.resolved, &avoided)
+        }
+    }
+
+    /// Has the scheduler get ready for a new run that will be submitted so, if it is.
+    pub(super) fn prepare(&self, under_way: &mut UnderWay, start: &Start) {
+        let job_name = JobName::of(self.run_dir, 1, start.token.clone());
+        let avoided = start.avoided.nodes.clone();
+        let foreseen = Intent { submission: FORESEEN, job_name, avoided };
+        under_way.prepare(self.scheduler, &self.order(foreseen));
+    }
 }
+
+/// A submission has its number when its intent is recorded.
+const FORESEEN: SubmissionId = SubmissionId(0);
 
 /// Where a run is submitted, as what, away from which nodes, and what is held for it.
 pub(super) fn start(world: &World, resolved: &Resolved, avoided: Avoided) -> Start {
@@ -91,8 +120,8 @@ fn order(
 }
 
 /// Calls sbatch as the recorded intent says.
-pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Intent) {
-    let Submitted { run, name, resolved, run_dir, scheduler } = *submitted;
+pub(super) fn begin(mut under_way: UnderWay, submitted: &Submitted<'_>, intent: Intent) {
+    let Submitted { run, name, resolved, scheduler, .. } = *submitted;
     let submission = intent.submission;
     info!(
         run.id = run.0,
@@ -103,13 +132,10 @@ pub(super) fn begin(under_way: UnderWay, submitted: &Submitted<'_>, intent: Inte
     let (world, scheduler) = (Arc::clone(&under_way.world), Arc::clone(scheduler));
     let cluster = resolved.compute.target.cluster().to_owned();
     let (policy, name) = (world.policy(resolved), name.to_owned());
-    let order = SubmitOrder {
-        run_dir: run_dir.to_owned(),
-        ..order((submission, intent.job_name), resolved, &intent.avoided)
-    };
+    let (order, prepared) = (submitted.order(intent), under_way.prepared.take());
     world.tasks.clone().spawn(async move {
         point("submit_begins");
-        let answer = scheduler.submit(order).await;
+        let answer = scheduler.submit(order, prepared).await;
         point("submit_answered");
         world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
         let heard = Heard { run, name: &name, submission, answer, policy };
@@ -144,14 +170,40 @@ pub(super) struct SubmittedPoints<'a> {
     pub(super) is_array: bool,
 }
 
+impl SubmittedPoints<'_> {
+    fn order(&self, intent: ArrayIntent) -> SubmitOrder {
+        let ArrayIntent { submission, job_name, tasks, at_once, avoided } = intent;
+        let first = self.first_point.saturating_add(tasks.first().copied().unwrap_or(0));
+        SubmitOrder {
+            run_dir: RunFiles::point_dir(self.sweep_dir, first),
+            set: self.set,
+            array: self.is_array.then_some(ArrayOrder { tasks, at_once }),
+            ..order((submission, job_name), self.resolved, &avoided)
+        }
+    }
+
+    /// Has the scheduler get ready for the first array of a new sweep, if all of it is submitted as it is opened.
+    pub(super) fn prepare(&self, under_way: &mut UnderWay, opening: &Opening) {
+        let Opening { chunk, start } = opening;
+        let token = start.token.clone();
+        let foreseen = ArrayIntent {
+            submission: FORESEEN,
+            job_name: JobName::of_points(self.sweep_dir, chunk.first_point, 1, token),
+            tasks: chunk.points.iter().map(|point| point - chunk.first_point).collect(),
+            at_once: chunk.at_once,
+            avoided: start.avoided.nodes.clone(),
+        };
+        under_way.prepare(self.scheduler, &self.order(foreseen));
+    }
+}
+
 /// Calls sbatch for an array as the recorded intent says.
 pub(super) fn begin_points(
-    under_way: UnderWay,
+    mut under_way: UnderWay,
     submitted: &SubmittedPoints<'_>,
     intent: ArrayIntent,
 ) {
-    let SubmittedPoints { sweep, name, sweep_dir, set, first_point, resolved, scheduler, is_array } =
-        *submitted;
+    let SubmittedPoints { sweep, name, resolved, scheduler, .. } = *submitted;
     let (submission, count) = (intent.submission, intent.tasks.len());
     info!(
         sweep.id = sweep.0,
@@ -163,17 +215,10 @@ pub(super) fn begin_points(
     let (world, scheduler) = (Arc::clone(&under_way.world), Arc::clone(scheduler));
     let cluster = resolved.compute.target.cluster().to_owned();
     let policy = world.policy(resolved);
-    let first = first_point.saturating_add(intent.tasks.first().copied().unwrap_or(0));
-    let at_once = intent.at_once;
-    let order = SubmitOrder {
-        run_dir: RunFiles::point_dir(sweep_dir, first),
-        set,
-        array: is_array.then_some(ArrayOrder { tasks: intent.tasks, at_once }),
-        ..order((submission, intent.job_name), resolved, &intent.avoided)
-    };
+    let (order, prepared) = (submitted.order(intent), under_way.prepared.take());
     world.tasks.clone().spawn(async move {
         point("array_submit_begins");
-        let answer = scheduler.submit(order).await;
+        let answer = scheduler.submit(order, prepared).await;
         point("array_submit_answered");
         world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
         match &answer {

@@ -60,9 +60,14 @@ pub(super) async fn gather(
 
 impl Gathered {
     /// As it is recorded.
-    pub(super) fn inputs(self, request: SpecRequest, rerun_of: Option<i64>) -> Inputs {
-        let Self { taken, datasets, requirements } = self;
-        Inputs { request: Some(request), code: Some(taken.code), datasets, requirements, rerun_of }
+    pub(super) fn inputs(&self, request: SpecRequest, rerun_of: Option<i64>) -> Inputs {
+        Inputs {
+            request: Some(request),
+            code: Some(self.taken.code.clone()),
+            datasets: self.datasets.clone(),
+            requirements: self.requirements.clone(),
+            rerun_of,
+        }
     }
 
     /// The files of a sweep's directory; the points' runs have the numbers behind its own.

@@ -8,6 +8,7 @@ mod accept;
 mod accept_sweep;
 mod accounts;
 mod admission;
+mod beginning;
 mod budgets;
 mod builds;
 mod calls;

@@ -161,6 +161,11 @@ impl JobName {
         let run_dir = run_dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         Self { run_dir, offset: None, attempt_base, token }
     }
+
+    /// Of a submission of the points of the sweep with this directory, from `first_point` on.
+    pub fn of_points(sweep_dir: &Path, first_point: u32, attempt_base: u32, token: Token) -> Self {
+        Self { offset: Some(first_point), ..Self::of(sweep_dir, attempt_base, token) }
+    }
 }
 
 impl fmt::Display for JobName {
@@ -267,7 +272,7 @@ mod tests {
         for wrong in ["_", "_x", "_01", "_+1", "_1_2", "_4294967296"] {
             assert!(format!("{array}{wrong}").parse::<Token>().is_err(), "{wrong}");
         }
-        let name = JobName { offset: Some(100), ..JobName::of(Path::new("/r/42-lr"), 1, element) };
+        let name = JobName::of_points(Path::new("/r/42-lr"), 100, 1, element);
         assert_eq!(name.to_string(), "42-lr@100.1.ty77777777777777777777");
     }
 

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::domain::checkpoint::{Branch, Format, Walked};
 use crate::domain::dataset::{Found, Root};
@@ -21,7 +23,8 @@ use crate::hands::{
 };
 use crate::ports::{
     ArchiveOrder, Archived, BuildFiles, CodeOrder, CopiedUpTo, DataOrder, Doomed, HandOut, Hands,
-    InboxItem, NewRunDir, Output, Program, ProgramError, StoredItem, Stretch, TakenCode, Weight,
+    Held, InboxItem, NewRunDir, Output, Program, ProgramError, StoredItem, Stretch, TakenCode,
+    Weight,
 };
 
 /// Does everything as this process.
@@ -40,6 +43,20 @@ impl InProcess {
 impl Hands for InProcess {
     fn run(&self, program: &Program) -> BoxFuture<'static, Result<Output, ProgramError>> {
         Box::pin(program::run(program.clone()))
+    }
+
+    fn hold(&self, program: &Program, turn: OwnedSemaphorePermit) -> Option<Held> {
+        let path = program.stdin.clone()?;
+        let (read, told) = oneshot::channel();
+        let ended = self.runtime.spawn(program::run_held(program.clone(), path, told));
+        // As with one that is not held, nothing of it stays when nobody waits for it any more.
+        let ended = AbortOnDropHandle::new(ended);
+        let path = program.path.clone();
+        let ended = async move {
+            let died = |source| ProgramError::Hear { path, source: io::Error::other(source) };
+            ended.await.unwrap_or_else(|error| Err(died(error)))
+        };
+        Some(Held::new(program.clone(), read, Box::pin(ended), turn))
     }
 
     fn is_running_with(&self, begins: &str, ends: &str) -> io::Result<bool> {

@@ -24,7 +24,8 @@ use crate::local::record::{JobState, Record};
 use crate::local::spool::{Spool, SpoolError};
 use crate::local::supervisor::host;
 use crate::ports::{
-    Asked, Clock, Hands, LookAnswer, Orphan, Program, ProgramError, Scheduler, Silence, SubmitOrder,
+    Asked, Clock, Hands, Held, LookAnswer, Orphan, Program, ProgramError, Scheduler, Silence,
+    SubmitOrder,
 };
 
 /// The cluster in the job keys of local jobs.
@@ -122,7 +123,7 @@ impl LocalScheduler {
 }
 
 impl Scheduler for LocalScheduler {
-    fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer> {
+    fn submit(&self, order: SubmitOrder, _: Option<Held>) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let answer = self.blocking(move |inner| inner.submit(order)).await;
             // The thread that was submitting died, nobody knows where.

@@ -4,6 +4,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
 /// A program to run: no shell, a cleared environment, a deadline, and caps on what it may say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
@@ -28,6 +31,42 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// More was said than is kept.
     pub cut: bool,
+}
+
+/// A program that runs, and waits for what it is to read. Where that is never told it is killed, and has read nothing; and
+/// where this process ends before that, it reads an empty file.
+pub struct Held {
+    program: Program,
+    read: oneshot::Sender<()>,
+    ended: BoxFuture<'static, Result<Output, ProgramError>>,
+    /// Who holds others up from starting more of its kind, until it reads.
+    turn: OwnedSemaphorePermit,
+}
+
+impl Held {
+    /// `ended` waits for the other end of `read`, and then for the program.
+    pub fn new(
+        program: Program,
+        read: oneshot::Sender<()>,
+        ended: BoxFuture<'static, Result<Output, ProgramError>>,
+        turn: OwnedSemaphorePermit,
+    ) -> Self {
+        Self { program, read, ended, turn }
+    }
+
+    /// Whether it is this one.
+    pub fn is_of(&self, program: &Program) -> bool {
+        self.program == *program
+    }
+
+    /// Has it read, and waits for its end.
+    pub async fn go_on(self) -> Result<Output, ProgramError> {
+        let Self { program: _, read, ended, turn } = self;
+        // If nobody listens any more, that is told by how it ended.
+        read.send(()).ok();
+        drop(turn);
+        ended.await
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 use crate::domain::problem::At;
 use crate::domain::site::Cluster;
-use crate::ports::{Hands, Orphan, Output, Program, ProgramError, Silence};
+use crate::ports::{Hands, Held, Orphan, Output, Program, ProgramError, Silence};
 
 /// sbatch retries by itself for 120 s; one that is ended sooner may have submitted.
 const SBATCH_DEADLINE: Duration = Duration::from_mins(3);
@@ -164,11 +165,20 @@ pub(super) struct Commands {
     /// How long a question may take.
     patience: Duration,
     asking: tokio::sync::Mutex<()>,
+    /// Who has started an sbatch whose script is not there yet: one at a time, so that many submissions at once do not
+    /// start as many.
+    preparing: Arc<Semaphore>,
 }
 
 impl Commands {
     pub(super) fn new(hands: Arc<dyn Hands>, tools: Tools) -> Self {
-        Self { hands, tools, patience: DEADLINE, asking: tokio::sync::Mutex::default() }
+        Self {
+            hands,
+            tools,
+            patience: DEADLINE,
+            asking: tokio::sync::Mutex::default(),
+            preparing: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// The same for somebody who cannot wait for an answer as long as the daemon can.
@@ -176,18 +186,13 @@ impl Commands {
         Self { patience, ..self }
     }
 
-    /// Runs sbatch on a script. `umask` is what the job's files are made with.
-    pub(super) async fn sbatch(
-        &self,
-        args: Vec<String>,
-        script: PathBuf,
-        umask: u32,
-    ) -> Result<Output, ProgramError> {
+    /// The call of sbatch on a script. `umask` is what the job's files are made with.
+    pub(super) fn sbatch(&self, args: Vec<String>, script: PathBuf, umask: u32) -> Program {
         let mut environment = self.tools.environment.clone();
         environment.retain(|(name, _)| name != "SLURM_UMASK");
         // sbatch takes this for its own umask and hands it to the job.
         environment.push(("SLURM_UMASK".to_owned(), format!("{umask:04o}")));
-        let program = Program {
+        Program {
             path: self.tools.sbatch.clone(),
             args,
             environment,
@@ -195,8 +200,25 @@ impl Commands {
             stdin: Some(script),
             deadline: SBATCH_DEADLINE,
             answer_bytes_max: NOTICE_BYTES_MAX,
-        };
-        self.hands.run(&program).await
+        }
+    }
+
+    /// Starts sbatch, which does most of what it does before it reads its script: without one it submits nothing.
+    pub(super) fn prepare(&self, sbatch: &Program) -> Option<Held> {
+        let turn = Arc::clone(&self.preparing).try_acquire_owned().ok()?;
+        self.hands.hold(sbatch, turn)
+    }
+
+    /// Runs sbatch, or has the one go on that was started for just this call.
+    pub(super) async fn submit(
+        &self,
+        sbatch: &Program,
+        prepared: Option<Held>,
+    ) -> Result<Output, ProgramError> {
+        match prepared.filter(|held| held.is_of(sbatch)) {
+            Some(held) => held.go_on().await,
+            None => self.hands.run(sbatch).await,
+        }
     }
 
     /// Whether a call of sbatch that nobody waits for may still submit: as long as it runs, and where that cannot be seen as

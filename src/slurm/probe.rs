@@ -55,7 +55,8 @@ impl ProbeJob {
             ["--parsable", "--output=/dev/null", "--propagate=NONE", "--chdir=/", "--no-requeue"];
         let mut args = fixed.map(str::to_owned).to_vec();
         args.push(format!("{JOB_NAME}{}", self.name));
-        let answer = judge(&self.cluster, &self.commands.sbatch(args, script, umask).await);
+        let sbatch = self.commands.sbatch(args, script, umask);
+        let answer = judge(&self.cluster, &self.commands.submit(&sbatch, None).await);
         if let Answer::Acknowledged { job, .. } = &answer {
             self.job = Some(job.job);
         }

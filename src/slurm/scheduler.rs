@@ -25,7 +25,8 @@ use crate::domain::units::Seconds;
 use crate::domain::usage::Accounts;
 use crate::fault::point;
 use crate::ports::{
-    ArrayLimits, Asked, Clock, Hands, LookAnswer, Orphan, Reckoned, Scheduler, Silence, SubmitOrder,
+    ArrayLimits, Asked, Clock, Hands, Held, LookAnswer, Orphan, Program, Reckoned, Scheduler,
+    Silence, SubmitOrder,
 };
 use crate::slurm::answer::judge;
 use crate::slurm::commands::{Account, Commands, Query, Tools};
@@ -101,6 +102,12 @@ impl SlurmScheduler {
         Ok(config)
     }
 
+    /// The call of sbatch; none where the run directory's path cannot be told to it.
+    fn sbatch(&self, order: &SubmitOrder) -> Option<Program> {
+        let script = RunFiles::of(&order.run_dir).script(order.set);
+        Some(self.commands.sbatch(sbatch_args(order)?, script, order.umask))
+    }
+
     fn known_config(&self) -> Option<ClusterConfig> {
         self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -160,9 +167,13 @@ impl SlurmScheduler {
 }
 
 impl Scheduler for SlurmScheduler {
-    fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer> {
+    fn prepare(&self, order: &SubmitOrder) -> Option<Held> {
+        self.commands.prepare(&self.sbatch(order)?)
+    }
+
+    fn submit(&self, order: SubmitOrder, prepared: Option<Held>) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
-            let Some(args) = sbatch_args(&order) else {
+            let Some(sbatch) = self.sbatch(&order) else {
                 let message = "the run directory's path is not UTF-8".to_owned();
                 return Answer::Refused { message, for_now: false };
             };
@@ -174,9 +185,8 @@ impl Scheduler for SlurmScheduler {
                 // Whoever was before it in the line has just tried in vain, and took nine seconds to learn it.
                 return answer.clone();
             }
-            let script = RunFiles::of(&order.run_dir).script(order.set);
             point("sbatch_next");
-            let answer = judge(&self.name, &self.commands.sbatch(args, script, order.umask).await);
+            let answer = judge(&self.name, &self.commands.submit(&sbatch, prepared).await);
             let failed = matches!(answer, Answer::Unreachable { .. });
             *unreachable = failed.then(|| (Instant::now(), answer.clone()));
             answer

@@ -123,7 +123,7 @@ async fn submit(world: &Arc<World>, key: &Key, order: &Order) -> Result<(), Stri
         umask: order.resolved.script.umask.0,
         exclude: Vec::new(),
     };
-    let answer = scheduler.submit(order).await;
+    let answer = scheduler.submit(order, None).await;
     info!(submission.id = submission.0, "submitted a build as submission {submission}: {answer:?}");
     world.set_reachable(&cluster, !matches!(answer, Answer::Unreachable { .. }));
     // If that fails, the next pass finds no answer and treats it as lost, which it is.

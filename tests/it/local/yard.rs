@@ -172,7 +172,7 @@ impl Yard {
     }
 
     pub(super) fn answer(&self, order: SubmitOrder) -> Answer {
-        self.runtime.block_on(self.scheduler.submit(order))
+        self.runtime.block_on(self.scheduler.submit(order, None))
     }
 
     #[track_caller]

@@ -9,18 +9,21 @@ use serde_json::json;
 use crate::env::{is_alive, wait_until};
 use crate::slurm::cluster::{Cluster, job_of};
 
-/// An sbatch whose first call waits for the file `go` before it submits, as long as its world is there. What it was told to
-/// do, another process of its does on `late`, whatever becomes of itself: so a message can arrive late.
-const SLOW: &str = r#"if mkdir HOME/first 2>/dev/null; then
+/// An sbatch whose first call that is given a script waits for the file `go` before it submits, as long as its world is
+/// there. What it was told to do, another process of its does on `late`, whatever becomes of itself: so a message can arrive
+/// late.
+const SLOW: &str = r#"script=$(mktemp HOME/script.XXXXXX)
+cat >"$script"
+if mkdir HOME/first 2>/dev/null; then
   printf '%s\0' "$@" >HOME/args
-  setsid bash HOME/late.sh <&0 >HOME/late.out 2>&1 &
+  setsid bash HOME/late.sh <"$script" >HOME/late.out 2>&1 &
   echo $$ >HOME/pid.new && mv HOME/pid.new HOME/pid
   while [[ ! -e HOME/go ]]; do
     [[ -d HOME ]] || exit 1
     sleep 0.05
   done
 fi
-exec REAL "$@"
+exec REAL "$@" <"$script"
 "#;
 
 const LATE: &str = r#"
@@ -105,6 +108,32 @@ fn nothing_is_concluded_while_an_orphaned_sbatch_may_still_submit() {
     let shown = cluster.env.until(run, &["completed", "failed"]);
     assert_eq!(shown["state"], "completed", "{shown:#}");
     assert_eq!((cluster.jobs_of(run), trained(&cluster)), (vec![job_of(&shown)], 1));
+}
+
+/// sbatch is started while the intent is recorded, and reads its script after that: it is the same call.
+#[test]
+fn each_submission_starts_one_sbatch() {
+    let cluster = Cluster::with("sbatch = 'HOME/sbatch'\n");
+    let (home, real) = (cluster.env.home().display().to_string(), cluster.path("sbatch"));
+    cluster.env.program("sbatch", &format!("echo $$ >>{home}/calls\nexec {real} \"$@\"\n"));
+    let calls = || {
+        let calls = std::fs::read_to_string(cluster.env.home().join("calls")).unwrap();
+        calls.lines().count()
+    };
+    let spec = cluster.spec("alone", "true", "");
+    let submit = ["submit", "--key", "a key", spec.to_str().unwrap()];
+    for _ in 0..3 {
+        assert_eq!(cluster.env.run(submit).success().stdout, "1\n");
+    }
+    assert_eq!(calls(), 1);
+    let sweep = cluster.spec("swept", "true", "[sweep.parameters]\n'args.n' = [1, 2, 3]\n");
+    let sweep = cluster.env.submit(&sweep);
+    assert_eq!(calls(), 2);
+    for run in [1, sweep + 1, sweep + 3] {
+        let shown = cluster.env.until(run, &["completed", "failed"]);
+        assert_eq!(shown["state"], "completed", "{shown:#}");
+    }
+    assert_eq!(calls(), 2);
 }
 
 #[test]

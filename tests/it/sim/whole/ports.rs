@@ -20,7 +20,7 @@ use trainyard::domain::run::{Answer, Call, Revocation, State, Unreachable};
 use trainyard::domain::units::Seconds;
 use trainyard::ports::{
     ArchiveOrder, Archived, Asked, BuildFiles, Clock, CodeOrder, CopiedUpTo, DataOrder, Doomed,
-    HandOut, Hands, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program, ProgramError,
+    HandOut, Hands, Held, InboxItem, LookAnswer, NewRunDir, Orphan, Output, Program, ProgramError,
     Scheduler, Silence, StoredItem, Stretch, SubmitOrder, TakenCode, Weight,
 };
 use trainyard::store::Store;
@@ -143,7 +143,7 @@ impl Clock for Ports {
 }
 
 impl Scheduler for Ports {
-    fn submit(&self, order: SubmitOrder) -> BoxFuture<'_, Answer> {
+    fn submit(&self, order: SubmitOrder, _: Option<Held>) -> BoxFuture<'_, Answer> {
         Box::pin(async move {
             let is_recorded = self.is_recorded(&order).await;
             let mut time = self.0.time.subscribe();

@@ -1,0 +1,67 @@
+//! How a new run begins: it is submitted as soon as it is recorded, and its call of sbatch is got ready before.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::yield_now;
+
+use crate::daemon::calls::{self, Submitted, UnderWay};
+use crate::daemon::world::World;
+use crate::domain::admit::Limits;
+use crate::domain::bad_nodes::Avoided;
+use crate::domain::ids::RunId;
+use crate::domain::quota::Demand;
+use crate::domain::resolved::Resolved;
+use crate::ports::Scheduler;
+use crate::store::{Intent, Start};
+
+/// How a new run begins.
+#[derive(Default)]
+pub(super) struct Beginning {
+    /// As what it is submitted at once, where nothing that the next pass could see holds it up.
+    pub(super) start: Option<Start>,
+    call: Option<(Arc<dyn Scheduler>, UnderWay)>,
+}
+
+impl Beginning {
+    pub(super) fn of(world: &Arc<World>, owner: &str, resolved: &Resolved) -> Self {
+        let is_counted = Limits::of(world.in_force().site()).count(&Demand::of(owner, resolved));
+        let starts_at_once = !is_counted && resolved.environment.requirements.is_none();
+        let scheduler = world.scheduler(resolved.compute.target.cluster());
+        let Some(scheduler) = scheduler.filter(|_| starts_at_once) else {
+            return Self::default();
+        };
+        // No node has failed it yet.
+        let start = calls::start(world, resolved, Avoided::default());
+        let under_way = UnderWay::begin(world, &start.token);
+        Self { start: Some(start), call: Some((scheduler, under_way)) }
+    }
+
+    /// Has the scheduler get ready while the run's directory is made and the run recorded.
+    pub(super) fn prepare(&mut self, resolved: &Resolved, (run, run_dir): (RunId, &Path)) {
+        if let (Some(start), Some((scheduler, under_way))) = (&self.start, &mut self.call) {
+            let name = &resolved.name;
+            Submitted { run, name, resolved, run_dir, scheduler }.prepare(under_way, start);
+        }
+    }
+
+    /// Calls sbatch as the recorded intent says, or leaves it to the next pass.
+    pub(super) async fn begin(
+        self,
+        world: &World,
+        resolved: &Resolved,
+        (run, run_dir): (RunId, &Path),
+        intent: Option<Intent>,
+    ) {
+        match (self.call, intent) {
+            (Some((scheduler, under_way)), Some(intent)) => {
+                let (name, scheduler) = (&resolved.name, &scheduler);
+                let submitted = Submitted { run, name, resolved, run_dir, scheduler };
+                calls::begin(under_way, &submitted, intent);
+                // sbatch waits for that, and nobody for what comes next here.
+                yield_now().await;
+            }
+            _ => world.nudge.notify_one(),
+        }
+    }
+}
