@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use crate::domain::ids::{JobName, RunId, SubmissionId};
@@ -14,6 +15,7 @@ use crate::fault::point;
 use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
 use crate::store::ledger;
+use crate::store::many::Inserts;
 use crate::store::runs::write;
 use crate::store::submissions::{Calling, Start, insert, machine, write_answer};
 use crate::store::writer::begin;
@@ -90,10 +92,13 @@ impl Store {
         self.call(move |connection| {
             let tx = begin(connection)?;
             let IntendingPoints { runs, start, .. } = &intending;
-            let admit = |submission, (run, index): &(Run, u32)| {
-                let event = admitted(start, submission, *index);
-                write(&tx, &step(run, &event, &start.policy, now), now)?;
-                Ok((run.id, *index))
+            let admit = |submission, runs: &[(Run, u32)]| {
+                let admit = |(run, index): &(Run, u32)| {
+                    let event = admitted(start, submission, *index);
+                    write(&tx, &step(run, &event, &start.policy, now), now)?;
+                    Ok((run.id, *index))
+                };
+                runs.iter().map(admit).collect()
             };
             let intended = intend_points((&tx, &books), &intending.array(now), runs, admit)?;
             point("array_intent_written");
@@ -212,7 +217,7 @@ fn array_row(row: &Row<'_>) -> rusqlite::Result<ArrayRow> {
     let (dir, first_point) = (PathBuf::from(row.get::<_, String>(1)?), row.get(2)?);
     Ok(ArrayRow {
         submission: SubmissionId(row.get(0)?),
-        job_name: JobName { offset: Some(first_point), ..JobName::of(&dir, row.get(3)?, token) },
+        job_name: JobName::of_points(&dir, first_point, row.get(3)?, token),
         first_point,
         at_once: row.get(5)?,
     })
@@ -253,16 +258,15 @@ pub(super) fn admitted(start: &Start, submission: SubmissionId, index: u32) -> E
     Event::Admitted { submission, token: token.element(index), cluster, avoided }
 }
 
-/// Writes the intent to submit an array of these points. `write` records what comes of one, before what refers to it is
-/// written, and says which run it is, and where in the array.
+/// Writes the intent to submit an array of these points. `write` records what comes of some, before what refers to them is
+/// written, and says which runs they are, and where in the array.
 pub(super) fn intend_points<P>(
     (tx, books): (&Transaction<'_>, &Books),
     array: &Array<'_>,
-    points: impl IntoIterator<Item = P>,
-    mut write: impl FnMut(SubmissionId, P) -> Result<(RunId, u32), StoreError>,
+    points: &[P],
+    mut write: impl FnMut(SubmissionId, &[P]) -> Result<Vec<(RunId, u32)>, StoreError>,
 ) -> Result<Result<ArrayIntent, Refusal>, StoreError> {
-    let Array { sweep, sweep_dir, owner, first_point, at_once, attempt, start, now } = *array;
-    let Start { cluster, token, host, avoided, asked, policy: _ } = start;
+    let Array { owner, attempt, start: Start { asked, .. }, now, .. } = *array;
     let room = || match asked {
         Some(asked) => Ok(ledger::let_in(tx, books, asked, &[])?.err()),
         None => Ok(None),
@@ -270,28 +274,67 @@ pub(super) fn intend_points<P>(
     if let Some(refusal) = room()? {
         return Ok(Err(refusal));
     }
-    let job_name =
-        JobName { offset: Some(first_point), ..JobName::of(sweep_dir, attempt, token.clone()) };
+    let mut intent = intend(tx, array)?;
+    let submission = intent.submission;
+    // What is held for one leaves less room for the next.
+    let at_once = if asked.is_some() { 1 } else { Inserts::ROWS_MAX };
+    let mut elements = Elements::of(submission, attempt);
+    for points in points.chunks(at_once) {
+        if !intent.tasks.is_empty() && room()?.is_some() {
+            break;
+        }
+        let of_array = write(submission, points)?;
+        elements.insert(tx, &of_array)?;
+        for (run, index) in of_array {
+            if let Some(asked) = asked {
+                let of = StartId { submission, idx: index, restart: 0 };
+                ledger::hold(tx, asked, ((run, of), owner), now)?;
+            }
+            intent.tasks.push(index);
+        }
+    }
+    Ok(Ok(intent))
+}
+
+/// Writes the submission of an array, none of whose points is written yet.
+pub(super) fn intend(tx: &Transaction<'_>, array: &Array<'_>) -> Result<ArrayIntent, StoreError> {
+    let Array { sweep, sweep_dir, owner, first_point, at_once, attempt, start, now } = *array;
+    let Start { cluster, token, host, avoided, .. } = start;
+    let job_name = JobName::of_points(sweep_dir, first_point, attempt, token.clone());
     let calling = Calling { cluster: cluster.clone(), owner: owner.to_owned(), host: host.clone() };
     let submission = insert(tx, &calling, &job_name, now)?;
     let sql = "UPDATE submission SET kind = 'array', sweep = ?2, first_point = ?3, at_once = ?4 WHERE id = ?1";
     change(tx, "record an array", sql, params![submission.0, sweep.0, first_point, at_once])?;
-    let sql = "INSERT INTO element (submission, idx, run, attempt_base) VALUES (?1, ?2, ?3, ?4)";
-    let mut insert_element = tx.prepare_cached(sql).during("record an element")?;
-    let mut tasks = Vec::new();
-    for of_array in points {
-        if !tasks.is_empty() && room()?.is_some() {
-            break;
-        }
-        let (run, index) = write(submission, of_array)?;
-        let element = params![submission.0, index, run.0, attempt];
-        insert_element.execute(element).during("record an element")?;
-        if let Some(asked) = asked {
-            let of = StartId { submission, idx: index, restart: 0 };
-            ledger::hold(tx, asked, ((run, of), owner), now)?;
-        }
-        tasks.push(index);
-    }
     let avoided = avoided.nodes.clone();
-    Ok(Ok(ArrayIntent { submission, job_name, tasks, at_once, avoided }))
+    Ok(ArrayIntent { submission, job_name, tasks: Vec::new(), at_once, avoided })
+}
+
+/// The elements of an array.
+pub(super) struct Elements {
+    shared: [i64; 2],
+    inserts: Inserts,
+}
+
+impl Elements {
+    pub(super) fn of(submission: SubmissionId, attempt: u32) -> Self {
+        let inserts = Inserts {
+            what: "record an element",
+            head: "INSERT INTO element (submission, attempt_base, run, idx)",
+            row: "(?1, ?2, #, #)",
+            shared: 2,
+            last: Default::default(),
+        };
+        Self { shared: [submission.0, i64::from(attempt)], inserts }
+    }
+
+    /// Each is a run, and its place in the array.
+    pub(super) fn insert(
+        &mut self,
+        tx: &Transaction<'_>,
+        elements: &[(RunId, u32)],
+    ) -> Result<(), StoreError> {
+        let own = elements.iter().flat_map(|(run, index)| [run.0, i64::from(*index)]);
+        let values = self.shared.into_iter().chain(own).map(Value::from);
+        self.inserts.insert(tx, elements.len(), values)
+    }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use crate::store::books::Books;
 use crate::store::live::Live;
 use crate::store::open::Journal;
+use crate::store::owed::{Debt, Owed};
 use crate::store::writer;
 
 /// Why the database could not do what was asked.
@@ -88,15 +89,17 @@ pub(super) fn change(
 /// Nobody has asked for anything for so long: there is time for what somebody would have to wait for.
 const QUIET: Duration = Duration::from_millis(200);
 
-/// Takes the write-ahead log into the database, once enough has changed since the last time. It waits for the disk twice,
-/// which takes long where others use it, too. What fails is tried again after the next changes.
+/// Takes the write-ahead log into the database, once enough has changed since the last time. It waits for the disk a few
+/// times, which takes long where others use it, too. What fails is tried again after the next changes.
 fn take_in_log(connection: &Connection, known: &mut u64) {
     const CHANGES_MIN: u64 = 500;
     let changes = connection.total_changes();
     if changes - *known >= CHANGES_MIN {
         *known = changes;
         let taken = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
-        if let Err(error) = taken {
+        // The first change after it begins the log anew, and waits for the disk once more.
+        let begun = || connection.execute("UPDATE main.writer SET opening = opening", []);
+        if let Err(error) = taken.and_then(|()| begun()) {
             tracing::warn!("cannot take the log into the database: {error}");
         }
     }
@@ -110,6 +113,7 @@ pub struct Store {
     work: mpsc::Sender<Work>,
     pub(super) live: Live,
     pub(super) books: Books,
+    debt: Debt,
     journal: Journal,
 }
 
@@ -147,7 +151,7 @@ impl Store {
                 source: rusqlite::Error::ToSqlConversionFailure(Box::new(error)),
             }
         })?;
-        Ok(Self { work, live, books, journal })
+        Ok(Self { work, live, books, debt: Debt::unknown(journal), journal })
     }
 
     /// Does something with the database on its thread, in the order of the calls.
@@ -155,10 +159,30 @@ impl Store {
         &self,
         job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.call_and_pay(|connection| Ok((job(connection)?, None))).await
+    }
+
+    /// The same, where rows may be owed afterwards: they are written while the asker goes on.
+    pub(super) async fn call_and_pay<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Connection) -> Result<(T, Option<Owed>), StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
+        let debt = self.debt.clone();
         let work: Work = Box::new(move |connection| {
+            let (done, owed) = match debt.settle(connection).and_then(|()| job(connection)) {
+                Ok((done, owed)) => (Ok(done), owed),
+                Err(error) => {
+                    // It may be written all the same.
+                    debt.doubt();
+                    (Err(error), None)
+                }
+            };
             // The asker may have gone away; what was written stays written.
-            drop(answer.send(job(connection)));
+            drop(answer.send(done));
+            if let Some(owed) = owed {
+                debt.pay(connection, &owed);
+            }
         });
         self.work.send(work).map_err(|_| StoreError::Gone)?;
         answered.await.map_err(|_| StoreError::Gone)?
@@ -171,21 +195,29 @@ impl Store {
         job: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let journal = self.journal;
-        self.call(move |connection| match journal {
-            Journal::Wal => {
-                let sync = |connection: &Connection, how: &str| {
-                    connection
-                        .pragma_update(None, "synchronous", how)
-                        .during("set how to wait for the disk")
-                };
-                sync(connection, "NORMAL")?;
-                let done = job(connection);
-                sync(connection, "FULL")?;
-                done
-            }
-            // There a change that is not waited for may cost the whole database.
-            Journal::Careful => job(connection),
-        })
-        .await
+        self.call(move |connection| unsynced(connection, journal, job)).await
+    }
+}
+
+/// Makes changes that a power cut may take back.
+pub(super) fn unsynced<T>(
+    connection: &mut Connection,
+    journal: Journal,
+    job: impl FnOnce(&mut Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match journal {
+        Journal::Wal => {
+            let sync = |connection: &Connection, how: &str| {
+                connection
+                    .pragma_update(None, "synchronous", how)
+                    .during("set how to wait for the disk")
+            };
+            sync(connection, "NORMAL")?;
+            let done = job(connection);
+            sync(connection, "FULL")?;
+            done
+        }
+        // There a change that is not waited for may cost the whole database.
+        Journal::Careful => job(connection),
     }
 }

@@ -1,24 +1,24 @@
-//! The points of a new sweep: very many rows in one transaction, for which somebody waits.
+//! The points of a new sweep: very many rows, for which somebody waits.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
-use jiff::Timestamp;
-use rusqlite::{CachedStatement, Transaction, params};
+use rusqlite::Transaction;
+use rusqlite::types::Value;
+use serde::{Deserialize, Serialize};
 
-use crate::domain::ids::{RunId, SubmissionId};
+use crate::domain::ids::RunId;
 use crate::domain::resolved::Resolved;
-use crate::domain::run::{Run, step};
+use crate::domain::run::Run;
 use crate::domain::run_files::RunFiles;
 use crate::domain::sweep::PlannedPoint;
-use crate::store::arrays::{Array, ArrayIntent, admitted, intend_points};
-use crate::store::books::Books;
-use crate::store::handle::{During, StoreError};
+use crate::store::handle::StoreError;
+use crate::store::many::Inserts;
 use crate::store::runs::to_json;
-use crate::store::sweeps::{NewSweep, Opening};
-use crate::store::{events, retention, secrets};
+use crate::store::sweeps::NewSweep;
+use crate::store::{retention, secrets};
 
 /// A point that is about to be recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewPoint {
     set: u32,
     /// `domain::sweep::Given` as JSON.
@@ -31,144 +31,174 @@ impl NewPoint {
         let given = to_json(&planned.given, "what a point is given")?;
         Ok(Self { set: planned.set, given })
     }
-
-    pub(super) fn set(&self) -> u32 {
-        self.set
-    }
 }
 
-const WHAT: &str = "record a sweep";
+/// Everything that the rows of a new sweep's points are made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NewPoints {
+    pub(super) sweep: RunId,
+    name: String,
+    owner: String,
+    project: Option<String>,
+    spec_digest: String,
+    sweep_dir: String,
+    /// Milliseconds since the epoch.
+    at: i64,
+    /// What their sets differ in, as far as the rows know.
+    sets: Vec<NewSet>,
+    points: Vec<NewPoint>,
+}
 
-/// Writes the points: those of the first array as submitted. Where the ledger is wrong all of them wait.
-pub(super) fn insert_points(
-    tx: &Transaction<'_>,
-    books: &Books,
-    new: &NewSweep,
-    opening: Option<&Opening>,
-) -> Result<Option<ArrayIntent>, StoreError> {
-    let mut rows = Rows::of(tx, new)?;
-    let intent = match opening {
-        Some(opening) => open(&mut rows, books, opening)?,
-        None => None,
-    };
-    let submitted = intent.iter().flat_map(|intent| &intent.tasks);
-    let first = opening.map_or(0, |opening| opening.chunk.first_point);
-    let submitted: BTreeSet<u32> = submitted.map(|index| first + index).collect();
-    let (prepares, waits) =
-        (Standing::of(&Run::to_prepare(new.id))?, Standing::of(&Run::accepted(new.id))?);
-    for (number, point) in (0..).zip(&new.points) {
-        let Some(set) = new.sets.get(point.set as usize) else { continue };
-        if !submitted.contains(&number) {
-            let is_built = set.environment.requirements.is_some();
-            rows.insert((number, point, set), (if is_built { &prepares } else { &waits }, ""))?;
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct NewSet {
+    /// They wait for an environment.
+    is_built: bool,
+    keeps_secrets: bool,
+    retains: bool,
+}
+
+impl NewSet {
+    fn of(resolved: &Resolved) -> Self {
+        let environment = &resolved.environment;
+        Self {
+            is_built: environment.requirements.is_some(),
+            keeps_secrets: environment.secrets.is_some(),
+            retains: resolved.retention().is_some(),
         }
     }
-    Ok(intent)
 }
 
-/// Writes the first array's points, and the intent to submit them.
-fn open(
-    rows: &mut Rows<'_>,
-    books: &Books,
-    Opening { chunk, start }: &Opening,
-) -> Result<Option<ArrayIntent>, StoreError> {
-    let (tx, new) = (rows.tx, rows.new);
-    let array = Array {
-        sweep: new.id,
-        sweep_dir: &new.sweep_dir,
-        owner: &new.owner,
-        first_point: chunk.first_point,
-        at_once: chunk.at_once,
-        attempt: 1,
-        start,
-        now: new.now,
-    };
-    let mut first: Option<Standing> = None;
-    let write = |submission: SubmissionId, number: &u32| {
-        let (id, index) = (new.point_id(*number), number - chunk.first_point);
-        let standing = match &mut first {
-            Some(standing) => &*standing,
-            // New points are admitted alike: what comes of the first comes of all of them.
-            none => {
-                let event = admitted(start, submission, index);
-                let decision = step(&Run::accepted(id), &event, &start.policy, new.now);
-                for note in &decision.notes {
-                    events::insert_shared(tx, submission, note, new.now)?;
-                }
-                &*none.insert(Standing::of(&decision.run)?)
+impl NewPoints {
+    /// Of a sweep, which is left without them. None where it has no sets.
+    pub(super) fn take(new: &mut NewSweep) -> Option<Self> {
+        // Sets differ in their resources only.
+        let first = new.sets.first()?;
+        Some(Self {
+            sweep: new.id,
+            name: first.name.clone(),
+            owner: new.owner.clone(),
+            project: first.project.clone(),
+            spec_digest: new.spec_digest.clone(),
+            sweep_dir: new.sweep_dir.display().to_string(),
+            at: new.now.as_millisecond(),
+            sets: new.sets.iter().map(NewSet::of).collect(),
+            points: std::mem::take(&mut new.points),
+        })
+    }
+
+    pub(super) fn id(&self, number: u32) -> RunId {
+        RunId(self.sweep.0 + 1 + i64::from(number))
+    }
+
+    fn point(&self, number: u32) -> Option<(&NewPoint, &NewSet)> {
+        let point = self.points.get(usize::try_from(number).ok()?)?;
+        Some((point, self.sets.get(usize::try_from(point.set).ok()?)?))
+    }
+
+    /// Writes those that are not submitted, as they wait.
+    pub(super) fn insert_others(
+        &self,
+        rows: &mut Rows<'_>,
+        is_submitted: impl Fn(u32) -> bool,
+    ) -> Result<(), StoreError> {
+        let others = (0..).zip(&self.points).map(|(number, _)| number);
+        let others = others.filter(|number| !is_submitted(*number));
+        let is_built = |number: &u32| self.point(*number).is_some_and(|(_, set)| set.is_built);
+        let (prepare, wait): (Vec<u32>, Vec<u32>) = others.partition(is_built);
+        for (points, run) in
+            [(prepare, Run::to_prepare(self.sweep)), (wait, Run::accepted(self.sweep))]
+        {
+            let standing = Standing::of(&run)?;
+            for points in points.chunks(Inserts::ROWS_MAX) {
+                rows.insert(&standing, points.iter().map(|number| (*number, String::new())))?;
             }
-        };
-        if let Some((point, set)) = new.point(*number) {
-            let token = start.token.element(index);
-            rows.insert((*number, point, set), (standing, token.as_str()))?;
         }
-        Ok((id, index))
-    };
-    Ok(intend_points((tx, books), &array, &chunk.points, write)?.ok())
+        Ok(())
+    }
 }
 
-/// The rows of a sweep's points. The statement is looked up once for all of them.
-struct Rows<'a> {
+/// Writes the rows.
+pub(super) struct Rows<'a> {
     tx: &'a Transaction<'a>,
-    new: &'a NewSweep,
-    insert: CachedStatement<'a>,
+    new: &'a NewPoints,
+    inserts: Inserts,
 }
 
 impl<'a> Rows<'a> {
-    fn of(tx: &'a Transaction<'a>, new: &'a NewSweep) -> Result<Self, StoreError> {
-        let sql = "INSERT INTO run (id, name, owner, project, state, message, created_at, submitted_at, run_dir, spec_digest, \
-                   machine, resolved, spec, inputs, sweep, point, set_idx, given) \
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, '', '', '', ?12, ?13, ?14, ?15)";
-        Ok(Self { tx, new, insert: tx.prepare_cached(sql).during(WHAT)? })
+    pub(super) fn of(tx: &'a Transaction<'a>, new: &'a NewPoints) -> Self {
+        let inserts = Inserts {
+            what: "record a sweep",
+            head: "INSERT INTO run (name, owner, project, state, message, created_at, submitted_at, spec_digest, sweep, \
+                   id, run_dir, machine, point, set_idx, given, resolved, spec, inputs)",
+            row: "(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, #, #, #, #, #, #, '', '', '')",
+            shared: 9,
+            last: Default::default(),
+        };
+        Self { tx, new, inserts }
     }
 
-    /// Writes a point as it stands, under its token in the array.
-    fn insert(
+    /// Writes points that stand so, not more than [`Inserts::ROWS_MAX`], each under its token in the array.
+    pub(super) fn insert(
         &mut self,
-        (number, point, set): (u32, &NewPoint, &Resolved),
-        (standing, token): (&Standing, &str),
+        standing: &Standing,
+        points: impl Iterator<Item = (u32, String)>,
     ) -> Result<(), StoreError> {
         let (tx, new) = (self.tx, self.new);
-        let id = new.point_id(number);
-        let inserted = self.insert.execute(params![
-            id.0,
-            set.name,
-            new.owner,
-            set.project,
-            standing.state,
-            standing.message,
-            new.now.as_millisecond(),
-            standing.submitted_at.map(Timestamp::as_millisecond),
-            RunFiles::point_dir(&new.sweep_dir, number).display().to_string(),
-            new.spec_digest,
-            standing.machine(id, token),
-            new.id.0,
-            number,
-            point.set,
-            point.given,
-        ]);
-        inserted.during(WHAT)?;
-        if set.environment.secrets.is_some() {
-            secrets::insert(tx, id)?;
-        }
-        if set.retention().is_some() {
-            retention::insert(tx, id)?;
+        let known = points.filter_map(|(number, token)| {
+            let (point, set) = new.point(number)?;
+            Some((number, token, point, set))
+        });
+        let known: Vec<(u32, String, &NewPoint, &NewSet)> = known.collect();
+        let shared: [Value; 9] = [
+            new.name.clone().into(),
+            new.owner.clone().into(),
+            new.project.clone().into(),
+            standing.state.clone().into(),
+            standing.message.clone().into(),
+            new.at.into(),
+            standing.submitted_at.into(),
+            new.spec_digest.clone().into(),
+            new.sweep.0.into(),
+        ];
+        let own = known.iter().flat_map(|(number, token, point, _)| -> [Value; 6] {
+            let id = new.id(*number);
+            let run_dir = RunFiles::point_dir(Path::new(&new.sweep_dir), *number);
+            [
+                id.0.into(),
+                run_dir.display().to_string().into(),
+                standing.machine(id, token).into(),
+                i64::from(*number).into(),
+                i64::from(point.set).into(),
+                point.given.clone().into(),
+            ]
+        });
+        self.inserts.insert(tx, known.len(), shared.into_iter().chain(own))?;
+        for (number, _, _, set) in known {
+            let id = new.id(number);
+            if set.keeps_secrets {
+                secrets::insert(tx, id)?;
+            }
+            if set.retains {
+                retention::insert(tx, id)?;
+            }
         }
         Ok(())
     }
 }
 
 /// How a run stands, and all that differ from it in nothing but their numbers and their tokens.
-struct Standing {
-    state: &'static str,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Standing {
+    state: String,
     message: String,
-    submitted_at: Option<Timestamp>,
+    /// Milliseconds since the epoch.
+    submitted_at: Option<i64>,
     /// The run as JSON, without its number and its token: what is between the two, and what comes behind them.
     machine: (String, String),
 }
 
 impl Standing {
-    fn of(run: &Run) -> Result<Self, StoreError> {
+    pub(super) fn of(run: &Run) -> Result<Self, StoreError> {
         let json = to_json(run, "a new run")?;
         let without_number = json.strip_prefix(&number(run.id));
         let rest = without_number.expect("a run as JSON begins with its number");
@@ -176,15 +206,15 @@ impl Standing {
         let around = submission.and_then(|known| rest.split_once(known.token.as_str()));
         let (between, behind) = around.unwrap_or((rest, ""));
         Ok(Self {
-            state: run.state.as_str(),
+            state: run.state.as_str().to_owned(),
             message: run.state.reason_and_message().1.to_owned(),
-            submitted_at: submission.map(|submission| submission.intent_at),
+            submitted_at: submission.map(|submission| submission.intent_at.as_millisecond()),
             machine: (between.to_owned(), behind.to_owned()),
         })
     }
 
     /// What is recorded of the run that stands so.
-    fn machine(&self, id: RunId, token: &str) -> String {
+    pub(super) fn machine(&self, id: RunId, token: &str) -> String {
         let (between, behind) = &self.machine;
         [&number(id), between, token, behind].concat()
     }
@@ -196,7 +226,12 @@ fn number(id: RunId) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::domain::ids::SubmissionId;
+    use crate::domain::run::step;
+    use crate::store::arrays::admitted;
     use crate::store::tests::world::start;
 
     #[test]
@@ -207,8 +242,8 @@ mod tests {
             step(&Run::accepted(RunId(id)), &event, &start.policy, Timestamp::UNIX_EPOCH).run
         };
         let standing = Standing::of(&submitting(17, 0)).unwrap();
-        assert_eq!((standing.state, standing.message.as_str()), ("submitting", ""));
-        assert_eq!(standing.submitted_at, Some(Timestamp::UNIX_EPOCH));
+        assert_eq!((standing.state.as_str(), standing.message.as_str()), ("submitting", ""));
+        assert_eq!(standing.submitted_at, Some(0));
         for (id, index) in [(17, 0), (18, 1), (1_017, 1_000)] {
             let machine = standing.machine(RunId(id), start.token.element(index).as_str());
             assert_eq!(machine, to_json(&submitting(id, index), "a run").unwrap());

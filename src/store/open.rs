@@ -34,6 +34,7 @@ pub(super) const MIGRATIONS_SLICE: &[M<'_>] = &[
     M::up(include_str!("migrations/019-told.sql")),
     M::up(include_str!("migrations/020-no-number.sql")),
     M::up(include_str!("migrations/021-many-points.sql")),
+    M::up(include_str!("migrations/022-owed-points.sql")),
 ];
 
 /// How changes reach the disk.

@@ -17,9 +17,11 @@ use crate::domain::sweep::{About, Given};
 use crate::fault::point;
 use crate::store::acceptance::{Keyed, active, newest_active, of_key};
 use crate::store::arrays::ArrayIntent;
+use crate::store::books::Books;
 use crate::store::handle::{During, Store, StoreError, change};
-use crate::store::new_points::{NewPoint, insert_points};
+use crate::store::new_points::NewPoint;
 use crate::store::open_sweeps::{close_all, open_ones};
+use crate::store::owed::{Owed, insert_points};
 use crate::store::runs::{json, time, to_json};
 use crate::store::submissions::Start;
 use crate::store::writer::begin;
@@ -45,18 +47,6 @@ pub struct NewSweep {
     /// The array that it begins with, where nothing but the owner's active runs can hold it up.
     pub opening: Option<Opening>,
     pub now: Timestamp,
-}
-
-impl NewSweep {
-    pub(super) fn point_id(&self, point: u32) -> RunId {
-        RunId(self.id.0 + 1 + i64::from(point))
-    }
-
-    /// A point, with its set.
-    pub(super) fn point(&self, number: u32) -> Option<(&NewPoint, &Resolved)> {
-        let point = self.points.get(usize::try_from(number).ok()?)?;
-        Some((point, self.sets.get(usize::try_from(point.set()).ok()?)?))
-    }
 }
 
 /// The first array of a sweep.
@@ -122,56 +112,11 @@ impl Store {
         .await
     }
 
-    /// Records an accepted sweep, unless its key, an active run of its name or a budget has the last word.
+    /// Records an accepted sweep, unless its key, an active run of its name or a budget has the last word. Its points may get
+    /// their rows after the answer, and before anything else is done.
     pub async fn accept_sweep(&self, new: NewSweep) -> Result<SweepAcceptance, StoreError> {
         let books = self.books.clone();
-        self.call(move |connection| {
-            let tx = begin(connection)?;
-            if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
-                return Ok(SweepAcceptance::KeyTaken(keyed));
-            }
-            let name = new.sets.first().map_or("", |set| &set.name);
-            if new.if_active == IfActive::Skip
-                && let Some(newest) = newest_active(&tx, &new.owner, name)?
-            {
-                return Ok(SweepAcceptance::Active(newest));
-            }
-            let active = active(&tx, &new.owner, name)?;
-            if new.if_active == IfActive::Replace {
-                close_all(&tx, (&new.owner, name), new.now)?;
-            }
-            let others = match new.if_active {
-                IfActive::Queue | IfActive::Replace => active.as_slice(),
-                IfActive::Submit | IfActive::Skip => &[],
-            };
-            let runs: Vec<RunId> = others.iter().map(|other| other.run).collect();
-            let warning = match &new.asked {
-                Some(asked) => match ledger::let_in(&tx, &books, asked, &runs)? {
-                    Ok(warning) => warning,
-                    Err(Refusal::Short(why)) => return Ok(SweepAcceptance::OverBudget(why)),
-                    Err(Refusal::Wrong(why)) => Some(why),
-                },
-                None => None,
-            };
-            insert_sweep(&tx, &new)?;
-            let is_open = open_ones(&tx, &new.owner, name)?;
-            for other in others {
-                // Points that an open one is told later do not hold it up.
-                let own = other.sweep.is_some_and(|sweep| is_open.contains(&sweep));
-                let number = if own { other.run } else { other.number() };
-                let sql = "INSERT OR IGNORE INTO sweep_waits_for (sweep, other) VALUES (?1, ?2)";
-                change(&tx, WHAT, sql, [new.id.0, number.0])?;
-                if new.if_active == IfActive::Replace {
-                    wishes::insert(&tx, other.run, WishKind::Cancel, &new.owner, new.now)?;
-                }
-            }
-            let opening = new.opening.as_ref().filter(|_| others.is_empty());
-            let intent = insert_points(&tx, &books, &new, opening)?;
-            point("sweep_written");
-            tx.commit().during(WHAT)?;
-            Ok(SweepAcceptance::Recorded { intent, warning })
-        })
-        .await
+        self.call_and_pay(move |connection| accept(connection, &books, new)).await
     }
 
     pub async fn sweep(&self, id: RunId) -> Result<Option<SweepRow>, StoreError> {
@@ -242,6 +187,58 @@ pub(super) fn sweep_row(row: &Row<'_>) -> rusqlite::Result<SweepRow> {
         key: row.get(9)?,
         closed_at: row.get::<_, Option<i64>>(10)?.map(time),
     })
+}
+
+/// Records it; gives what is owed, too.
+pub(super) fn accept(
+    connection: &mut Connection,
+    books: &Books,
+    mut new: NewSweep,
+) -> Result<(SweepAcceptance, Option<Owed>), StoreError> {
+    let tx = begin(connection)?;
+    if let Some(keyed) = of_key(&tx, &new.owner, new.key.as_deref())? {
+        return Ok((SweepAcceptance::KeyTaken(keyed), None));
+    }
+    let name = new.sets.first().map_or("", |set| &set.name);
+    if new.if_active == IfActive::Skip
+        && let Some(newest) = newest_active(&tx, &new.owner, name)?
+    {
+        return Ok((SweepAcceptance::Active(newest), None));
+    }
+    let active = active(&tx, &new.owner, name)?;
+    if new.if_active == IfActive::Replace {
+        close_all(&tx, (&new.owner, name), new.now)?;
+    }
+    let others = match new.if_active {
+        IfActive::Queue | IfActive::Replace => active.as_slice(),
+        IfActive::Submit | IfActive::Skip => &[],
+    };
+    let runs: Vec<RunId> = others.iter().map(|other| other.run).collect();
+    let warning = match &new.asked {
+        Some(asked) => match ledger::let_in(&tx, books, asked, &runs)? {
+            Ok(warning) => warning,
+            Err(Refusal::Short(why)) => return Ok((SweepAcceptance::OverBudget(why), None)),
+            Err(Refusal::Wrong(why)) => Some(why),
+        },
+        None => None,
+    };
+    insert_sweep(&tx, &new)?;
+    let is_open = open_ones(&tx, &new.owner, name)?;
+    for other in others {
+        // Points that an open one is told later do not hold it up.
+        let own = other.sweep.is_some_and(|sweep| is_open.contains(&sweep));
+        let number = if own { other.run } else { other.number() };
+        let sql = "INSERT OR IGNORE INTO sweep_waits_for (sweep, other) VALUES (?1, ?2)";
+        change(&tx, WHAT, sql, [new.id.0, number.0])?;
+        if new.if_active == IfActive::Replace {
+            wishes::insert(&tx, other.run, WishKind::Cancel, &new.owner, new.now)?;
+        }
+    }
+    let begins = others.is_empty();
+    let (intent, owed) = insert_points(&tx, books, &mut new, begins)?;
+    point("sweep_written");
+    tx.commit().during(WHAT)?;
+    Ok((SweepAcceptance::Recorded { intent, warning }, owed))
 }
 
 fn insert_sweep(tx: &Transaction<'_>, new: &NewSweep) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::domain::ids::RunId;
 use crate::domain::run::{Event, Run};
 use crate::domain::sweep::slots::Chunk;
+use crate::store::sweeps::accept;
 use crate::store::tests::world::{Yard, job, start, t};
 use crate::store::{IntendingPoints, Opening, SweepAcceptance};
 
@@ -67,4 +68,50 @@ async fn what_is_the_same_in_the_history_of_all_points_is_written_once() {
     let shared = "pending → submitting".to_owned();
     assert_eq!(yard.history(first).await, [before, vec![shared.clone()]].concat());
     assert_eq!(yard.history(last).await, [shared]);
+}
+
+impl Yard {
+    /// Everything that is written of points, whatever may still be owed.
+    async fn dump(&self) -> Vec<String> {
+        let rows = self.store.call(|connection| {
+            let mut lines = Vec::new();
+            for table in ["run", "element", "submission", "array_event", "owed_points"] {
+                let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).unwrap();
+                let columns = statement.column_count();
+                let rows = statement.query_map([], |row| {
+                    let values = (0..columns).map(|column| format!("{:?}", row.get_ref(column)));
+                    Ok(format!("{table} {}", values.collect::<Vec<_>>().join(" ")))
+                });
+                lines.extend(rows.unwrap().map(Result::unwrap));
+            }
+            Ok(lines)
+        });
+        rows.await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn rows_that_a_daemon_owed_when_it_ended_are_written_before_anything_else() {
+    let chunk =
+        || Chunk { set: 0, first_point: 1, points: vec![1, 2], at_once: Some(1), attempt: 1 };
+    let opening = || Some(Opening { chunk: chunk(), start: start(1) });
+    let whole = Yard::new();
+    let new = whole.new_sweep(4, opening()).await;
+    whole.store.accept_sweep(new).await.unwrap();
+    let expected = whole.dump().await;
+    assert_eq!(expected.len(), 4 + 2 + 1 + 1, "{expected:#?}");
+
+    let cut = Yard::new();
+    let new = cut.new_sweep(4, opening()).await;
+    let books = cut.store.books.clone();
+    let accepted = cut.store.call(move |connection| accept(connection, &books, new)).await;
+    let (SweepAcceptance::Recorded { intent: Some(intent), .. }, Some(_)) = accepted.unwrap()
+    else {
+        panic!("nothing is owed")
+    };
+    assert_eq!(intent.tasks, [0, 1]);
+    assert_eq!((cut.count("run").await, cut.count("owed_points").await), (0, 1));
+    let reopened = cut.reopened();
+    assert_eq!(reopened.dump().await, expected);
+    assert_eq!(reopened.store.live().await.unwrap().len(), 4);
 }

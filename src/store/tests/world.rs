@@ -94,6 +94,11 @@ impl Yard {
         Self { store, dir }
     }
 
+    /// As another daemon finds it.
+    pub(super) fn reopened(self) -> Self {
+        Self { store: Store::start(&self.path()).unwrap(), dir: self.dir }
+    }
+
     pub(super) fn path(&self) -> PathBuf {
         self.dir.path().join("t.db")
     }
