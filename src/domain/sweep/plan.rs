@@ -1,7 +1,7 @@
 //! What all points of a sweep come to, once nothing is wrong with any of them.
 //!
 //! Points that agree on everything but what their trainings are given are one [`Set`](Plan::sets): they share what was
-//! resolved, the script, and arrays. What a training is given is worked out once for each value, not for each point.
+//! resolved, the script, and arrays.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -106,7 +106,6 @@ struct Planner<'a> {
     set_of: HashMap<String, u32>,
     sets: Vec<Resolved>,
     capture: Option<Capture>,
-    spelled: HashMap<(usize, String), Spelled>,
     problems: Vec<Problem>,
 }
 
@@ -183,7 +182,6 @@ impl<'a> Planner<'a> {
             set_of,
             sets: Vec::new(),
             capture: None,
-            spelled: HashMap::new(),
             problems: Vec::new(),
         };
         planner.own = planner.own_args();
@@ -198,7 +196,7 @@ impl<'a> Planner<'a> {
         for (key, value) in point.each() {
             let name = points.keys.get(key).filter(|name| is_handed_on(&name.value));
             let Some(name) = name else { continue };
-            let of_value = self.spelled(key, name, value);
+            let of_value = self.words(&name.value, name.place, value);
             variables.extend(of_value.variables);
             let Some(name) = name.value.strip_prefix("args.") else { continue };
             match args.iter_mut().find(|(known, _)| known == name) {
@@ -265,16 +263,6 @@ impl<'a> Planner<'a> {
             (key.value.clone(), words)
         };
         args.0.iter().map(each).collect()
-    }
-
-    fn spelled(&mut self, key: usize, name: &At<String>, value: &At<Node>) -> Spelled {
-        let of = (key, value.value.canonical().to_string());
-        if let Some(known) = self.spelled.get(&of) {
-            return known.clone();
-        }
-        let spelled = self.words(&name.value, name.place, value);
-        self.spelled.insert(of, spelled.clone());
-        spelled
     }
 
     fn words(&self, key: &str, place: Place, value: &At<Node>) -> Spelled {
