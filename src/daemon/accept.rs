@@ -265,7 +265,7 @@ pub(super) fn of_key(key: &str, known: &Keyed, digest: &str) -> Result<Accepted,
 }
 
 /// Takes a number and makes its directory. Another state directory may share the run root and have had the number first.
-/// `comes` hears of both as soon as they are known.
+/// `comes` hears of both as soon as they are known, if they are the first ones that are tried.
 async fn make_run_dir(
     world: &World,
     resolved: &Resolved,
@@ -274,11 +274,14 @@ async fn make_run_dir(
 ) -> Result<(RunId, PathBuf), AcceptError> {
     /// A state directory that was begun anew counts from 1 again.
     const NUMBERS_MAX: u32 = 1_000;
-    for _ in 0..NUMBERS_MAX {
+    for tries in 0..NUMBERS_MAX {
         let id = world.store.next_number().await?;
         point("number_taken");
         let path = resolved.run_root.join(run_dir_name(id, &resolved.name));
-        comes((id, &path));
+        // Mostly it is free.
+        if tries == 0 {
+            comes((id, &path));
+        }
         let order = gathered.run_dir(resolved, path.clone(), spec)?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&resolved.run_root, make).await.map_err(AcceptError::RunDir)? {
@@ -298,13 +301,8 @@ async fn take_in(
     gathered: &Gathered,
 ) -> Result<(RunId, Acceptance), AcceptError> {
     let (resolved, if_active) = (new.resolved.clone(), new.if_active);
-    let mut beginning = Beginning::of(world, &new.owner, &resolved);
-    let comes = |of: (RunId, &Path)| {
-        // It may have to wait for the others.
-        if matches!(if_active, IfActive::Submit | IfActive::Skip) {
-            beginning.prepare(&resolved, of);
-        }
-    };
+    let mut beginning = Beginning::of(world, &new.owner, &resolved).await?;
+    let comes = |of: (RunId, &Path)| beginning.prepare(if_active, &resolved, of);
     let (id, run_dir) = make_run_dir(world, &resolved, (&new.spec, gathered), comes).await?;
     point("run_dir_made");
     (new.id, new.run_dir, new.now) = (id, run_dir.clone(), world.clock.now());

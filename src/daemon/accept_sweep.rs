@@ -54,7 +54,7 @@ pub(super) async fn accept_sweep(
     let given = Given { code: None, requirements: None };
     let gathered = gather(world, first, (&plan.capture, given), sources).await?;
     let request = spec.without_secrets(&plan.capture);
-    let comes = |of: (RunId, &Path)| beginning.prepare(of);
+    let comes = |of: (RunId, &Path)| beginning.prepare(if_active, of);
     let dir = make_sweep_dir(world, &plan, (&request, &gathered), comes);
     let (dir, points) = tokio::join!(dir, points_of(&plan));
     let ((id, sweep_dir), points) = (dir?, points?);
@@ -128,7 +128,7 @@ async fn points_of(plan: &Arc<Plan>) -> Result<Vec<NewPoint>, StoreError> {
 }
 
 /// Takes numbers for the sweep and its points, and makes its directory, which names them. `comes` hears of its own number
-/// and of the directory as soon as they are known.
+/// and of the directory as soon as they are known, if they are the first ones that are tried.
 async fn make_sweep_dir(
     world: &World,
     plan: &Plan,
@@ -140,11 +140,14 @@ async fn make_sweep_dir(
     let Some(first) = plan.sets.first() else { return Err(AcceptError::NoPoints) };
     let spec = request.recorded();
     let count = u32::try_from(plan.points.len()).unwrap_or(u32::MAX);
-    for _ in 0..TRIES_MAX {
+    for tries in 0..TRIES_MAX {
         let id = world.store.next_numbers(count.saturating_add(1)).await?;
         point("numbers_taken");
         let path = first.run_root.join(run_dir_name(id, &first.name));
-        comes((id, &path));
+        // Mostly it is free.
+        if tries == 0 {
+            comes((id, &path));
+        }
         let order = gathered.sweep_dir(plan, path.clone(), (&spec, id))?;
         let make = move |hands: &dyn Hands| hands.make_run_dir(&order);
         if world.with_hands(&first.run_root, make).await.map_err(AcceptError::RunDir)? {

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 
 use crate::daemon::calls::{self, Submitted, UnderWay};
+use crate::daemon::nodes;
 use crate::daemon::world::World;
 use crate::domain::admit::Limits;
-use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::RunId;
 use crate::domain::quota::Demand;
+use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
+use crate::domain::run::Run;
 use crate::ports::Scheduler;
-use crate::store::{Intent, Start};
+use crate::store::{Intent, Start, StoreError};
 
 /// How a new run begins.
 #[derive(Default)]
@@ -24,21 +26,34 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    pub(super) fn of(world: &Arc<World>, owner: &str, resolved: &Resolved) -> Self {
+    pub(super) async fn of(
+        world: &Arc<World>,
+        owner: &str,
+        resolved: &Resolved,
+    ) -> Result<Self, StoreError> {
         let is_counted = Limits::of(world.in_force().site()).count(&Demand::of(owner, resolved));
         let starts_at_once = !is_counted && resolved.environment.requirements.is_none();
         let scheduler = world.scheduler(resolved.compute.target.cluster());
         let Some(scheduler) = scheduler.filter(|_| starts_at_once) else {
-            return Self::default();
+            return Ok(Self::default());
         };
-        // No node has failed it yet.
-        let start = calls::start(world, resolved, Avoided::default());
+        // None of the failures that are remembered is its own, whichever number it gets.
+        let avoided = nodes::avoided(world, &Run::accepted(RunId(0)), resolved).await?;
+        let start = calls::start(world, resolved, avoided);
         let under_way = UnderWay::begin(world, &start.token);
-        Self { start: Some(start), call: Some((scheduler, under_way)) }
+        Ok(Self { start: Some(start), call: Some((scheduler, under_way)) })
     }
 
-    /// Has the scheduler get ready while the run's directory is made and the run recorded.
-    pub(super) fn prepare(&mut self, resolved: &Resolved, (run, run_dir): (RunId, &Path)) {
+    /// Has the scheduler get ready while the run's directory is made and the run recorded, unless others may hold it up.
+    pub(super) fn prepare(
+        &mut self,
+        if_active: IfActive,
+        resolved: &Resolved,
+        (run, run_dir): (RunId, &Path),
+    ) {
+        if if_active.may_wait() {
+            return;
+        }
         if let (Some(start), Some((scheduler, under_way))) = (&self.start, &mut self.call) {
             let name = &resolved.name;
             Submitted { run, name, resolved, run_dir, scheduler }.prepare(under_way, start);
@@ -58,7 +73,8 @@ impl Beginning {
                 let (name, scheduler) = (&resolved.name, &scheduler);
                 let submitted = Submitted { run, name, resolved, run_dir, scheduler };
                 calls::begin(under_way, &submitted, intent);
-                // sbatch waits for that, and nobody for what comes next here.
+                // A task that is spawned here runs when this one waits: sbatch waits for it, and nobody for what comes
+                // next here.
                 yield_now().await;
             }
             _ => world.nudge.notify_one(),

@@ -30,6 +30,13 @@ choice! {
     later {}
 }
 
+impl IfActive {
+    /// Whether it may have to wait for active runs.
+    pub fn may_wait(self) -> bool {
+        matches!(self, Self::Queue | Self::Replace)
+    }
+}
+
 /// One `--set key=value`, or a flag that stands for one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Change {

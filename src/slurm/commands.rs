@@ -43,6 +43,8 @@ pub struct Account {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tools {
     sbatch: PathBuf,
+    /// The site names a program of its own, which may do more than Slurm's.
+    has_own_sbatch: bool,
     squeue: PathBuf,
     sacct: PathBuf,
     scancel: PathBuf,
@@ -98,6 +100,7 @@ impl Tools {
         }
         Self {
             sbatch: tool(&settings.sbatch, "sbatch"),
+            has_own_sbatch: settings.sbatch.is_some(),
             squeue: tool(&settings.squeue, "squeue"),
             sacct: tool(&settings.sacct, "sacct"),
             scancel: tool(&settings.scancel, "scancel"),
@@ -203,9 +206,11 @@ impl Commands {
         }
     }
 
-    /// Starts sbatch, which does most of what it does before it reads its script: without one it submits nothing.
+    /// Starts sbatch, which does most of what it does before it reads its script: without one it submits nothing. Of a
+    /// program of the site's nobody knows that.
     pub(super) fn prepare(&self, sbatch: &Program) -> Option<Held> {
-        let turn = Arc::clone(&self.preparing).try_acquire_owned().ok()?;
+        let turns = Some(&self.preparing).filter(|_| !self.tools.has_own_sbatch)?;
+        let turn = Arc::clone(turns).try_acquire_owned().ok()?;
         self.hands.hold(sbatch, turn)
     }
 

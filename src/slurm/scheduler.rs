@@ -178,7 +178,13 @@ impl Scheduler for SlurmScheduler {
                 return Answer::Refused { message, for_now: false };
             };
             let asked_at = Instant::now();
-            let mut unreachable = self.submitting.lock().await;
+            let turn = self.submitting.try_lock().ok();
+            // Whoever has the turn may wait for what this one holds, and it would wait for as long as that takes.
+            let prepared = prepared.filter(|_| turn.is_some());
+            let mut unreachable = match turn {
+                Some(turn) => turn,
+                None => self.submitting.lock().await,
+            };
             if let Some((failed_at, answer)) = unreachable.as_ref()
                 && *failed_at > asked_at
             {

@@ -71,7 +71,7 @@ impl NewSet {
 impl NewPoints {
     /// Of a sweep, which is left without them. None where it has no sets.
     pub(super) fn take(new: &mut NewSweep) -> Option<Self> {
-        // Sets differ in their resources only.
+        // All have the same name and project.
         let first = new.sets.first()?;
         Some(Self {
             sweep: new.id,

@@ -24,7 +24,8 @@ use crate::store::writer::begin;
 
 const WHAT: &str = "record the points of a sweep";
 
-/// Points whose rows follow: the first array is submitted already.
+/// Points whose rows follow: the first array is submitted already. A newer version finds what an older one owed, after its
+/// migrations: what is added to this, or to a row, has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Owed {
     new: NewPoints,
@@ -143,6 +144,8 @@ impl Owed {
     /// Writes the rows.
     fn write(&self, connection: &mut Connection) -> Result<(), StoreError> {
         let tx = begin(connection)?;
+        // Its place in the file is free for the rows.
+        change(&tx, WHAT, "DELETE FROM owed_points WHERE sweep = ?1", [self.new.sweep.0])?;
         let mut rows = Rows::of(&tx, &self.new);
         let mut elements = Elements::of(self.submission, 1);
         let index = |number: u32| number - self.first_point;
@@ -155,7 +158,6 @@ impl Owed {
         }
         let submitted: BTreeSet<u32> = self.submitted.iter().copied().collect();
         self.new.insert_others(&mut rows, |number| submitted.contains(&number))?;
-        change(&tx, WHAT, "DELETE FROM owed_points WHERE sweep = ?1", [self.new.sweep.0])?;
         point("points_written");
         drop(rows);
         tx.commit().during(WHAT)

@@ -27,6 +27,8 @@ use crate::web::{App, Patience};
 
 type Answer<T> = Result<Json<T>, ApiError>;
 
+const LOOK_LATER: &str = "do not submit it again; the daemon's log says why";
+
 pub(super) async fn submit(
     State(app): State<App>,
     Json(request): Json<SubmitRequest>,
@@ -42,7 +44,19 @@ pub(super) async fn submit(
         if is_silent { error.hint(NOTHING_SUBMITTED) } else { error }
     })?;
     let number = accepted.run();
-    let run = run_view(&app.world, number).await?;
+    let is_new = matches!(accepted, Accepted::New { .. });
+    let answer = answer(&app.world, accepted).await.map_err(|error| {
+        // Whoever hears that nothing was recorded submits it again.
+        let told = || format!("it is recorded as number {number}, and cannot be shown now");
+        if is_new { ApiError::new(ErrorCode::Internal, told()).hint(LOOK_LATER) } else { error }
+    })?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(answer)))
+}
+
+async fn answer(world: &Arc<World>, accepted: Accepted) -> Result<SubmitAnswer, ApiError> {
+    let number = accepted.run();
+    let run = run_view(world, number).await?;
     let mut warnings = Vec::new();
     let outcome = match accepted {
         Accepted::New { warning, .. } => {
@@ -52,13 +66,12 @@ pub(super) async fn submit(
         Accepted::OfKey(_) => SubmitOutcome::OfKey,
         Accepted::Skipped(_) => SubmitOutcome::Skipped,
     };
-    let status = if outcome == SubmitOutcome::New { StatusCode::CREATED } else { StatusCode::OK };
     let of_sweep = run.as_ref().map_or(Some(number.0), |run| run.sweep);
-    let sweep = sweep_answer(&app.world, of_sweep).await?;
+    let sweep = sweep_answer(world, of_sweep).await?;
     if run.is_none() && sweep.is_none() {
-        return Err(no_run(&app.world, &number.to_string()).await?);
+        return Err(no_run(world, &number.to_string()).await?);
     }
-    Ok((status, Json(SubmitAnswer { run, sweep, outcome, warnings })))
+    Ok(SubmitAnswer { run, sweep, outcome, warnings })
 }
 
 async fn sweep_answer(world: &World, id: Option<i64>) -> Result<Option<SweepAnswer>, ApiError> {

@@ -7,14 +7,16 @@ use tokio::task::yield_now;
 
 use crate::daemon::budgets;
 use crate::daemon::calls::{self, SubmittedPoints, UnderWay};
+use crate::daemon::nodes;
 use crate::daemon::sweeps::bounds;
 use crate::daemon::world::World;
 use crate::domain::admit::Limits;
-use crate::domain::bad_nodes::Avoided;
 use crate::domain::ids::RunId;
 use crate::domain::ledger::Asked;
 use crate::domain::quota::Demand;
+use crate::domain::request::IfActive;
 use crate::domain::resolved::Resolved;
+use crate::domain::run::Run;
 use crate::domain::sweep::Plan;
 use crate::domain::sweep::slots::{Bounds, Chunk, Ready, next_steps};
 use crate::ports::Scheduler;
@@ -41,13 +43,20 @@ impl Beginning {
         let Some(first) = first_array(world, plan).await else { return Ok(Self::default()) };
         // What Slurm says of a budget is asked first: the opening goes by it.
         let asked = first.asked(world).await?;
-        let opening = first.opening(world, owner);
+        let opening = first.opening(world, owner).await?;
         let under_way = opening.as_ref().map(|it| UnderWay::begin(world, &it.start.token));
         Ok(Self { first: Some(first), asked, opening, under_way })
     }
 
-    /// Has the scheduler get ready for the first array while the sweep is recorded.
-    pub(in crate::daemon) fn prepare(&mut self, (sweep, sweep_dir): (RunId, &Path)) {
+    /// Has the scheduler get ready for the first array while the sweep is recorded, unless others may hold it up.
+    pub(in crate::daemon) fn prepare(
+        &mut self,
+        if_active: IfActive,
+        (sweep, sweep_dir): (RunId, &Path),
+    ) {
+        if if_active.may_wait() {
+            return;
+        }
         if let (Some(first), Some(opening), Some(under_way)) =
             (&self.first, &self.opening, &mut self.under_way)
         {
@@ -65,7 +74,8 @@ impl Beginning {
         match (self.first, self.under_way, intent) {
             (Some(first), Some(under_way), Some(intent)) => {
                 calls::begin_points(under_way, &first.submitted(sweep, sweep_dir), intent);
-                // sbatch waits for that, and nobody for what comes next here.
+                // A task that is spawned here runs when this one waits: sbatch waits for it, and nobody for what comes
+                // next here.
                 yield_now().await;
             }
             _ => world.nudge.notify_one(),
@@ -107,15 +117,17 @@ impl FirstArray {
         }))
     }
 
-    fn opening(&self, world: &World, owner: &str) -> Option<Opening> {
+    async fn opening(&self, world: &World, owner: &str) -> Result<Option<Opening>, StoreError> {
         let demand = Demand::of(owner, &self.resolved);
         let is_counted = Limits::of(world.in_force().site()).count(&demand);
         if is_counted || !self.is_array || self.resolved.environment.requirements.is_some() {
-            return None;
+            return Ok(None);
         }
-        // No node has failed it yet.
-        let start = calls::start(world, &self.resolved, Avoided::default());
-        Some(Opening { chunk: self.chunk.clone(), start })
+        // None of the failures that are remembered is its own, whichever number it gets.
+        let new = Run::accepted(RunId(0));
+        let avoided = nodes::avoided(world, &new, &self.resolved).await?;
+        let start = calls::start(world, &self.resolved, avoided);
+        Ok(Some(Opening { chunk: self.chunk.clone(), start }))
     }
 
     fn submitted<'a>(&'a self, sweep: RunId, sweep_dir: &'a Path) -> SubmittedPoints<'a> {

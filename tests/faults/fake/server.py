@@ -193,6 +193,8 @@ class Call:
         """What the command's program is to do."""
         if self.name == "scontrol" and self.argv[:2] == ["show", "hostnames"]:
             return [mishaps.out(self.argv[2] + "\n")]
+        if self.name == "sbatch" and not self.stdin:
+            return [mishaps.err("sbatch: error: Batch script is empty!"), ["exit", 1]]
         word = self.cluster.weather.next(self.name)
         if word != "fine":
             return mishaps.TABLES[self.name][word].steps(self)

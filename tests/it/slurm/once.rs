@@ -113,9 +113,14 @@ fn nothing_is_concluded_while_an_orphaned_sbatch_may_still_submit() {
 /// sbatch is started while the intent is recorded, and reads its script after that: it is the same call.
 #[test]
 fn each_submission_starts_one_sbatch() {
-    let cluster = Cluster::with("sbatch = 'HOME/sbatch'\n");
-    let (home, real) = (cluster.env.home().display().to_string(), cluster.path("sbatch"));
-    cluster.env.program("sbatch", &format!("echo $$ >>{home}/calls\nexec {real} \"$@\"\n"));
+    // Not as the site's own sbatch, which is started when its script is due.
+    let cluster = Cluster::with("commands = 'HOME'\n");
+    let home = cluster.env.home().display().to_string();
+    for name in ["sbatch", "squeue", "sacct", "scancel", "scontrol", "sinfo", "sacctmgr"] {
+        let note =
+            if name == "sbatch" { format!("echo $$ >>{home}/calls\n") } else { String::new() };
+        cluster.env.program(name, &format!("{note}exec {} \"$@\"\n", cluster.path(name)));
+    }
     let calls = || {
         let calls = std::fs::read_to_string(cluster.env.home().join("calls")).unwrap();
         calls.lines().count()
