@@ -1,3 +1,5 @@
+//! Programs that are run to their end, held back, or left to run.
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 

@@ -115,3 +115,28 @@ async fn rows_that_a_daemon_owed_when_it_ended_are_written_before_anything_else(
     assert_eq!(reopened.dump().await, expected);
     assert_eq!(reopened.store.live().await.unwrap().len(), 4);
 }
+
+#[tokio::test]
+async fn a_disk_that_is_full_between_the_intent_and_the_rows_loses_none() {
+    const POINTS: u32 = 1_000;
+    /// What the intent fits into, and the rows do not.
+    const PAGES: i64 = 100;
+    let yard = Yard::new();
+    let points = (0..POINTS).collect();
+    let chunk = Chunk { set: 0, first_point: 0, points, at_once: None, attempt: 1 };
+    let new = yard.new_sweep(POINTS, Some(Opening { chunk, start: start(1) })).await;
+    let fill = yard.store.call(|connection| {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        let sql = format!("PRAGMA max_page_count = {}", pages + PAGES);
+        Ok(connection.query_row(&sql, [], |row| row.get::<_, i64>(0)).unwrap())
+    });
+    fill.await.unwrap();
+    let accepted = yard.store.accept_sweep(new).await.unwrap();
+    assert!(matches!(accepted, SweepAcceptance::Recorded { intent: Some(_), .. }), "{accepted:?}");
+    // Nobody sees a sweep without its points.
+    let error = yard.store.live().await.unwrap_err();
+    assert!(error.is_disk_full(), "{error:?}");
+    let reopened = yard.reopened();
+    assert_eq!(reopened.store.live().await.unwrap().len(), POINTS as usize);
+    assert_eq!((reopened.count("element").await, reopened.count("owed_points").await), (1_000, 0));
+}
