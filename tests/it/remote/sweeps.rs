@@ -31,8 +31,9 @@ fn tell(ssh: &Ssh, parameters: &Value, key: &str) -> Value {
     said["told"][0].clone()
 }
 
-/// Whoever asks and waits, once it is connected.
+/// Whoever asks and waits, once it is connected. Nobody else is.
 fn asking(ssh: &Ssh, after: u32) -> Child {
+    wait_until("who came before is gone", || ssh.carriers() == 0);
     let mut command = ssh.command(&format!("sweep ask tune --wait --after {after}"));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("it is connected", || ssh.carriers() > 0);
