@@ -1,4 +1,4 @@
-//! The points of a new sweep: very many rows, for which somebody waits.
+//! The rows of a new sweep's points: very many of them.
 
 use std::path::Path;
 
